@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What every script here shares: where things are, and how to speak to the user.
+# Sourced, never run.
+# shellcheck disable=SC2034
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$top/build
+# Everything expensive is kept outside the clone, keyed by its inputs. Safe to delete.
+cache=${KVM_EXITPROF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvm-exitprof}
+
+# say MESSAGE: progress, with the seconds since the script began.
+say() {
+	printf '[%4ds] %s\n' "$SECONDS" "$*" >&2
+}
+
+# die MESSAGE: an error that says what to do, and the end.
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# The kernel's Rust is tied to one rustc: by default the distribution's, whatever
+# stands before it in PATH. Each can be set in the environment.
+export RUSTC=${RUSTC:-/usr/bin/rustc} RUSTDOC=${RUSTDOC:-/usr/bin/rustdoc}
+export RUSTFMT=${RUSTFMT:-/usr/bin/rustfmt} BINDGEN=${BINDGEN:-/usr/bin/bindgen}
+kernel_tools=(
+	LLVM=1 "RUSTC=$RUSTC" "HOSTRUSTC=$RUSTC" "RUSTDOC=$RUSTDOC"
+	"RUSTFMT=$RUSTFMT" "BINDGEN=$BINDGEN"
+)

@@ -1,0 +1,119 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots a CD image on a machine that has VMX, and waits until it powers off.
+# Where the hardware cannot lend its own VMX, Bochs emulates one: QEMU's
+# emulator has none.
+#
+#	emulate.sh [--cpus N] [--timeout SECONDS] ISO OUTDIR
+#
+# The machine's first serial port goes to OUTDIR/console.log and must be the
+# kernel's console. The second is for results: OUTDIR/results.log, also copied
+# to stdout as it grows. Succeeds if the machine powered itself off in time.
+#
+# EMULATOR=auto|kvm|bochs in the environment chooses; auto is the default.
+
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+cpus=1 limit=300
+while [ $# -gt 2 ]; do
+	case $1 in
+	--cpus) cpus=$2 ;;
+	--timeout) limit=$2 ;;
+	*) die "unknown option $1" ;;
+	esac
+	shift 2
+done
+[ $# = 2 ] || die "usage: $0 [--cpus N] [--timeout SECONDS] ISO OUTDIR"
+[ -f "$1" ] || die "no image $1"
+mkdir -p "$2"
+iso=$(realpath "$1") out=$(realpath "$2")
+
+# qemu ARGUMENT...: QEMU of the unpacked packages, with their libraries.
+qemu() {
+	local root
+	root=$("$top/scripts/packages.sh")
+	command=(
+		"$root/lib64/ld-linux-x86-64.so.2" --inhibit-cache
+		--library-path "$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu"
+		"$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios"
+		-nodefaults -no-user-config -display none "$@"
+	)
+}
+
+# Nested virtualization really works here: QEMU can create a VM with VMX in it.
+nested_kvm() {
+	grep -qsx '[Y1]' /sys/module/kvm_intel/parameters/nested &&
+		grep -qw vmx /proc/cpuinfo && [ -w /dev/kvm ] || return
+	qemu -M none -accel kvm -monitor stdio
+	timeout 10 "${command[@]}" <<< quit > /dev/null 2>&1
+}
+
+kvm() {
+	qemu -M pc -accel kvm -cpu host -smp "$cpus" -m 1024 -no-reboot -cdrom "$iso" \
+		-serial "file:$out/console.log" -serial "file:$out/results.log"
+}
+
+# A Haswell's TSC ticks once per emulated instruction, and Linux sees that; with
+# later models it does not. A triple fault ends the emulation.
+bochs() {
+	command -v bochs-bin > /dev/null ||
+		die "Bochs is missing: apt-get install bochs bochsbios bochs-term vgabios"
+	cat > "$out/bochsrc" <<-END
+		cpu: model=corei7_haswell_4770, count=$cpus, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+		clock: sync=none, time0=1700000000, rtc_sync=0
+		memory: guest=1024, host=1024
+		romimage: file=/usr/share/bochs/BIOS-bochs-latest
+		vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+		vga: extension=vbe, update_freq=1, realtime=0
+		display_library: term
+		ata0-master: type=cdrom, path="$iso", status=inserted
+		boot: cdrom
+		com1: enabled=1, mode=file, dev=console.log
+		com2: enabled=1, mode=file, dev=results.log
+		log: emulator.log
+		panic: action=fatal
+		error: action=ignore
+		speaker: enabled=0
+	END
+	echo c > "$out/bochs.commands"
+	# Bochs seeds RDRAND from the time of day, and redraws its screen at an alarm.
+	# Without both, every run of an image executes the same instructions.
+	echo 'void srand(unsigned s) {} unsigned alarm(unsigned s) { return 0; }' |
+		"${CC:-cc}" -w -nostdlib -shared -fPIC -x c -o "$out/repeatable.so" -
+	command=(
+		env --chdir "$out" TERM=xterm LD_PRELOAD=./repeatable.so
+		bochs-bin -q -f bochsrc -rc bochs.commands
+	)
+}
+
+case ${EMULATOR:-auto} in
+auto) if nested_kvm; then kvm; else bochs; fi ;;
+kvm) nested_kvm || die "EMULATOR=kvm needs an Intel CPU with VMX, a usable /dev/kvm and kvm_intel with nested=Y"
+	kvm ;;
+bochs) bochs ;;
+*) die "EMULATOR=$EMULATOR is none of auto, kvm, bochs" ;;
+esac
+
+: > "$out/console.log"
+: > "$out/results.log"
+# Bochs ignores SIGTERM, so timeout lets SIGKILL follow. Whatever ends this
+# script, even SIGKILL, ends the two processes below.
+setpriv --pdeathsig TERM timeout --foreground --kill-after 1 "$limit" "${command[@]}" \
+	< /dev/null > "$out/emulator.out" 2>&1 &
+emulator=$!
+setpriv --pdeathsig TERM tail --pid $emulator --sleep-interval 0.1 -n +1 -f "$out/results.log"
+status=0
+wait $emulator || status=$?
+
+# Bochs returns 1 after a power-off as well: the kernel's last word decides.
+if grep -q 'reboot: Power down' "$out/console.log"; then
+	exit 0
+fi
+tail -n 20 "$out/results.log" | sed 's/^/results: /' >&2
+tail -n 40 "$out/console.log" | sed 's/^/console: /' >&2
+case $status in
+124 | 137) die "the machine hung: no power-off within $limit s (logs in $out)" ;;
+*) die "the machine stopped without a power-off, status $status (logs in $out)" ;;
+esac

@@ -1,0 +1,125 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kernel.sh [lean]: builds the kernel that demo and tests run, from Debian's
+# linux-source-6.1: unpatched, whose KVM modules are kept in unpatched/, then with
+# patches/. Without an argument it is the kernel for tests (preemptible,
+# retpolines), in build/kernel; "lean" is without, in build/lean.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+flavour=${1:-kernel}
+fragments=("$top/scripts/kernel.config")
+case $flavour in
+kernel) fragments+=("$top/scripts/preempt.config") ;;
+lean) ;;
+*) die "there is no kernel \"$flavour\": say nothing, or lean" ;;
+esac
+
+"$top/scripts/check-build.sh" toolchain "$cache"
+
+# Debian's tarball, installed or not.
+source_tarball() {
+	local tarball=/usr/src/linux-source-6.1.tar.xz
+	if [ ! -e "$tarball" ]; then
+		tarball=$("$top/scripts/packages.sh" linux-source-6.1)$tarball
+	fi
+	echo "$tarball"
+}
+
+tool_versions() {
+	"$RUSTC" --version
+	"$BINDGEN" --version
+	clang --version
+}
+
+key() {
+	sha256sum | cut -c1-12
+}
+
+kmake() {
+	# The rustc of the distribution, not one that stands before it in PATH: the
+	# kernel's own crates need just that.
+	make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
+}
+
+configure() {
+	local source=$tree/source
+	kmake -s allnoconfig
+	(cd "$tree/build" && "$source/scripts/kconfig/merge_config.sh" -m -O . .config \
+		"${fragments[@]}") >"$tree/merge.log" 2>&1
+	kmake -s olddefconfig 2>>"$tree/merge.log"
+	# What Kconfig drops, it drops silently.
+	local option
+	for option in $(sed -n 's/^\(CONFIG_[A-Z0-9_]*=[ym]\)$/\1/p' "${fragments[@]}"); do
+		grep -qx "$option" "$tree/build/.config" ||
+			die "the kernel's configuration lost $option: see $tree/merge.log"
+	done
+}
+
+build_unpatched() {
+	tree=$1
+	cp -al "$source" "$tree/source"
+	mkdir -p "$tree/build/unpatched"
+	configure
+	say "building the unpatched kernel: 5 to 15 minutes on 2 cores, log in $tree/make.log"
+	quietly kmake -j"$(nproc)" bzImage modules
+	cp "$tree"/build/arch/x86/kvm/*.ko "$tree/build/unpatched"
+}
+
+quietly() {
+	"$@" >>"$tree/make.log" 2>&1 || {
+		tail -n 30 "$tree/make.log" >&2
+		die "the kernel's build failed: the whole log is $tree/make.log"
+	}
+}
+
+# Puts the source back to what the tarball has, with new times, for make.
+unpatch() {
+	local file
+	sed -n 's|^+++ b/||p' "$tree"/patches/*.patch | sort -u | while read -r file; do
+		rm -f "$tree/source/$file"
+		[ ! -e "$source/$file" ] || cp "$source/$file" "$tree/source/$file"
+	done
+	rm -rf "$tree/patches"
+}
+
+mkdir -p "$cache" "$build"
+exec 9>"$cache/kernel.lock"
+flock -n 9 || {
+	say "waiting for another build of a kernel"
+	flock 9
+}
+
+tarball=$(source_tarball)
+source=$cache/source-$(sha256sum "$tarball" | key)
+[ -d "$source" ] || {
+	say "unpacking $(basename "$tarball")"
+	rm -rf "$source.part"
+	mkdir "$source.part"
+	tar --strip-components=1 -xf "$tarball" -C "$source.part"
+	mv "$source.part" "$source"
+}
+
+# The source's directory cannot move, once make has been there.
+tree=$cache/$flavour-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
+if [ ! -e "$tree/complete" ]; then
+	rm -rf "$tree"
+	mkdir "$tree"
+	build_unpatched "$tree"
+	touch "$tree/complete"
+fi
+
+if ! diff -rq "$top/patches" "$tree/patches" >/dev/null 2>&1; then
+	[ ! -d "$tree/patches" ] || unpatch
+	say "patching and building KVM: about a minute"
+	while read -r patch; do
+		patch -d "$tree/source" -p1 --fuzz=0 --no-backup-if-mismatch -s <"$top/patches/$patch" ||
+			die "patches/$patch does not apply to $(basename "$tarball")"
+	done <"$top/patches/series"
+	quietly kmake -j"$(nproc)" bzImage modules
+	cp -r "$top/patches" "$tree/patches"
+fi
+
+ln -sfn "$tree/build" "$build/$flavour"
+say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$flavour"

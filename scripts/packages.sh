@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Unpacks Debian packages, with all that they depend on, into the cache and
+# prints the path of that root. Nothing is installed: what the emulated machines
+# need must not touch, replace or remove what the machine that runs them has.
+#
+#	packages.sh [PACKAGE...]	default: what goes into the emulated machines
+
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+[ $# -gt 0 ] || set -- qemu-system-x86 cpuid busybox-static
+
+mkdir -p "$cache/apt"
+tmp=$(mktemp -d "$cache/packages.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+mkdir -p "$tmp/debs/partial" "$tmp/root"
+
+# An empty status file makes apt resolve as if nothing were installed at all.
+: > "$tmp/status"
+apt=(
+	apt-get -qq -y
+	-o Dir::State::status="$tmp/status"
+	-o Dir::Cache="$cache/apt"
+	-o Dir::Cache::archives="$tmp/debs"
+	-o APT::Install-Recommends=false
+	-o APT::Sandbox::User=root
+	-o Debug::NoLocking=true
+)
+
+# download PACKAGE...: sets root, whose name is a hash of all the packages' file
+# names (they hold the versions), and fetches them if that root is not there yet.
+download() {
+	"${apt[@]}" --print-uris install "$@" 2> "$tmp/error" |
+		awk '{ print $2, $3 }' | sort > "$tmp/list" || return
+	root=$cache/packages-$(sha256sum < "$tmp/list" | cut -c 1-16)
+	[ ! -d "$root" ] || return 0
+	say "fetching $(awk '{ n += $2 } END { print NR " packages, " int(n / 1e6) " MB" }' "$tmp/list"): $*"
+	"${apt[@]}" --download-only install "$@" 2> "$tmp/error"
+}
+
+if ! download "$@"; then
+	say "apt's package lists are absent or out of date; fetching them into the cache"
+	mkdir -p "$cache/apt/lists/partial"
+	apt+=(-o Dir::State::lists="$cache/apt/lists")
+	"${apt[@]}" update 2> "$tmp/error" ||
+		die "apt-get update failed; check the network and /etc/apt: $(< "$tmp/error")"
+	download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
+fi
+
+if [ ! -d "$root" ]; then
+	for deb in "$tmp"/debs/*.deb; do
+		dpkg-deb -x "$deb" "$tmp/root"
+	done
+	chmod -R u+w,ug-s "$tmp/root"
+	# Renamed when complete. Where another run was faster, its root is as good.
+	mv -T "$tmp/root" "$root" 2> "$tmp/error" || [ -d "$root" ] ||
+		die "cannot create $root: $(< "$tmp/error")"
+fi
+echo "$root"

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guests' queries and the profile in the host's log.
+
+use crate::{
+    bindings,
+    profile::{
+        counts::{Profile, Sample},
+        leaf::{join, split, Answer, LogLine, Query, Registers},
+        log::{Budget, Queue},
+    },
+};
+use core::{
+    ptr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+use kernel::prelude::*;
+
+static BUDGET: Budget = Budget::new();
+static QUEUE: Queue = Queue::new();
+static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+
+/// How long suppressed lines are counted before that is logged.
+const SUPPRESSED_DELAY_MS: u32 = 1000;
+
+/// Has a line logged soon, for a query by the guest `vm` with EAX and ECX as in
+/// `input`. Never waits.
+pub(crate) fn query(vm: u64, query: Query, input: (u32, u32), answer: Answer) {
+    // SAFETY: The kernel writes only true and false, as a single byte.
+    let enabled = unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_log)) };
+    if !enabled || LogLine::new(query, answer).is_none() {
+        return;
+    }
+    let out = Registers::from(answer);
+    let line = [
+        join(input.0, input.1),
+        join(out.eax, out.ebx),
+        join(out.ecx, out.edx),
+    ];
+    // SAFETY: It may be called in any context.
+    let now = unsafe { bindings::ktime_get_mono_fast_ns() };
+    let delay_ms = if BUDGET.take(vm, now) && QUEUE.push(line) {
+        0
+    } else {
+        SUPPRESSED.fetch_add(1, Relaxed);
+        SUPPRESSED_DELAY_MS
+    };
+    // SAFETY: The work item is not cancelled before KVM has stopped calling us.
+    unsafe { bindings::exitprof_queue_log_work(delay_ms) };
+}
+
+/// Prints what was queued: the work item, which runs on one CPU at a time.
+#[no_mangle]
+extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
+    while let Some([input, out_low, out_high]) = QUEUE.pop() {
+        let (eax, ecx) = split(input);
+        let ((eax_out, ebx_out), (ecx_out, edx_out)) = (split(out_low), split(out_high));
+        let out = Registers {
+            eax: eax_out,
+            ebx: ebx_out,
+            ecx: ecx_out,
+            edx: edx_out,
+        };
+        let line = Query::new(eax, ecx).and_then(|q| LogLine::new(q, q.decode(out)));
+        if let Some(line) = line {
+            pr_info!("{line}\n");
+        }
+    }
+    let suppressed = SUPPRESSED.swap(0, Relaxed);
+    if suppressed > 0 {
+        pr_info!("{suppressed} log lines suppressed\n");
+    }
+}
+
+/// Prints what is still queued; KVM calls us no more.
+pub(crate) fn flush() {
+    // SAFETY: The work item is a static of the module's; modules are unloaded in
+    // process context, where the function may sleep.
+    unsafe { bindings::cancel_delayed_work_sync(ptr::addr_of_mut!(bindings::exitprof_log_work)) };
+    exitprof_print_log(ptr::null_mut());
+}
+
+/// Prints the reasons that occurred, most frequent first.
+pub(crate) fn table(profile: &impl Profile) {
+    let isa = profile.isa();
+    let mut rows = Vec::new();
+    let mut total = Sample::default();
+    for slot in 0..isa.slots() {
+        let sample = profile.slot(slot);
+        total = total + sample;
+        if sample.exits > 0 && rows.try_push(Some((slot, sample))).is_err() {
+            pr_info!("no memory for the table of exits\n");
+            return;
+        }
+    }
+    // Sorting by core::slice could panic, as far as the compiler knows.
+    let mut next = || {
+        rows.iter_mut()
+            .filter(|row| row.is_some())
+            .max_by_key(|row| row.map(|(_, sample)| sample.exits))
+            .and_then(Option::take)
+    };
+
+    pr_info!(
+        "{:>6} {:<20} {:>16} {:>20}\n",
+        "reason",
+        "name",
+        "exits",
+        "cycles"
+    );
+    while let Some((slot, Sample { exits, cycles })) = next() {
+        match isa.reason(slot) {
+            Some(reason) => pr_info!(
+                "{reason:>6} {:<20} {exits:>16} {cycles:>20}\n",
+                isa.name(reason)
+            ),
+            None => pr_info!("{:>6} {:<20} {exits:>16} {cycles:>20}\n", "other", ""),
+        }
+    }
+    let Sample { exits, cycles } = total;
+    pr_info!("{:>6} {:<20} {exits:>16} {cycles:>20}\n", "total", "");
+}

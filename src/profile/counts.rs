@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is counted, and sums over it.
+
+use super::leaf::Protocol;
+use super::reason::{Isa, Status};
+
+/// What was recorded of a set of VM exits.
+///
+/// Both numbers wrap at 2^64, which takes centuries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// The number of exits.
+    pub exits: u64,
+    /// Cycles of the host's TSC that their handling took.
+    pub cycles: u64,
+}
+
+impl core::ops::Add for Sample {
+    type Output = Sample;
+
+    fn add(self, other: Sample) -> Sample {
+        Sample {
+            exits: self.exits.wrapping_add(other.exits),
+            cycles: self.cycles.wrapping_add(other.cycles),
+        }
+    }
+}
+
+/// Exits by reason, wherever they are counted.
+pub trait Profile {
+    /// The instruction set that the reasons belong to.
+    fn isa(&self) -> Isa;
+
+    /// What is recorded in `slot`, which is below [`Isa::slots`].
+    fn slot(&self, slot: usize) -> Sample;
+
+    /// How the profile describes itself to a guest.
+    fn protocol(&self) -> Protocol;
+
+    /// The sum over the slots that `wanted` chooses.
+    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
+        (0..self.isa().slots())
+            .filter(|&slot| wanted(slot))
+            .fold(Sample::default(), |sum, slot| sum + self.slot(slot))
+    }
+
+    /// All exits.
+    fn total(&self) -> Sample {
+        self.sum(|_| true)
+    }
+
+    /// The exits of one reason as a guest sees them, `None` if it is undefined:
+    /// those that KVM does not handle read as zero, whatever was counted.
+    fn visible(&self, reason: u32) -> Option<Sample> {
+        match self.isa().status(reason) {
+            Status::Handled => Some(self.slot(self.isa().slot(reason))),
+            Status::Unhandled => Some(Sample::default()),
+            Status::Undefined => None,
+        }
+    }
+
+    /// The exits that [`visible`] hides: [`total`] less the sum of those.
+    ///
+    /// [`total`]: Profile::total
+    /// [`visible`]: Profile::visible
+    fn hidden(&self) -> Sample {
+        let isa = self.isa();
+        self.sum(|slot| isa.reason(slot).map(|r| isa.status(r)) != Some(Status::Handled))
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The CPUID leaves by which a guest reads the profile.
+//!
+//! | EAX in     | asks for                 | EAX        | EBX          | ECX         | EDX          |
+//! |------------|--------------------------|------------|--------------|-------------|--------------|
+//! | 0x4FFFFFFC | exits, all reasons       | exits 31:0 | exits 63:32  | 0           | 0            |
+//! | 0x4FFFFFFD | cycles, all reasons      | 0          | cycles 63:32 | cycles 31:0 | 0            |
+//! | 0x4FFFFFFE | exits of reason ECX      | exits 31:0 | exits 63:32  | 0           | 0            |
+//! | 0x4FFFFFFF | cycles of reason ECX     | 0          | cycles 63:32 | cycles 31:0 | 0            |
+//! | 0x4FFFFF00 | discovery                | 0x4FFFFFFF | "KVME"       | "xitP"      | "rof\0"      |
+//! | 0x4FFFFF01 | protocol                 | [`Protocol`] |            |             |              |
+//! | 0x4FFFFF02 | what FE and FF hide      | exits 31:0 | exits 63:32  | cycles 31:0 | cycles 63:32 |
+//!
+//! For the two leaves that take a reason: one that the SDM does not define
+//! answers EDX = 0xFFFFFFFF and zeros, one that KVM does not handle answers
+//! zeros. The rest of the block 0x4FFFFF00–0x4FFFFFFF answers zeros.
+
+use super::counts::{Profile, Sample};
+use core::fmt;
+
+/// The registers that CPUID reads (EAX, ECX) and writes (all).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Registers {
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+}
+
+/// The halves of a 64-bit number, as two registers hold it: (31:0, 63:32).
+pub const fn split(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+/// The number whose halves are in two registers: the inverse of [`split`].
+pub const fn join(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// The discovery leaf, and the first of the block.
+pub const DISCOVERY: u32 = 0x4fff_ff00;
+/// The leaf of [`Protocol`].
+pub const PROTOCOL: u32 = 0x4fff_ff01;
+/// The leaf of what [`EXITS`] and [`CYCLES`] hide: [`Profile::hidden`].
+pub const HIDDEN: u32 = 0x4fff_ff02;
+/// The leaf of all exits.
+pub const TOTAL_EXITS: u32 = 0x4fff_fffc;
+/// The leaf of the cycles in all exits.
+pub const TOTAL_CYCLES: u32 = 0x4fff_fffd;
+/// The leaf of the exits of a reason.
+pub const EXITS: u32 = 0x4fff_fffe;
+/// The leaf of the cycles in exits of a reason, and the last of the block.
+pub const CYCLES: u32 = 0x4fff_ffff;
+
+/// What [`DISCOVERY`] answers: the highest leaf, and a signature in EBX, ECX,
+/// EDX. Without a profiler KVM answers the guest's highest basic leaf, or zeros:
+/// neither says anything.
+pub const PRESENT: Registers = Registers {
+    eax: CYCLES,
+    ebx: u32::from_le_bytes(*b"KVME"),
+    ecx: u32::from_le_bytes(*b"xitP"),
+    edx: u32::from_le_bytes(*b"rof\0"),
+};
+
+/// What [`EXITS`] and [`CYCLES`] answer for a reason that the SDM lacks.
+pub const UNDEFINED: Registers = Registers {
+    eax: 0,
+    ebx: 0,
+    ecx: 0,
+    edx: u32::MAX,
+};
+
+/// The version of this protocol; the next adds to it, and takes nothing away.
+pub const VERSION: u16 = 1;
+
+/// Whose exits the leaves answer; its number in the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Scope {
+    /// Those of all guests of the host.
+    Host = 1,
+}
+
+/// How the profiler describes itself in leaf [`PROTOCOL`].
+///
+/// | register | bits  | meaning                                                |
+/// |----------|-------|--------------------------------------------------------|
+/// | EAX      | 15:0  | version of the protocol                                |
+/// | EAX      | 23:16 | instruction set: 1 VMX (2 is for SVM)                  |
+/// | EAX      | 31:24 | scope: 1 host                                          |
+/// | EBX      | 31:0  | features beyond the leaves above: none, 0              |
+/// | ECX      | 31:0  | epoch: another value when the counters start from zero |
+/// | EDX      | 31:0  | frequency of the host's TSC in kHz, 0 if unknown       |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// The version of the protocol: [`VERSION`].
+    pub version: u16,
+    /// The number of an [`Isa`](super::reason::Isa).
+    pub isa: u8,
+    /// The number of a [`Scope`].
+    pub scope: u8,
+    /// Feature bits.
+    pub features: u32,
+    /// Changes when the counters start from zero.
+    pub epoch: u32,
+    /// The frequency of the host's TSC in kHz, 0 if unknown.
+    pub tsc_khz: u32,
+}
+
+impl From<Protocol> for Registers {
+    fn from(p: Protocol) -> Registers {
+        Registers {
+            eax: u32::from(p.version) | u32::from(p.isa) << 16 | u32::from(p.scope) << 24,
+            ebx: p.features,
+            ecx: p.epoch,
+            edx: p.tsc_khz,
+        }
+    }
+}
+
+impl From<Registers> for Protocol {
+    fn from(r: Registers) -> Protocol {
+        let [v0, v1, isa, scope] = r.eax.to_le_bytes();
+        Protocol {
+            version: u16::from_le_bytes([v0, v1]),
+            isa,
+            scope,
+            features: r.ebx,
+            epoch: r.ecx,
+            tsc_khz: r.edx,
+        }
+    }
+}
+
+/// What a guest asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Query {
+    Discovery,
+    Protocol,
+    Hidden,
+    TotalExits,
+    TotalCycles,
+    Exits { reason: u32 },
+    Cycles { reason: u32 },
+    Unassigned,
+}
+
+/// What it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A number of exits.
+    Exits(u64),
+    /// A number of cycles.
+    Cycles(u64),
+    /// Both.
+    Sample(Sample),
+    /// There is no such exit reason.
+    Undefined,
+    /// Something else.
+    Other(Registers),
+}
+
+impl Query {
+    /// The query for leaf `eax` with the parameter `ecx`, both any number;
+    /// `None` if the leaf is not in our block.
+    pub fn new(eax: u32, ecx: u32) -> Option<Query> {
+        Some(match eax {
+            DISCOVERY => Query::Discovery,
+            PROTOCOL => Query::Protocol,
+            HIDDEN => Query::Hidden,
+            TOTAL_EXITS => Query::TotalExits,
+            TOTAL_CYCLES => Query::TotalCycles,
+            EXITS => Query::Exits { reason: ecx },
+            CYCLES => Query::Cycles { reason: ecx },
+            DISCOVERY..=CYCLES => Query::Unassigned,
+            _ => return None,
+        })
+    }
+
+    /// What `profile` answers.
+    pub fn answer(self, profile: &impl Profile) -> Answer {
+        match self {
+            Query::Discovery => Answer::Other(PRESENT),
+            Query::Protocol => Answer::Other(profile.protocol().into()),
+            Query::Hidden => Answer::Sample(profile.hidden()),
+            Query::TotalExits => Answer::Exits(profile.total().exits),
+            Query::TotalCycles => Answer::Cycles(profile.total().cycles),
+            Query::Exits { reason } => profile
+                .visible(reason)
+                .map_or(Answer::Undefined, |s| Answer::Exits(s.exits)),
+            Query::Cycles { reason } => profile
+                .visible(reason)
+                .map_or(Answer::Undefined, |s| Answer::Cycles(s.cycles)),
+            Query::Unassigned => Answer::Other(Registers::default()),
+        }
+    }
+
+    /// The answer that the registers hold: the inverse of `Registers::from`.
+    pub fn decode(self, r: Registers) -> Answer {
+        match self {
+            Query::Exits { .. } | Query::Cycles { .. } if r == UNDEFINED => Answer::Undefined,
+            Query::TotalExits | Query::Exits { .. } => Answer::Exits(join(r.eax, r.ebx)),
+            Query::TotalCycles | Query::Cycles { .. } => Answer::Cycles(join(r.ecx, r.ebx)),
+            Query::Hidden => Answer::Sample(Sample {
+                exits: join(r.eax, r.ebx),
+                cycles: join(r.ecx, r.edx),
+            }),
+            Query::Discovery | Query::Protocol | Query::Unassigned => Answer::Other(r),
+        }
+    }
+}
+
+impl From<Answer> for Registers {
+    fn from(answer: Answer) -> Registers {
+        match answer {
+            Answer::Exits(exits) => {
+                let (eax, ebx) = split(exits);
+                Registers {
+                    eax,
+                    ebx,
+                    ..Registers::default()
+                }
+            }
+            Answer::Cycles(cycles) => {
+                let (ecx, ebx) = split(cycles);
+                Registers {
+                    ebx,
+                    ecx,
+                    ..Registers::default()
+                }
+            }
+            Answer::Sample(Sample { exits, cycles }) => {
+                let (eax, ebx) = split(exits);
+                let (ecx, edx) = split(cycles);
+                Registers { eax, ebx, ecx, edx }
+            }
+            Answer::Undefined => UNDEFINED,
+            Answer::Other(registers) => registers,
+        }
+    }
+}
+
+/// A query and its answer as one line of the host's log; only those for exits
+/// or for cycles have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    query: Query,
+    value: Option<u64>,
+}
+
+impl LogLine {
+    /// The line for `query` that was answered by `answer`, if there is one.
+    pub fn new(query: Query, answer: Answer) -> Option<LogLine> {
+        let value = match answer {
+            Answer::Exits(value) | Answer::Cycles(value) => Some(value),
+            Answer::Undefined => None,
+            Answer::Sample(_) | Answer::Other(_) => return None,
+        };
+        Some(LogLine { query, value })
+    }
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.query {
+            Query::TotalExits => write!(f, "{TOTAL_EXITS:#x}, Total exits=")?,
+            Query::TotalCycles => write!(f, "{TOTAL_CYCLES:#x}, Total cycles=")?,
+            Query::Exits { reason } => write!(f, "{EXITS:#x}, Exit number {reason}. Total exits=")?,
+            Query::Cycles { reason } => {
+                write!(f, "{CYCLES:#x}, Exit number {reason}. Total cycles=")?
+            }
+            Query::Discovery | Query::Protocol | Query::Hidden | Query::Unassigned => (),
+        }
+        match self.value {
+            Some(value) => write!(f, "{value}"),
+            None => f.write_str("0 (undefined)"),
+        }
+    }
+}

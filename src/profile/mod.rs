@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a VM-exit profile is, apart from where it is kept.
+//!
+//! While a guest runs, some of its instructions and some events make the
+//! processor leave the guest and enter the hypervisor: a *VM exit*. The
+//! processor says why by a number, the *basic exit reason*. A profile holds,
+//! for each reason, how often it occurred and how many cycles of the host's
+//! TSC its handling took ([`counts`], [`reason`]).
+//!
+//! A guest reads the profile by the CPUID instruction: it puts the number of a
+//! *leaf* into EAX and a parameter into ECX, and finds an answer in EAX, EBX,
+//! ECX and EDX. CPUID always exits to the hypervisor, and so the hypervisor can
+//! answer what it likes ([`leaf`]). The host logs these queries ([`log`]).
+//!
+//! Everything here is plain arithmetic on `core`, without `unsafe`. It is
+//! compiled twice: into the kernel module, and by cargo into the tools and the
+//! tests.
+
+pub mod counts;
+pub mod leaf;
+pub mod log;
+pub mod reason;
