@@ -35,8 +35,10 @@ kernel() {
 	[ ! -e "$1/source" ] || source=$1/source
 	[ -e "$source/arch/x86/include/asm/kvm_exit_profiler.h" ] ||
 		die "the kernel in $1 lacks our patches: run \"make patch KDIR=$source\" and build it again"
-	[ -e "$1/rust/libkernel.rmeta" ] && [ -e "$1/Module.symvers" ] ||
-		die "the kernel in $1 is configured but not built: build it, at least to Module.symvers"
+	local file
+	for file in rust/libkernel.rmeta Module.symvers; do
+		[ -e "$1/$file" ] || die "the kernel in $1 is configured, but has no $file: build it"
+	done
 	local built
 	built=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$1/.config")
 	[ -z "$built" ] || [ "$built" = "$("$RUSTC" --version)" ] ||

@@ -50,11 +50,9 @@ configure() {
 		"${fragments[@]}") >"$tree/merge.log" 2>&1
 	kmake -s olddefconfig 2>>"$tree/merge.log"
 	# What Kconfig drops, it drops silently.
-	local option
-	for option in $(sed -n 's/^\(CONFIG_[A-Z0-9_]*=[ym]\)$/\1/p' "${fragments[@]}"); do
-		grep -qx "$option" "$tree/build/.config" ||
-			die "the kernel's configuration lost $option: see $tree/merge.log"
-	done
+	local lost
+	lost=$(grep -hx 'CONFIG_[A-Z0-9_]*=[ym]' "${fragments[@]}" | grep -vxFf "$tree/build/.config" || true)
+	[ -z "$lost" ] || die "the kernel's configuration lost" $lost "- see $tree/merge.log"
 }
 
 build_unpatched() {

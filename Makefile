@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-exitprof: "make help" says what there is.
+
+# The kernel to build for: one with our patches, CONFIG_RUST=y, and built.
+KDIR ?= build/kernel
+
+# The kernel's Rust is tied to one rustc: by default the distribution's, whatever
+# stands before it in PATH.
+RUSTC ?= /usr/bin/rustc
+RUSTDOC ?= /usr/bin/rustdoc
+RUSTFMT ?= /usr/bin/rustfmt
+BINDGEN ?= /usr/bin/bindgen
+export RUSTC RUSTDOC RUSTFMT BINDGEN
+
+kmake = $(MAKE) -C $(KDIR) M=$(CURDIR) RUSTC=$(RUSTC) HOSTRUSTC=$(RUSTC) \
+	RUSTDOC=$(RUSTDOC) RUSTFMT=$(RUSTFMT) BINDGEN=$(BINDGEN) \
+	$(if $(shell grep -sx CONFIG_CC_IS_CLANG=y $(KDIR)/.config),LLVM=1)
+
+help:
+	@echo 'On a fresh Debian 12:'
+	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
+	@echo '  make test             all tests, in the emulator and out of it'
+	@echo
+	@echo 'For a kernel of your own, Linux 6.1 in KDIR=:'
+	@echo '  make patch            apply patches/ to its source'
+	@echo '  make config           say what in its .config keeps Rust out; with FIX=1 mend it'
+	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel)'
+	@echo '  make modules_install  install that'
+	@echo
+	@echo 'Parts of the above:'
+	@echo '  make deps             install the Debian packages that are missing'
+	@echo '  make kernel           get, patch, configure and build 6.1: build/kernel'
+	@echo '  make tool             build the tool for guests: build/exitprof'
+	@echo '  make check            style and consistency: all that needs no emulator'
+	@echo '  make bench            instructions per exit, on a lean kernel'
+	@echo '  make clean            remove what was built here, but not the cache'
+	@echo
+	@echo 'Kernels and packages are kept in ~/.cache/kvm-exitprof (KVM_EXITPROF_CACHE), safe to delete.'
+	@echo 'EMULATOR=bochs or kvm chooses the emulator; by default kvm where nested VMX works.'
+
+demo: deps kernel
+	@$(MAKE) --no-print-directory modules tool
+	@scripts/demo.sh
+
+test: deps kernel
+	@scripts/test.sh
+
+deps:
+	@scripts/deps.sh
+
+kernel:
+	@scripts/kernel.sh
+
+modules:
+	@scripts/check-build.sh kernel $(KDIR)
+	@$(kmake) --no-print-directory modules
+
+modules_install: modules
+	$(kmake) modules_install
+
+patch:
+	@scripts/patch.sh $(KDIR)
+
+config:
+	@scripts/config.sh $(KDIR) $(if $(FIX),fix)
+
+tool:
+	@scripts/tool.sh
+
+check:
+	@scripts/check.sh $(KDIR)
+
+bench: deps
+	@scripts/bench.sh
+
+clean:
+	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
+	rm -rf build src/kernel/bindings.rs
+
+.PHONY: help demo test deps kernel modules modules_install patch config tool check bench clean

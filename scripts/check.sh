@@ -1,0 +1,98 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# check.sh KDIR: style and consistency, one KTAP line for each check; KDIR is
+# the kernel that the module in this directory was built for.
+# shellcheck disable=SC2317 # the checks are called by their names
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+kdir=$(realpath "${1:-$build/kernel}")
+source=$kdir
+[ ! -e "$kdir/source" ] || source=$(realpath "$kdir/source")
+cd "$top"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+rustfmt_kernel() { "$RUSTFMT" --check src/kernel/main.rs; }
+rustfmt_tools() { scripts/cargo.sh fmt --all --check; }
+clippy_tools() { scripts/cargo.sh clippy --quiet --locked --workspace --all-targets -- -D warnings; }
+
+# In a copy, for clippy leaves objects that are not for loading.
+clippy_kernel() {
+	mkdir "$tmp/module"
+	cp -r Kbuild Cargo.toml src "$tmp/module"
+	make -C "$kdir" M="$tmp/module" "${kernel_tools[@]}" CLIPPY=1 \
+		CLIPPY_DRIVER=/usr/bin/clippy-driver src/kernel/main.o 2>&1 | tee "$tmp/clippy"
+	! grep -q '^warning\|^error' "$tmp/clippy"
+}
+
+shellcheck_all() { shellcheck -x -P scripts scripts/*.sh scripts/demo-*-init .ci/run; }
+
+# .checkpatch.conf says what is ignored, and why.
+checkpatch() {
+	local patch
+	while read -r patch; do
+		"$source/scripts/checkpatch.pl" --strict --no-tree --root="$source" --terse "patches/$patch" || return
+	done <patches/series
+}
+
+# On the files that the series touches, with the series taken back.
+git_am() {
+	local file repo=$tmp/repo
+	sed -n 's|^+++ b/||p' patches/*.patch | sort -u | while read -r file; do
+		install -D -m 644 "$source/$file" "$repo/$file"
+	done
+	git -C "$repo" init -q
+	tac patches/series | while read -r patch; do
+		git -C "$repo" apply -R "$top/patches/$patch"
+	done
+	git -C "$repo" add -f .
+	git -C "$repo" -c user.name=check -c user.email=check@localhost commit -qm base
+	sed "s|^|$top/patches/|" patches/series |
+		xargs git -C "$repo" -c user.name=check -c user.email=check@localhost am --whitespace=error
+}
+
+lines_added() {
+	local added
+	added=$(cat patches/*.patch | grep -c '^+[^+]\|^+$')
+	echo "the series adds $added lines"
+	[ "$added" -lt 250 ]
+}
+
+reasons() { scripts/check-reasons.sh "$source"; }
+record() { scripts/check-record.sh kvm_exitprof.ko; }
+
+modinfo_complete() {
+	local field
+	for field in license author description version parm; do
+		[ -n "$(modinfo -F "$field" kvm_exitprof.ko)" ] || {
+			echo "modinfo has no $field"
+			return 1
+		}
+	done
+}
+
+checks=(rustfmt_kernel rustfmt_tools clippy_kernel clippy_tools shellcheck_all
+	checkpatch git_am lines_added reasons record modinfo_complete)
+echo "1..${#checks[@]}"
+number=0 failed=0
+for check in "${checks[@]}"; do
+	number=$((number + 1))
+	# Not as a condition, in which the shell would go on after a failure.
+	set +e
+	(
+		set -e
+		"$check"
+	) >"$tmp/output" 2>&1
+	status=$?
+	set -e
+	if [ $status = 0 ]; then
+		echo "ok $number check.$check"
+	else
+		echo "not ok $number check.$check"
+		failed=1
+	fi
+	sed 's/^/# /' "$tmp/output"
+done
+exit $failed
