@@ -29,11 +29,12 @@ clippy_kernel() {
 
 shellcheck_all() { shellcheck -x -P scripts scripts/*.sh scripts/demo-*-init .ci/run; }
 
-# .checkpatch.conf says what is ignored, and why.
+# .checkpatch.conf says what is ignored, and why. Given a name, checkpatch would
+# take a file that git tracks for source code.
 checkpatch() {
 	local patch
 	while read -r patch; do
-		"$source/scripts/checkpatch.pl" --strict --no-tree --root="$source" --terse "patches/$patch" || return
+		"$source/scripts/checkpatch.pl" --strict --no-tree --root="$source" --terse - <"patches/$patch"
 	done <patches/series
 }
 

@@ -52,7 +52,7 @@ configure() {
 	# What Kconfig drops, it drops silently.
 	local lost
 	lost=$(grep -hx 'CONFIG_[A-Z0-9_]*=[ym]' "${fragments[@]}" | grep -vxFf "$tree/build/.config" || true)
-	[ -z "$lost" ] || die "the kernel's configuration lost" $lost "- see $tree/merge.log"
+	[ -z "$lost" ] || die "the kernel's configuration lost ${lost//$'\n'/ }: see $tree/merge.log"
 }
 
 build_unpatched() {

@@ -30,6 +30,7 @@ const ISA: Isa = Isa::Vmx;
 const CPUID_1_ECX_VMX: u32 = 1 << 5;
 
 // KVM passes us the queries of the block that the protocol describes.
+#[allow(clippy::assertions_on_constants)] // Its two sides have two sources.
 const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE);
 
 /// A CPU's counters of a slot. [`record`] knows this layout.
@@ -37,6 +38,15 @@ const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE)
 struct Slot {
     exits: AtomicU64,
     cycles: AtomicU64,
+}
+
+impl Slot {
+    fn load(&self) -> Sample {
+        Sample {
+            exits: self.exits.load(Relaxed),
+            cycles: self.cycles.load(Relaxed),
+        }
+    }
 }
 
 /// A CPU's counters.
@@ -142,6 +152,11 @@ impl<'a> Totals<'a> {
         // lock, and waits for RCU readers, before it frees the memory.
         (!slots.is_null()).then(|| Totals(slots, PhantomData))
     }
+
+    fn instances(&self) -> impl Iterator<Item = &'a Slots> {
+        // SAFETY: By the type's invariant.
+        unsafe { PerCpu::instances(self.0) }
+    }
 }
 
 impl Profile for Totals<'_> {
@@ -150,15 +165,16 @@ impl Profile for Totals<'_> {
     }
 
     fn slot(&self, slot: usize) -> Sample {
-        // SAFETY: By the invariant.
-        unsafe { PerCpu::instances(self.0) }
-            .filter_map(|cpu: &Slots| cpu.0.get(slot))
-            .fold(Sample::default(), |sum, cpu| {
-                sum + Sample {
-                    exits: cpu.exits.load(Relaxed),
-                    cycles: cpu.cycles.load(Relaxed),
-                }
-            })
+        self.instances()
+            .filter_map(|slots| slots.0.get(slot))
+            .fold(Sample::default(), |sum, slot| sum + slot.load())
+    }
+
+    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
+        self.instances()
+            .flat_map(|slots| slots.0.iter().enumerate())
+            .filter(|&(index, _)| wanted(index))
+            .fold(Sample::default(), |sum, (_, slot)| sum + slot.load())
     }
 
     fn protocol(&self) -> Protocol {

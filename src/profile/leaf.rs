@@ -175,7 +175,7 @@ impl Query {
             TOTAL_CYCLES => Query::TotalCycles,
             EXITS => Query::Exits { reason: ecx },
             CYCLES => Query::Cycles { reason: ecx },
-            DISCOVERY..=CYCLES => Query::Unassigned,
+            _ if (DISCOVERY..=CYCLES).contains(&eax) => Query::Unassigned,
             _ => return None,
         })
     }

@@ -7,6 +7,9 @@
 //! somebody else prints it later. Times are in nanoseconds of any clock that
 //! does not go back.
 
+// Only constants can initialize statics, where both types are made for.
+#![allow(clippy::declare_interior_mutable_const, clippy::new_without_default)]
+
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 /// Lines that a guest may have logged at once: two sweeps over all reasons.
@@ -27,7 +30,7 @@ impl Bucket {
         self.empty_at
             .fetch_update(Relaxed, Relaxed, |empty_at| {
                 let next = empty_at.max(now).wrapping_add(REFILL_NS);
-                (next.wrapping_sub(now) <= BURST * REFILL_NS).then(|| next)
+                (next.wrapping_sub(now) <= BURST * REFILL_NS).then_some(next)
             })
             .is_ok()
     }
@@ -44,7 +47,6 @@ pub struct Budget([Bucket; GUESTS]);
 impl Budget {
     /// Full buckets.
     pub const fn new() -> Budget {
-        #[allow(clippy::declare_interior_mutable_const)]
         const FULL: Bucket = Bucket {
             guest: AtomicU64::new(0),
             empty_at: AtomicU64::new(0),
@@ -84,9 +86,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue.
     pub const fn new() -> Queue {
-        #[allow(clippy::declare_interior_mutable_const)]
         const ZERO: AtomicU64 = AtomicU64::new(0);
-        #[allow(clippy::declare_interior_mutable_const)]
         const EMPTY: Entry = Entry {
             turn: AtomicU64::new(0),
             words: [ZERO; 3],
