@@ -11,6 +11,9 @@
 # kernel's console. The second is for results: OUTDIR/results.log, also copied
 # to stdout as it grows. Succeeds if the machine powered itself off in time.
 #
+# With several CPUs the kernel's command line needs idle=halt, as Bochs loses
+# wake-ups of a CPU that waits by MWAIT.
+#
 # EMULATOR=auto|kvm|bochs in the environment chooses; auto is the default.
 
 set -euo pipefail

@@ -62,20 +62,6 @@ model_results() {
 	cat "$build/model.lines"
 }
 
-end_to_end() {
-	local kernel=$build/kernel out=$build/e2e-run module files=()
-	for module in kvm kvm-intel; do
-		files+=("$kernel/arch/x86/kvm/$module.ko:/modules/patched/"
-			"$kernel/unpatched/$module.ko:/modules/unpatched/")
-	done
-	[ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")
-	"$top/scripts/initramfs.sh" "$build/e2e.cpio" "$build/e2e" \
-		"$top/kvm_exitprof.ko:/modules/" "${files[@]}"
-	"$top/scripts/image.sh" "$build/e2e.iso" "$kernel/arch/x86/boot/bzImage" "$build/e2e.cpio" \
-		"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t -- test"
-	"$top/scripts/emulate.sh" --timeout 600 "$build/e2e.iso" "$out"
-}
-
 mkdir -p "$build"
 cd "$top"
 step build.module make modules
@@ -83,7 +69,7 @@ step build.tool scripts/tool.sh
 step build.e2e scripts/tool.sh e2e
 results check scripts/check.sh build/kernel
 results model model_results
-results e2e end_to_end
+results e2e scripts/e2e.sh kernel kvm_exitprof.ko test
 step demo scripts/demo.sh
 
 echo "$passed passed, $failed failed, $skipped skipped"

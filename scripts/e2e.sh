@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots build/FLAVOUR (see kernel.sh) in the emulator, with tests/e2e as its
+# init, and both kinds of KVM's modules and MODULE to load; shows the results.
+#
+#	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+[ $# -ge 3 ] || die "usage: $0 FLAVOUR MODULE MODE [NAME...]"
+kernel=$build/$1 module=$2 out=$build/e2e-$1
+shift 2
+
+files=("$module:/modules/")
+for file in kvm kvm-intel; do
+	files+=("$kernel/arch/x86/kvm/$file.ko:/modules/patched/"
+		"$kernel/unpatched/$file.ko:/modules/unpatched/")
+done
+[ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")
+mkdir -p "$out"
+"$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
+"$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
+	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t -- $*"
+"$top/scripts/emulate.sh" --timeout 900 "$out/image.iso" "$out"
