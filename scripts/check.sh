@@ -54,6 +54,43 @@ git_am() {
 		xargs git -C "$repo" -c user.name=check -c user.email=check@localhost am --whitespace=error
 }
 
+# What users of "make patch" and "make config" with their own tree rely on.
+patch_knows_patched() {
+	scripts/patch.sh "$source" 2>&1 | tee "$tmp/patch"
+	grep -q 'has the series already' "$tmp/patch"
+}
+
+patch_is_all_or_nothing() {
+	local file sum=$tmp/sum other=$tmp/other
+	# The series taken back, and its last file of C changed under it.
+	cp -r "$tmp/repo" "$other"
+	git -C "$other" checkout -q "$(git -C "$other" rev-list --max-parents=0 HEAD)"
+	sed -i 's/handle_exit = vmx_handle_exit/handle_exit = another/' "$other/arch/x86/kvm/vmx/vmx.c"
+	printf 'kernelversion:\n\t@echo 6.1.0\n' >"$other/Makefile"
+	find "$other" -path '*/.git' -prune -o -type f -exec sha256sum {} + >"$sum"
+	! scripts/patch.sh "$other" || return
+	sha256sum --quiet -c "$sum"
+	for file in $(git -C "$other" ls-files --others); do
+		[ "$file" = Makefile ] || {
+			echo "$file was left behind"
+			return 1
+		}
+	done
+}
+
+config_mends() {
+	local kdir=$tmp/kdir
+	mkdir "$kdir"
+	make -s -C "$source" O="$kdir" "${kernel_tools[@]}" allnoconfig
+	"$source/scripts/config" --file "$kdir/.config" -e 64BIT -e MODULES -e MODVERSIONS -d DEBUG_INFO_NONE \
+		-e VIRTUALIZATION -e KVM -e KVM_INTEL --set-str SYSTEM_TRUSTED_KEYS debian/certs/a.pem
+	! scripts/config.sh "$kdir" >"$tmp/obstacles" || return
+	grep '^CONFIG_MODVERSIONS' "$tmp/obstacles"
+	grep '^CONFIG_SYSTEM_TRUSTED_KEYS' "$tmp/obstacles"
+	scripts/config.sh "$kdir" fix
+	grep -x CONFIG_RUST=y "$kdir/.config"
+}
+
 lines_added() {
 	local added
 	added=$(cat patches/*.patch | grep -c '^+[^+]\|^+$')
@@ -75,7 +112,7 @@ modinfo_complete() {
 }
 
 checks=(rustfmt_kernel rustfmt_tools clippy_kernel clippy_tools shellcheck_all
-	checkpatch git_am lines_added reasons record modinfo_complete)
+	checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends lines_added reasons record modinfo_complete)
 echo "1..${#checks[@]}"
 number=0 failed=0
 for check in "${checks[@]}"; do

@@ -45,8 +45,8 @@ for option in RANDSTRUCT_FULL RANDSTRUCT_PERFORMANCE; do
 	! is_set $option || obstacle $option "RUST depends on its absence" -d $option -e RANDSTRUCT_NONE
 done
 
-pahole=$("$source/scripts/pahole-version.sh" "${PAHOLE:-pahole}" 2>/dev/null || echo 0)
-if is_set DEBUG_INFO_BTF && { [ "$pahole" -lt 124 ] || is_set LTO_CLANG; }; then
+pahole=$("$source/scripts/pahole-version.sh" "${PAHOLE:-pahole}" 2>/dev/null || true)
+if is_set DEBUG_INFO_BTF && { [ "${pahole:-0}" -lt 124 ] || is_set LTO_CLANG; }; then
 	obstacle DEBUG_INFO_BTF "needs pahole 1.24 or later, and no LTO, to leave Rust out (package pahole)" \
 		-d DEBUG_INFO_BTF
 fi

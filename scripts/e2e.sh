@@ -21,5 +21,5 @@ done
 mkdir -p "$out"
 "$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
-	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t -- $*"
-"$top/scripts/emulate.sh" --timeout 900 "$out/image.iso" "$out"
+	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
+"$top/scripts/emulate.sh" --cpus 2 --timeout 900 "$out/image.iso" "$out"
