@@ -12,6 +12,10 @@ set -euo pipefail
 kernel=$build/$1 module=$2 out=$build/e2e-$1
 shift 2
 
+# Costs repeat exactly on one CPU only.
+cpus=2
+[ "$1" != cost ] || cpus=1
+
 files=("$module:/modules/")
 for file in kvm kvm-intel; do
 	files+=("$kernel/arch/x86/kvm/$file.ko:/modules/patched/"
@@ -22,4 +26,4 @@ mkdir -p "$out"
 "$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
 	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
-"$top/scripts/emulate.sh" --cpus 2 --timeout 900 "$out/image.iso" "$out"
+"$top/scripts/emulate.sh" --cpus $cpus --timeout 900 "$out/image.iso" "$out"

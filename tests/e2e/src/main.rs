@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+//! End-to-end tests of kvm-exitprof, run as root on the emulated host.
+//!
+//! ```text
+//! e2e [test|cost|probe] [--out FILE] [--modules DIR] [NAME...]
+//! ```
+//!
+//! `test` runs every test, or those whose names begin with a NAME, and writes
+//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `cost` measures what an
+//! exit costs; `probe` shows how many exits each workload causes by KVM's own
+//! statistic, which needs no profiler.
+//!
+//! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
+//! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
+//! needs it, irqbypass.ko.
+//!
+//! As process 1 of a machine the program mounts what it needs, and powers the
+//! machine off at the end; words after `--` on the kernel's command line are
+//! its arguments.
+
+mod cost;
+mod guest;
+mod init;
+mod kmsg;
+mod ktap;
+mod leaf;
+mod module;
+mod ops;
+mod runner;
+mod scenarios;
+mod stats;
+mod vm;
+mod watchdog;
+mod workloads;
+
+use anyhow::{Result, bail, ensure};
+use ktap::Ktap;
+use module::{Host, State};
+use runner::Test;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+struct Options {
+    mode: String,
+    out: PathBuf,
+    modules: PathBuf,
+    names: Vec<String>,
+}
+
+fn options() -> Result<Options> {
+    let mut options = Options {
+        mode: "test".into(),
+        out: "/dev/ttyS1".into(),
+        modules: "/modules".into(),
+        names: Vec::new(),
+    };
+    let mut args = if init::is_init() {
+        init::arguments()
+    } else {
+        std::env::args().skip(1).collect()
+    }
+    .into_iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().unwrap_or_default();
+        match arg.as_str() {
+            "--out" => options.out = value().into(),
+            "--modules" => options.modules = value().into(),
+            "test" | "cost" | "probe" => options.mode = arg,
+            _ => {
+                ensure!(!arg.starts_with('-'), "unknown option {arg}");
+                options.names.push(arg);
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    if init::is_init() {
+        init::mount_all();
+    }
+    let ok = catch_unwind(|| match options().and_then(|o| run(&o)) {
+        Ok(ok) => ok,
+        Err(e) => {
+            eprintln!("e2e: {e:#}");
+            false
+        }
+    });
+    if init::is_init() {
+        init::power_off();
+    }
+    ExitCode::from(u8::from(!ok.unwrap_or(false)))
+}
+
+fn run(options: &Options) -> Result<bool> {
+    let mut ktap = Ktap::open(&options.out)?;
+    let mut host = Host::new(&options.modules)?;
+    let done = match options.mode.as_str() {
+        "cost" => cost::run(&mut host, &mut ktap),
+        "probe" => probe(&mut host, &mut ktap),
+        "test" => {
+            let mut tests = scenarios::all();
+            let chosen = |t: &Test| {
+                options
+                    .names
+                    .iter()
+                    .any(|name| t.name.starts_with(name.as_str()))
+            };
+            tests.retain(|t| options.names.is_empty() || chosen(t));
+            ensure!(!tests.is_empty(), "no test has such a name");
+            return runner::run(&tests, &mut host, ktap);
+        }
+        mode => bail!("unknown mode {mode}"),
+    };
+    if let Err(e) = &done {
+        ktap.note(&format!("{e:#}"));
+    }
+    Ok(done.is_ok())
+}
+
+/// How many exits each workload causes, whatever they are.
+fn probe(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
+    host.reach(State::Unpatched)?;
+    for workload in workloads::WORKLOADS {
+        match workload.probe() {
+            Ok(exits) => ktap.note(&format!("{}: {exits} exits", workload.name)),
+            Err(e) => ktap.note(&format!("{}: {e:#}", workload.name)),
+        }
+    }
+    Ok(())
+}

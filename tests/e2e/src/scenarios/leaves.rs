@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the leaves answer, register by register.
+
+use super::test;
+use crate::guest::{GARBAGE, Program, Regs};
+use crate::leaf::{self, cycles, exits, hidden, query};
+use crate::module::{self, Host, PROFILER, State};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::vm::{Config, Vm};
+use anyhow::{Result, bail, ensure};
+use kvm_bindings::kvm_cpuid_entry2;
+use kvm_exitprof::profile::reason::{Isa, Status};
+
+pub fn tests() -> Vec<Test> {
+    let profiled =
+        |name: &str, run: fn(&mut Host) -> Result<String>| test(name, State::Profiled, run);
+    vec![
+        profiled("leaf.discovery", discovery),
+        profiled("leaf.registers", registers),
+        profiled("leaf.cycles_fit_the_time", cycles_fit),
+        profiled("leaf.undefined_reasons", undefined),
+        profiled("leaf.unhandled_reasons", unhandled),
+        profiled("leaf.every_handled_reason", handled),
+        profiled("leaf.unassigned", unassigned),
+        profiled("leaf.own_exit_comes_next", own_exit),
+        profiled("leaf.vmm_entry_wins", vmm_entry),
+        profiled("leaf.through_emulator", emulator),
+    ]
+}
+
+/// The reasons that SDM and KVM's table leave out, by the design's word.
+const NOT_DEFINED: [u32; 4] = [35, 38, 42, 71];
+const NOT_HANDLED: [u32; 24] = [
+    3, 4, 5, 6, 11, 16, 17, 33, 34, 51, 63, 64, 65, 66, 67, 68, 69, 70, 72, 73, 76, 77, 78, 79,
+];
+const DEFINED: std::ops::Range<u32> = 0..80;
+
+pub fn handled_reasons() -> impl Iterator<Item = u32> {
+    DEFINED.filter(|n| !NOT_DEFINED.contains(n) && !NOT_HANDLED.contains(n))
+}
+
+/// Runs CPUID for every pair and returns the answers beside them.
+pub fn ask(vm: &mut Vm, asked: &[(u32, u32)]) -> Result<Vec<Regs>> {
+    let mut program = Program::new();
+    for &(eax, ecx) in asked {
+        program.cpuid(eax, ecx);
+    }
+    vm.run(&program)
+}
+
+/// Demands one answer of leaves FE and FF for all `reasons`.
+fn all_answer(reasons: &[u32], want: Regs) -> Result<String> {
+    let pair = |&ecx| [(leaf::EXITS, ecx), (leaf::CYCLES, ecx)];
+    let asked: Vec<_> = reasons.iter().flat_map(pair).collect();
+    for (asked, got) in asked.iter().zip(ask(&mut Vm::plain()?, &asked)?) {
+        ensure!(got == want, "{asked:x?}: {got:x?}, want {want:x?}");
+    }
+    Ok(format!("{} numbers", reasons.len()))
+}
+
+fn discovery(host: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let present = query(&mut vm, leaf::DISCOVERY, GARBAGE)?;
+    ensure!(present == leaf::PRESENT, "{present:x?}");
+    let [eax, ebx, epoch, khz] = query(&mut vm, leaf::PROTOCOL, GARBAGE)?;
+    ensure!(eax == 0x0101_0001, "version, VMX, host: {eax:#x}");
+    ensure!(ebx == 0, "features {ebx:#x}");
+    let tsc = vm.vcpus[0].tsc_khz()?;
+    ensure!(khz == tsc, "TSC {khz} kHz, KVM says {tsc}");
+    let [.., again, _] = query(&mut vm, leaf::PROTOCOL, 0)?;
+    ensure!(again == epoch, "the epoch changed by itself");
+    host.reload("")?;
+    let [.., after, _] = query(&mut vm, leaf::PROTOCOL, 0)?;
+    ensure!(after != epoch, "same epoch {epoch:#x} after a reload");
+    Ok(format!("TSC {khz} kHz, epochs {epoch:#x} {after:#x}"))
+}
+
+/// All four are written: CPUID found garbage in EBX, EDX and, where it is no
+/// input, in ECX.
+fn registers(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let answers = ask(
+        &mut vm,
+        &[
+            (leaf::TOTAL_EXITS, GARBAGE),
+            (leaf::TOTAL_CYCLES, GARBAGE),
+            (leaf::EXITS, 10),
+            (leaf::CYCLES, 10),
+            (leaf::HIDDEN, GARBAGE),
+        ],
+    )?;
+    let total = (exits(answers[0])?, cycles(answers[1])?);
+    let cpuid = (exits(answers[2])?, cycles(answers[3])?);
+    ensure!(total.0 > 0 && total.1 > 0, "no exits or cycles at all");
+    ensure!(cpuid.0 > 0 && cpuid.1 > 0, "no exits or cycles of CPUID");
+    // Two reads and no more are between the total and the part.
+    ensure!(cpuid.0 <= total.0 + 2, "a part larger than the whole");
+    let (exits, cycles) = hidden(answers[4]);
+    ensure!(exits <= total.0 && cycles <= total.1, "{:x?}", answers[4]);
+    Ok(format!("total {total:?}, CPUID {cpuid:?}, hidden {exits}"))
+}
+
+/// Exits take time, and handling them no more than there is.
+fn cycles_fit(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.tsc();
+    for _ in 0..2 {
+        program.cpuid(leaf::CYCLES, 18);
+        program.cpuid(leaf::TOTAL_CYCLES, 0);
+        program.repeat(Op::Vmcall, 101, 0);
+    }
+    program.tsc();
+    let r = vm.run(&program)?;
+    let own = cycles(r[3])?.wrapping_sub(cycles(r[1])?);
+    let all = cycles(r[4])?.wrapping_sub(cycles(r[2])?);
+    let tsc = |[low, high, ..]: Regs| u64::from(high) << 32 | u64::from(low);
+    let time = tsc(r[5]) - tsc(r[0]);
+    let text = format!("101 VMCALLs {own}, all exits {all}, of {time}");
+    ensure!(101 < own && own < all && all < time, "{text}");
+    Ok(text)
+}
+
+fn undefined(_: &mut Host) -> Result<String> {
+    let mut reasons = NOT_DEFINED.to_vec();
+    reasons.extend([80, 81, 96, 100, 255, 0xdead, u32::MAX - 1, u32::MAX]);
+    reasons.extend((7..32).map(|bit| 1 << bit));
+    // Reasons that exist, if only the low bits were looked at.
+    for high in [1 << 7, 1 << 8, 1 << 16, 1 << 31] {
+        reasons.extend([0, 1, 10, 30, 48, 75].map(|low| low | high));
+    }
+    all_answer(&reasons, leaf::UNDEFINED)
+}
+
+fn unhandled(_: &mut Host) -> Result<String> {
+    all_answer(&NOT_HANDLED, [0; 4])
+}
+
+fn handled(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    for reason in handled_reasons() {
+        exits(query(&mut vm, leaf::EXITS, reason)?)?;
+        cycles(query(&mut vm, leaf::CYCLES, reason)?)?;
+    }
+    // The list above is the design's; the model has to say the same.
+    for reason in 0..200 {
+        let want = match reason {
+            80.. => Status::Undefined,
+            _ if NOT_DEFINED.contains(&reason) => Status::Undefined,
+            _ if NOT_HANDLED.contains(&reason) => Status::Unhandled,
+            _ => Status::Handled,
+        };
+        let model = Isa::Vmx.status(reason);
+        ensure!(model == want, "the model has {model:?} for {reason}");
+    }
+    Ok(format!("{} reasons", handled_reasons().count()))
+}
+
+fn unassigned(_: &mut Host) -> Result<String> {
+    let leaves = 0x4fff_ff03..0x4fff_fffc_u32;
+    let asked: Vec<_> = leaves.flat_map(|leaf| [(leaf, 0), (leaf, 48)]).collect();
+    for (asked, got) in asked.iter().zip(ask(&mut Vm::plain()?, &asked)?) {
+        ensure!(got == [0; 4], "{asked:x?}: {got:x?}");
+    }
+    Ok(format!("{} answers", asked.len()))
+}
+
+/// A CPUID that reads a leaf is not in its own answer, but in the next.
+fn own_exit(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    for _ in 0..100 {
+        let before = vm.exits()?;
+        let answers = ask(
+            &mut vm,
+            &[
+                (leaf::TOTAL_EXITS, 0),
+                (leaf::TOTAL_EXITS, 0),
+                (leaf::EXITS, 10),
+                (leaf::EXITS, 10),
+                (leaf::CYCLES, 10),
+                (leaf::CYCLES, 10),
+                (leaf::TOTAL_CYCLES, 0),
+                (leaf::TOTAL_CYCLES, 0),
+            ],
+        )?;
+        if vm.exits()? != before + 9 {
+            continue; // an interrupt among them
+        }
+        let total = exits(answers[1])? - exits(answers[0])?;
+        let cpuid = exits(answers[3])? - exits(answers[2])?;
+        ensure!((total, cpuid) == (1, 1), "+{total} in all, +{cpuid} CPUID");
+        ensure!(cycles(answers[5])? > cycles(answers[4])?, "CPUID is free");
+        ensure!(cycles(answers[7])? > cycles(answers[6])?, "an exit is free");
+        return Ok("+1 each".into());
+    }
+    bail!("interrupts disturbed every attempt")
+}
+
+fn vmm_entry(_: &mut Host) -> Result<String> {
+    for function in [leaf::TOTAL_EXITS, leaf::DISCOVERY, 0x4fff_ff80] {
+        let entry = kvm_cpuid_entry2 {
+            function,
+            eax: 0x1111,
+            ebx: 0x2222,
+            ecx: 0x3333,
+            edx: 0x4444,
+            ..Default::default()
+        };
+        let mut vm = Vm::new(&Config {
+            entries: vec![entry],
+            ..Config::default()
+        })?;
+        let got = query(&mut vm, function, 0)?;
+        let want = [0x1111, 0x2222, 0x3333, 0x4444];
+        ensure!(got == want, "{function:#x}: {got:x?}");
+        let got = query(&mut vm, leaf::EXITS, 10)?;
+        ensure!(exits(got)? > 0, "{got:x?} beside {function:#x}");
+    }
+    Ok(String::new())
+}
+
+/// The same answers through KVM's instruction emulator, while they stand
+/// still; and such a CPUID is an exit for #UD.
+fn emulator(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let reasons = DEFINED.chain([80, 1 << 16 | 10, u32::MAX]);
+    let mut asked: Vec<_> = reasons
+        .flat_map(|ecx| [(leaf::EXITS, ecx), (leaf::CYCLES, ecx)])
+        .collect();
+    for leaf in [leaf::DISCOVERY, leaf::PROTOCOL, leaf::HIDDEN, 0x4fff_ff03] {
+        asked.push((leaf, GARBAGE));
+    }
+    asked.extend([(leaf::TOTAL_EXITS, GARBAGE), (leaf::TOTAL_CYCLES, GARBAGE)]);
+    let mut program = Program::new();
+    for &(eax, ecx) in &asked {
+        program.cpuid(eax, ecx);
+        program.emulated_cpuid(eax, ecx);
+    }
+    let mut count = Program::new();
+    count.cpuid(leaf::EXITS, 0);
+    count.repeat(Op::EmulatedCpuid, 23, leaf::TOTAL_EXITS);
+    count.cpuid(leaf::EXITS, 0);
+
+    module::set_param("kvm", "force_emulation_prefix", "1")?;
+    module::set_param(PROFILER, "sampling", "N")?;
+    let answers = vm.run(&program);
+    module::set_param(PROFILER, "sampling", "Y")?;
+    let counted = vm.run(&count);
+    module::set_param("kvm", "force_emulation_prefix", "0")?;
+
+    for (asked, pair) in asked.iter().zip(answers?.chunks_exact(2)) {
+        let (native, emulated) = (pair[0], pair[1]);
+        ensure!(
+            native == emulated,
+            "{asked:x?}: {native:x?}, emulated {emulated:x?}"
+        );
+    }
+    let counted = counted?;
+    let got = exits(counted[1])? - exits(counted[0])?;
+    ensure!(got == 23, "want 23 exits for #UD, got {got}");
+    Ok(format!("{} answers alike, want 23 got {got}", asked.len()))
+}

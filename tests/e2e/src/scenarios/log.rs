@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host's log: every query leaves a line, and no flood leaves more than
+//! it may.
+
+use super::test;
+use crate::guest::{Program, Regs};
+use crate::kmsg::Kmsg;
+use crate::leaf::{self, cycles, exits};
+use crate::module::{self, Host, PROFILER, State};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::vm::Vm;
+use anyhow::{Context, Result, ensure};
+use kvm_exitprof::profile::reason::Isa;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("log.line_per_query", State::Absent, line_per_query),
+        test("log.flood_is_bounded", State::Absent, flood),
+        test("log.guest_not_muted", State::Absent, not_muted),
+        test("log.switch", State::Profiled, switch),
+        test("log.report", State::Profiled, report),
+        test("log.table_at_unload", State::Profiled, table_at_unload),
+    ]
+}
+
+/// Lines that a guest may have logged at once, and more per second.
+const BURST: usize = 256;
+const PER_SECOND: usize = 8;
+
+/// The module's own lines, without their prefix.
+fn ours(line: &str) -> Option<&str> {
+    line.strip_prefix("kvm_exitprof: ")
+}
+
+fn query_line(line: &str) -> Option<String> {
+    ours(line).filter(|l| l.starts_with("0x4")).map(Into::into)
+}
+
+fn suppressed(line: &str) -> Option<usize> {
+    ours(line)?
+        .strip_suffix(" log lines suppressed")?
+        .parse()
+        .ok()
+}
+
+/// The line that a query has to leave.
+fn expected(eax: u32, ecx: u32, got: Regs) -> Result<String> {
+    let undefined = got == leaf::UNDEFINED;
+    Ok(match eax {
+        leaf::TOTAL_EXITS => format!("0x4ffffffc, Total exits={}", exits(got)?),
+        leaf::TOTAL_CYCLES => format!("0x4ffffffd, Total cycles={}", cycles(got)?),
+        leaf::EXITS if undefined => {
+            format!("0x4ffffffe, Exit number {ecx}. Total exits=0 (undefined)")
+        }
+        leaf::EXITS => format!("0x4ffffffe, Exit number {ecx}. Total exits={}", exits(got)?),
+        _ if undefined => format!("0x4fffffff, Exit number {ecx}. Total cycles=0 (undefined)"),
+        _ => format!(
+            "0x4fffffff, Exit number {ecx}. Total cycles={}",
+            cycles(got)?
+        ),
+    })
+}
+
+fn line_per_query(host: &mut Host) -> Result<String> {
+    host.reload("")?;
+    let mut vm = Vm::plain()?;
+    let mut asked = vec![(leaf::TOTAL_EXITS, 7), (leaf::TOTAL_CYCLES, 7)];
+    for ecx in (0..70).chain([80, u32::MAX]) {
+        asked.extend([(leaf::EXITS, ecx), (leaf::CYCLES, ecx)]);
+    }
+    let mut program = Program::new();
+    for &(eax, ecx) in &asked {
+        program.cpuid(eax, ecx);
+    }
+    // These leave no line.
+    for eax in [
+        leaf::DISCOVERY,
+        leaf::PROTOCOL,
+        leaf::HIDDEN,
+        0x4fff_ff03,
+        0,
+    ] {
+        program.cpuid(eax, 0);
+    }
+    let mut log = Kmsg::from_now()?;
+    let answers = vm.run(&program)?;
+    let lines = log.collect(asked.len() + 1, Duration::from_secs(2), query_line)?;
+    for ((&(eax, ecx), &got), line) in asked.iter().zip(&answers).zip(&lines) {
+        let want = expected(eax, ecx, got)?;
+        ensure!(*line == want, "logged {line:?}, want {want:?}");
+    }
+    let (want, got) = (asked.len(), lines.len());
+    ensure!(got == want, "want {want} lines got {got}");
+    Ok(format!("want {want} lines got {got}"))
+}
+
+fn flood(host: &mut Host) -> Result<String> {
+    const QUERIES: usize = 20_000;
+    host.reload("")?;
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Cpuid, QUERIES as u32, leaf::TOTAL_EXITS);
+    let mut log = Kmsg::from_now()?;
+    let start = Instant::now();
+    vm.run(&program)?;
+    let took = start.elapsed();
+    // Whatever was suppressed is reported within a second or so; nothing may
+    // trickle in for longer.
+    thread::sleep(Duration::from_secs(3));
+    let lines = log.drain()?;
+    let logged = lines.iter().filter_map(|l| query_line(l)).count();
+    let dropped: usize = lines.iter().filter_map(|l| suppressed(l)).sum();
+    let most = BURST + (took.as_secs() as usize + 1) * PER_SECOND;
+    let text = format!("{logged} logged, {dropped} suppressed, in {took:.1?}");
+    ensure!(
+        (BURST..=most).contains(&logged),
+        "{text}, want {BURST} to {most}"
+    );
+    ensure!(logged + dropped == QUERIES, "{text}, of {QUERIES}");
+    Ok(text)
+}
+
+/// While one guest floods the log, each query of another is logged.
+fn not_muted(host: &mut Host) -> Result<String> {
+    host.reload("")?;
+    let mut noisy = Vm::plain()?;
+    let mut quiet = Vm::plain()?;
+    let mut flood = Program::new();
+    flood.repeat(Op::Cpuid, 1000, leaf::TOTAL_EXITS);
+    let mut log = Kmsg::from_now()?;
+    let stop = AtomicBool::new(false);
+    let (asked, logged) = thread::scope(|scope| {
+        let noise = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                noisy.run(&flood)?;
+            }
+            anyhow::Ok(())
+        });
+        let mut ask = || {
+            // More than one guest's burst, so that it is exhausted.
+            log.collect(BURST, Duration::from_secs(5), query_line)?;
+            let mut asked = 0;
+            let mut logged = 0;
+            for _ in 0..5 {
+                let got = leaf::query(&mut quiet, leaf::EXITS, 29)?;
+                let want = expected(leaf::EXITS, 29, got)?;
+                let hit = |l: &str| query_line(l).filter(|l| *l == want);
+                asked += 1;
+                logged += log.collect(1, Duration::from_secs(2), hit)?.len();
+            }
+            anyhow::Ok((asked, logged))
+        };
+        let counts = ask();
+        stop.store(true, Ordering::Relaxed);
+        noise.join().ok().context("the noisy guest panicked")??;
+        counts
+    })?;
+    ensure!(logged == asked, "{logged} of {asked} queries logged");
+    Ok(format!("{logged} of {asked} queries logged"))
+}
+
+fn switch(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let mut counts = Vec::new();
+    for value in ["N", "Y"] {
+        module::set_param(PROFILER, "log", value)?;
+        let mut log = Kmsg::from_now()?;
+        leaf::query(&mut vm, leaf::EXITS, 29)?;
+        counts.push(log.collect(1, Duration::from_secs(2), query_line)?.len());
+    }
+    ensure!(counts == [0, 1], "off and on: {counts:?} lines");
+    Ok(format!("off and on: {counts:?} lines"))
+}
+
+/// A table's rows by reason, and its last one.
+struct Table {
+    rows: BTreeMap<u32, (String, u64, u64)>,
+    total: (u64, u64),
+    descending: bool,
+}
+
+/// The table that the log holds from now on.
+fn read_table(log: &mut Kmsg) -> Result<Table> {
+    let mut rows = BTreeMap::new();
+    let mut total = None;
+    let mut last = u64::MAX;
+    let mut descending = true;
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while total.is_none() && Instant::now() < deadline {
+        let Some(line) = log.next()? else {
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let words: Vec<_> = ours(&line).unwrap_or_default().split_whitespace().collect();
+        match words[..] {
+            ["total", exits, cycles] => total = Some((exits.parse()?, cycles.parse()?)),
+            [reason, name, exits, cycles] => {
+                let Ok(reason) = reason.parse() else { continue };
+                let exits = exits.parse()?;
+                descending &= exits <= last;
+                last = exits;
+                rows.insert(reason, (name.to_owned(), exits, cycles.parse()?));
+            }
+            _ => {}
+        }
+    }
+    Ok(Table {
+        rows,
+        total: total.context("no table in the kernel's log")?,
+        descending,
+    })
+}
+
+/// Demands that the table says what a guest was told for every reason.
+fn compare(table: &Table, told: &BTreeMap<u32, (u64, u64)>) -> Result<String> {
+    ensure!(table.descending, "the table is not in order");
+    for (&reason, &(exits, cycles)) in told {
+        let row = table.rows.get(&reason);
+        let Some((name, row_exits, row_cycles)) = row else {
+            ensure!(exits == 0, "reason {reason} is missing, want {exits}");
+            continue;
+        };
+        let row = (*row_exits, *row_cycles);
+        ensure!(
+            row == (exits, cycles) && exits > 0,
+            "reason {reason}: row {row:?}, the guest {:?}",
+            (exits, cycles)
+        );
+        let want = Isa::Vmx.name(reason).to_string();
+        ensure!(*name == want, "reason {reason}: {name}, want {want}");
+    }
+    let sum = table
+        .rows
+        .values()
+        .fold((0, 0), |s, r| (s.0 + r.1, s.1 + r.2));
+    ensure!(table.total == sum, "total {:?}, rows {sum:?}", table.total);
+    Ok(format!("{} rows, {} exits", table.rows.len(), sum.0))
+}
+
+/// What a guest is told for every handled reason.
+fn ask_all(vm: &mut Vm) -> Result<BTreeMap<u32, (u64, u64)>> {
+    use kvm_exitprof::profile::reason::Status;
+    let mut program = Program::new();
+    let handled = |&n: &u32| Isa::Vmx.status(n) == Status::Handled;
+    let reasons: Vec<u32> = (0..80).filter(handled).collect();
+    for &reason in &reasons {
+        program.cpuid(leaf::EXITS, reason);
+        program.cpuid(leaf::CYCLES, reason);
+    }
+    let answers = vm.run(&program)?;
+    let mut told = BTreeMap::new();
+    for (reason, pair) in reasons.into_iter().zip(answers.chunks_exact(2)) {
+        told.insert(reason, (exits(pair[0])?, cycles(pair[1])?));
+    }
+    Ok(told)
+}
+
+/// Some exits, and then what a guest is told about them while no more are
+/// recorded.
+fn record_some() -> Result<BTreeMap<u32, (u64, u64)>> {
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 23, 0);
+    program.repeat(Op::Wbinvd, 29, 0);
+    program.repeat(Op::Out, 31, 0);
+    vm.run(&program)?;
+    module::set_param(PROFILER, "log", "N")?;
+    module::set_param(PROFILER, "sampling", "N")?;
+    let told = ask_all(&mut vm)?;
+    let recorded = [18, 54, 30].map(|n| told.get(&n).is_some_and(|s| s.0 >= 23));
+    ensure!(recorded == [true; 3], "the guest was told {told:?}");
+    Ok(told)
+}
+
+fn report(_: &mut Host) -> Result<String> {
+    let told = record_some();
+    let mut log = Kmsg::from_now()?;
+    module::set_param(PROFILER, "report", "1")?;
+    let table = read_table(&mut log)?;
+    module::set_param(PROFILER, "sampling", "Y")?;
+    module::set_param(PROFILER, "log", "Y")?;
+    compare(&table, &told?)
+}
+
+fn table_at_unload(host: &mut Host) -> Result<String> {
+    let told = record_some()?;
+    let mut log = Kmsg::from_now()?;
+    host.reach(State::Absent)?;
+    let table = read_table(&mut log)?;
+    let unloaded = |l: &str| ours(l).filter(|l| *l == "unloaded").map(Into::into);
+    log.expect("line at unload", unloaded).map(|_: String| ())?;
+    compare(&table, &told)
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! All tests, in the order in which they run.
+
+use crate::module::{Host, State};
+use crate::runner::Test;
+use crate::workloads::WORKLOADS;
+use anyhow::Result;
+
+mod absent;
+mod counts;
+mod leaves;
+mod lifetime;
+mod log;
+mod totals;
+
+/// The whole run.
+pub fn all() -> Vec<Test> {
+    let mut tests = Vec::new();
+    tests.extend(absent::tests());
+    tests.extend(leaves::tests());
+    tests.extend(totals::tests());
+    tests.extend(WORKLOADS.iter().map(|workload| {
+        let run = |_: &mut Host| workload.run();
+        test(&format!("count.{}", workload.name), State::Profiled, run)
+    }));
+    tests.extend(counts::tests());
+    tests.extend(log::tests());
+    tests.extend(lifetime::tests());
+    tests
+}
+
+/// A test that takes no more than half a minute.
+fn test(name: &str, state: State, run: impl Fn(&mut Host) -> Result<String> + 'static) -> Test {
+    Test {
+        name: name.into(),
+        state,
+        seconds: 30,
+        run: Box::new(run),
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The totals are the sums that they claim to be, and KVM's own statistic.
+
+use super::leaves::{ask, handled_reasons};
+use super::test;
+use crate::guest::Program;
+use crate::leaf::{self, Books, cycles, exits, hidden};
+use crate::module::{self, Host, PROFILER, State};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::vm::{Config, Vm};
+use anyhow::{Context, Result, bail, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+pub fn tests() -> Vec<Test> {
+    let profiled =
+        |name: &str, run: fn(&mut Host) -> Result<String>| test(name, State::Profiled, run);
+    vec![
+        profiled("total.is_kvm_stat", kvm_stat),
+        profiled("total.is_kvm_stat_smp", kvm_stat_smp),
+        profiled("total.is_sum_of_reasons", sum_frozen),
+        profiled("total.is_sum_while_counting", sum_live),
+        profiled("sampling.off_and_on", sampling),
+        profiled("sampling.off_at_load", off_at_load),
+        profiled("sampling.switched_under_load", under_load),
+    ]
+}
+
+/// Every exit since the profiler was loaded is in KVM's statistics, and every
+/// one of those is in the total.
+fn kvm_stat(host: &mut Host) -> Result<String> {
+    host.reload("")?;
+    let mut books = Books::since_load()?;
+    let mut vms = [Vm::plain()?, Vm::plain()?];
+    let mut total = books.balance(&[&vms[0], &vms[1]])?;
+    for round in 1..4 {
+        for (vm, op) in vms.iter_mut().zip([Op::Vmcall, Op::Out]) {
+            let mut program = Program::new();
+            program.repeat(op, 1009 * round, 0);
+            program.repeat(Op::Hlt, 101, 0);
+            vm.run(&program)?;
+        }
+        total = books.balance(&[&vms[0], &vms[1]])?;
+    }
+    Ok(format!("{total} exits in both"))
+}
+
+/// The same with two vCPUs that exit at the same time, and read as they do.
+fn kvm_stat_smp(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut books = Books::since_load()?;
+    let mut vm = Vm::new(&Config {
+        more_vcpus: 1,
+        ..Config::default()
+    })?;
+    let mut program = Program::new();
+    for _ in 0..200 {
+        program.cpuid(leaf::TOTAL_EXITS, 0);
+        program.repeat(Op::Vmcall, 7, 0);
+        program.repeat(Op::Out, 3, 0);
+    }
+    thread::scope(|scope| {
+        let run = |vcpu| scope.spawn(|| crate::vm::Vcpu::run(vcpu, &program));
+        let runs: Vec<_> = vm.vcpus.iter_mut().map(run).collect();
+        for run in runs {
+            let answers = match run.join() {
+                Ok(answers) => answers?,
+                Err(_) => bail!("a vCPU's thread panicked"),
+            };
+            let mut last = 0;
+            for answer in answers {
+                let total = exits(answer)?;
+                ensure!(total > last, "total fell from {last} to {total}");
+                last = total;
+            }
+        }
+        Ok(())
+    })?;
+    let total = books.balance(&[&vm])?;
+    Ok(format!("{total} exits in both"))
+}
+
+/// Adds up what leaves FE and FF answer for every reason a guest can ask for.
+fn sweep(vm: &mut Vm) -> Result<((u64, u64), (u64, u64))> {
+    let mut asked = vec![(leaf::TOTAL_EXITS, 0), (leaf::TOTAL_CYCLES, 0)];
+    asked.push((leaf::HIDDEN, 0));
+    asked.extend(handled_reasons().map(|reason| (leaf::EXITS, reason)));
+    asked.extend(handled_reasons().map(|reason| (leaf::CYCLES, reason)));
+    let answers = ask(vm, &asked)?;
+    let total = (exits(answers[0])?, cycles(answers[1])?);
+    let mut sum = hidden(answers[2]);
+    for (&(leaf, _), &regs) in asked.iter().zip(&answers).skip(3) {
+        match leaf {
+            leaf::EXITS => sum.0 += exits(regs)?,
+            _ => sum.1 += cycles(regs)?,
+        }
+    }
+    Ok((total, sum))
+}
+
+/// FC = Σ FE + 02 and FD = Σ FF + 02, to the cycle, while nothing is recorded.
+fn sum_frozen(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 23, 0);
+    program.repeat(Op::Out, 23, 0);
+    vm.run(&program)?;
+    module::set_param(PROFILER, "sampling", "N")?;
+    let swept = sweep(&mut vm);
+    module::set_param(PROFILER, "sampling", "Y")?;
+    let (total, sum) = swept?;
+    ensure!(total == sum, "total {total:?}, sum {sum:?}");
+    ensure!(total.0 > 46 && total.1 > 0, "nothing was recorded");
+    Ok(format!("(exits, cycles) = {total:?}"))
+}
+
+/// The same for the exits while they are recorded: the sweep's own CPUIDs are
+/// known.
+fn sum_live(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let asked = 3 + 2 * handled_reasons().count() as u64;
+    for _ in 0..100 {
+        let before = vm.exits()?;
+        let (total, sum) = sweep(&mut vm)?;
+        if vm.exits()? != before + asked + 1 {
+            continue; // an interrupt among them
+        }
+        // From the total up to the answer for CPUID itself.
+        let own = 3 + handled_reasons().take_while(|&n| n < 10).count() as u64;
+        let (total, sum) = (total.0, sum.0 - own);
+        ensure!(total == sum, "total {total}, sum {sum}");
+        return Ok(format!("{total} exits"));
+    }
+    bail!("interrupts disturbed every attempt")
+}
+
+fn sampling(_: &mut Host) -> Result<String> {
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    for eax in [
+        leaf::TOTAL_EXITS,
+        leaf::TOTAL_CYCLES,
+        leaf::EXITS,
+        leaf::CYCLES,
+    ] {
+        program.cpuid(eax, 18);
+    }
+    program.repeat(Op::Vmcall, 23, 0);
+    let mut run = |value: &str| {
+        module::set_param(PROFILER, "sampling", value)?;
+        let shown = module::param(PROFILER, "sampling")?;
+        ensure!(shown == value, "sampling reads {shown}, wrote {value}");
+        vm.run(&program)
+    };
+    run("Y")?;
+    let frozen = [run("N")?, run("N")?];
+    let resumed = [run("Y")?, run("Y")?];
+    let [first, second] = &frozen;
+    ensure!(first == second, "off: {first:x?}, then {second:x?}");
+    let again = &resumed[0];
+    ensure!(exits(again[2])? == exits(first[2])?, "on again: {again:x?}");
+    let got = exits(resumed[1][2])? - exits(again[2])?;
+    ensure!(got == 23, "on again: want 23 got {got}");
+    Ok(format!("off: +0, on: want 23 got {got}"))
+}
+
+fn off_at_load(host: &mut Host) -> Result<String> {
+    host.reload("sampling=N")?;
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 23, 0);
+    program.cpuid(leaf::TOTAL_EXITS, 0);
+    program.cpuid(leaf::TOTAL_CYCLES, 0);
+    let off = vm.run(&program)?;
+    ensure!(off == [[0; 4]; 2], "off: {off:x?}");
+    module::set_param(PROFILER, "sampling", "Y")?;
+    let on = vm.run(&program)?;
+    let got = exits(on[0])?;
+    ensure!(got >= 23, "on: want 23 or more, got {got}");
+    Ok(format!("off: 0, on: {got}"))
+}
+
+/// Switching while a guest exits as fast as it can loses what happens while
+/// it is off, and nothing else.
+fn under_load(host: &mut Host) -> Result<String> {
+    const TIMES: usize = 100;
+    host.reload("log=N")?;
+    let mut books = Books::since_load()?;
+    let mut busy = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 500, 0);
+    program.repeat(Op::Cpuid, 50, leaf::EXITS);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guest = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                busy.run(&program)?;
+            }
+            anyhow::Ok(())
+        });
+        let switch = || {
+            for _ in 0..TIMES {
+                for value in ["N", "Y"] {
+                    module::set_param(PROFILER, "sampling", value)?;
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            anyhow::Ok(())
+        };
+        let switched = switch();
+        stop.store(true, Ordering::Relaxed);
+        guest.join().ok().context("the guest panicked")??;
+        switched
+    })?;
+    let (counted, happened) = books.compare(&[&busy])?;
+    ensure!(
+        counted > 0 && counted < happened,
+        "{counted} of {happened} exits counted"
+    );
+    // From here on the books agree again.
+    let mut books = Books::open(&[&busy])?;
+    busy.run(&program)?;
+    books.balance(&[&busy])?;
+    Ok(format!(
+        "{counted} of {happened} exits counted, {TIMES} times off and on"
+    ))
+}
