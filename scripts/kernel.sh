@@ -16,6 +16,7 @@ lean) ;;
 *) die "there is no kernel \"$flavour\": say nothing, or lean" ;;
 esac
 
+mkdir -p "$cache" "$build"
 "$top/scripts/check-build.sh" toolchain "$cache"
 
 # Debian's tarball, installed or not.
@@ -82,7 +83,6 @@ unpatch() {
 	rm -rf "$tree/patches"
 }
 
-mkdir -p "$cache" "$build"
 exec 9>"$cache/kernel.lock"
 flock -n 9 || {
 	say "waiting for another build of a kernel"
