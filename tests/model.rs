@@ -168,6 +168,9 @@ fn names_are_the_kernels_and_unknown_ones_show_their_number() {
     assert_eq!(ISA.name(48).to_string(), "EPT_VIOLATION");
     assert_eq!(ISA.name(35).to_string(), "UNKNOWN(35)");
     assert_eq!(ISA.name(0xdead).to_string(), "UNKNOWN(57005)");
+    for reason in [0, 9, 10, 35, 48, 99, 100, 0xdead] {
+        assert_eq!(format!("{:<20}", ISA.name(reason)).len(), 20, "{reason}");
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@
 #include <asm/tsc.h>
 
 /* Called by helpers.c, defined in Rust. */
-int exitprof_sampling_changed(void);
-int exitprof_report(void);
+void exitprof_sampling_changed(void);
+void exitprof_report(void);
 void exitprof_print_log(struct work_struct *work);
 
 /* Defined in helpers.c. */
@@ -26,4 +26,5 @@ void exitprof_param_unlock(void);
 unsigned int exitprof_next_possible_cpu(int cpu);
 void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
 u64 exitprof_vm_id(const struct kvm_vcpu *vcpu);
-bool exitprof_queue_log_work(unsigned int delay_ms);
+void exitprof_queue_log_work(unsigned int delay_ms);
+void exitprof_cond_resched(void);

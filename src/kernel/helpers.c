@@ -17,7 +17,11 @@ MODULE_PARM_DESC(log, "Log guests' queries of the leaves, within bounds (default
 
 static int set_sampling(const char *val, const struct kernel_param *kp)
 {
-	return param_set_bool(val, kp) ?: exitprof_sampling_changed();
+	int r = param_set_bool(val, kp);
+
+	if (!r)
+		exitprof_sampling_changed();
+	return r;
 }
 
 static const struct kernel_param_ops sampling_ops = {
@@ -36,7 +40,9 @@ static int set_report(const char *val, const struct kernel_param *kp)
 	bool wanted;
 	int r = kstrtobool(val, &wanted);
 
-	return r ?: wanted ? exitprof_report() : 0;
+	if (!r && wanted)
+		exitprof_report();
+	return r;
 }
 
 static const struct kernel_param_ops report_ops = {
@@ -59,11 +65,22 @@ void exitprof_param_unlock(void)
 
 DECLARE_DELAYED_WORK(exitprof_log_work, exitprof_print_log);
 
-/* On an unbound CPU, for a slow console may hold the worker for long. */
-bool exitprof_queue_log_work(unsigned int delay_ms)
+/*
+ * On an unbound CPU, for a slow console may hold the worker for long.  Without
+ * a delay also if the work is pending with one.
+ */
+void exitprof_queue_log_work(unsigned int delay_ms)
 {
-	return queue_delayed_work(system_unbound_wq, &exitprof_log_work,
-				  msecs_to_jiffies(delay_ms));
+	if (delay_ms)
+		queue_delayed_work(system_unbound_wq, &exitprof_log_work,
+				   msecs_to_jiffies(delay_ms));
+	else
+		mod_delayed_work(system_unbound_wq, &exitprof_log_work, 0);
+}
+
+void exitprof_cond_resched(void)
+{
+	cond_resched();
 }
 
 unsigned int exitprof_next_possible_cpu(int cpu)

@@ -5,7 +5,7 @@
 use crate::{
     bindings,
     profile::{
-        counts::{Profile, Sample},
+        counts::{Profile, Row, Sample},
         leaf::{join, split, Answer, LogLine, Query, Registers},
         log::{Budget, Queue},
     },
@@ -23,8 +23,8 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// How long suppressed lines are counted before that is logged.
 const SUPPRESSED_DELAY_MS: u32 = 1000;
 
-/// Has a line logged soon, for a query by the guest `vm` with EAX and ECX as in
-/// `input`. Never waits.
+/// Queues the log line for a query by the guest `vm`, with EAX and ECX as in
+/// `input`; never waits.
 pub(crate) fn query(vm: u64, query: Query, input: (u32, u32), answer: Answer) {
     // SAFETY: The kernel writes only true and false, as a single byte.
     let enabled = unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_log)) };
@@ -65,6 +65,8 @@ extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
         if let Some(line) = line {
             pr_info!("{line}\n");
         }
+        // SAFETY: Work items, and the unloading of modules, may sleep.
+        unsafe { bindings::exitprof_cond_resched() };
     }
     let suppressed = SUPPRESSED.swap(0, Relaxed);
     if suppressed > 0 {
@@ -101,22 +103,13 @@ pub(crate) fn table(profile: &impl Profile) {
             .and_then(Option::take)
     };
 
-    pr_info!(
-        "{:>6} {:<20} {:>16} {:>20}\n",
-        "reason",
-        "name",
-        "exits",
-        "cycles"
-    );
-    while let Some((slot, Sample { exits, cycles })) = next() {
+    pr_info!("{}\n", Row::HEAD);
+    while let Some((slot, sample)) = next() {
+        let Sample { exits, cycles } = sample;
         match isa.reason(slot) {
-            Some(reason) => pr_info!(
-                "{reason:>6} {:<20} {exits:>16} {cycles:>20}\n",
-                isa.name(reason)
-            ),
-            None => pr_info!("{:>6} {:<20} {exits:>16} {cycles:>20}\n", "other", ""),
+            Some(reason) => pr_info!("{}\n", Row(reason, isa.name(reason), exits, cycles)),
+            None => pr_info!("{}\n", Row("other", "", exits, cycles)),
         }
     }
-    let Sample { exits, cycles } = total;
-    pr_info!("{:>6} {:<20} {exits:>16} {cycles:>20}\n", "total", "");
+    pr_info!("{}\n", Row("total", "", total.exits, total.cycles));
 }

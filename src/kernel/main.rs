@@ -63,20 +63,18 @@ impl Drop for ExitProf {
 
 /// Parameter `sampling` was written; the parameters' lock is held.
 #[no_mangle]
-extern "C" fn exitprof_sampling_changed() -> core::ffi::c_int {
+extern "C" fn exitprof_sampling_changed() {
     // SAFETY: The lock is held by those who write it, too.
     Profiler::set_sampling(unsafe { bindings::exitprof_sampling });
-    0
 }
 
 /// Parameter `report` was written; the parameters' lock is held.
 #[no_mangle]
-extern "C" fn exitprof_report() -> core::ffi::c_int {
+extern "C" fn exitprof_report() {
     // SAFETY: The lock is held until we return.
     if let Some(totals) = unsafe { Totals::current() } {
         log::table(&totals);
     }
-    0
 }
 
 /// The lock under which the kernel writes our parameters. It keeps loading,
@@ -99,11 +97,13 @@ impl Drop for ParamLock {
     }
 }
 
-/// The error with the number `errno`, such as `bindings::EBUSY`.
+/// The error with the number `errno`, such as `bindings::ENODEV`.
 fn errno(errno: u32) -> Error {
-    let errno = core::ffi::c_int::try_from(errno).map_or(0, |errno| -errno);
-    // SAFETY: `Error` is a struct of nothing but the negative number, as a
-    // `c_int` (rust/kernel/error.rs); 6.1 has no other way to make one. The
-    // compiler checks that the sizes are equal.
-    unsafe { core::mem::transmute(errno) }
+    match core::ffi::c_int::try_from(errno) {
+        // SAFETY: `Error` is a struct of nothing but a `c_int` (rust/kernel/error.rs;
+        // the compiler checks the size), and the pattern keeps its invariant,
+        // -MAX_ERRNO <= n < 0. 6.1 has no other way to make one.
+        Ok(errno @ 1..=4095) => unsafe { core::mem::transmute(-errno) },
+        _ => kernel::error::code::ENOMEM,
+    }
 }

@@ -30,7 +30,7 @@ const ISA: Isa = Isa::Vmx;
 const CPUID_1_ECX_VMX: u32 = 1 << 5;
 
 // KVM passes us the queries of the block that the protocol describes.
-#[allow(clippy::assertions_on_constants)] // Its two sides have two sources.
+#[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
 const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE);
 
 /// A CPU's counters of a slot. [`record`] knows this layout.
@@ -57,24 +57,21 @@ struct Slots([Slot; ISA.slots()]);
 unsafe impl Counters for Slots {}
 
 /// The counters in use; null unless a [`Profiler`] is registered.
+///
+/// Relaxed accesses are enough: the registration with KVM publishes it to the
+/// callbacks, and the parameters' lock to the rest.
 static SLOTS: AtomicPtr<Slots> = AtomicPtr::new(ptr::null_mut());
 
 /// Changes when the counters start from zero.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// KVM's contract, as a static that can be shared.
-#[repr(transparent)]
-struct Ops(bindings::kvm_exit_profiler);
-
-// SAFETY: KVM only reads it, and it holds nothing but numbers and functions.
-unsafe impl Sync for Ops {}
-
-static OPS: Ops = Ops(bindings::kvm_exit_profiler {
+/// What KVM calls.
+static OPS: bindings::kvm_exit_profiler = bindings::kvm_exit_profiler {
     version: bindings::KVM_EXIT_PROFILER_VERSION,
     size: mem::size_of::<bindings::kvm_exit_profiler>() as u32,
     record: Some(record),
     cpuid: Some(cpuid),
-});
+};
 
 /// Records an exit of `reason`, which may be any number.
 ///
@@ -114,7 +111,7 @@ unsafe extern "C" fn cpuid(
 ) -> bool {
     // SAFETY: By this function's contract.
     let (leaf, parameter, vm) = unsafe { (*eax, *ecx, bindings::exitprof_vm_id(vcpu)) };
-    // SAFETY: We are in an RCU critical section until we return.
+    // SAFETY: KVM has called us, and `totals` ends before we return.
     let totals = match unsafe { Totals::current() } {
         Some(totals) => totals,
         None => return false,
@@ -144,12 +141,12 @@ impl<'a> Totals<'a> {
     ///
     /// # Safety
     ///
-    /// `'a` must end with the RCU critical section, or the hold of the
-    /// parameters' lock, in which the function is called.
+    /// `'a` must end with the call that KVM has made of us, or with the hold of
+    /// the parameters' lock, in which the function is called.
     pub(crate) unsafe fn current() -> Option<Totals<'a>> {
         let slots = SLOTS.load(Relaxed);
-        // INVARIANT: `Profiler` takes its pointer back, under the parameters'
-        // lock, and waits for RCU readers, before it frees the memory.
+        // INVARIANT: `Profiler` frees the memory after the last call from KVM
+        // has returned, and with its pointer taken back under the lock.
         (!slots.is_null()).then(|| Totals(slots, PhantomData))
     }
 
@@ -184,15 +181,16 @@ impl Profile for Totals<'_> {
             scope: Scope::Host as u8,
             features: 0,
             epoch: EPOCH.load(Relaxed),
-            // SAFETY: The kernel writes it at boot, before it loads modules.
-            tsc_khz: unsafe { bindings::tsc_khz },
+            // SAFETY: An aligned word, which the kernel may refine at any time.
+            tsc_khz: unsafe { ptr::read_volatile(ptr::addr_of!(bindings::tsc_khz)) },
         }
     }
 }
 
 /// The registration with KVM, and the counters.
 ///
-/// The parameters' lock is held whenever it is made, used or dropped.
+/// The parameters' lock is held when it is made or unregistered; dropping it
+/// after that only frees the counters.
 pub(crate) struct Profiler {
     slots: PerCpu<Slots>,
 }
@@ -208,7 +206,7 @@ impl Profiler {
         // SAFETY: Every CPU that runs this kernel has the instruction.
         let features = unsafe { core::arch::x86_64::__cpuid(1) };
         if features.ecx & CPUID_1_ECX_VMX == 0 {
-            pr_info!("cannot load: the CPU has no VMX, the only exits known so far\n");
+            pr_info!("cannot load: the CPU has no VMX, whose exits are all that is known here\n");
             return Err(errno(bindings::ENODEV));
         }
 
@@ -218,7 +216,7 @@ impl Profiler {
         SLOTS.store(slots.as_ptr(), Relaxed);
         // SAFETY: `OPS` lives as long as the module, which goes only after
         // `unregister()`.
-        let r = unsafe { bindings::kvm_register_exit_profiler(&OPS.0) };
+        let r = unsafe { bindings::kvm_register_exit_profiler(&OPS) };
         if r < 0 {
             SLOTS.store(ptr::null_mut(), Relaxed);
             pr_info!("cannot load: KVM refuses the profiler, error {r}\n");
@@ -233,7 +231,7 @@ impl Profiler {
         if !SLOTS.load(Relaxed).is_null() {
             // SAFETY: The pointer shows that `OPS` is registered, and the lock
             // that it stays so.
-            unsafe { bindings::kvm_set_exit_sampling(&OPS.0, on) };
+            unsafe { bindings::kvm_set_exit_sampling(&OPS, on) };
         }
     }
 
@@ -241,7 +239,7 @@ impl Profiler {
     pub(crate) fn unregister(&mut self) -> Totals<'_> {
         if !SLOTS.load(Relaxed).is_null() {
             // SAFETY: The pointer shows that `OPS` is registered.
-            unsafe { bindings::kvm_unregister_exit_profiler(&OPS.0) };
+            unsafe { bindings::kvm_unregister_exit_profiler(&OPS) };
             SLOTS.store(ptr::null_mut(), Relaxed);
         }
         // INVARIANT: `self.slots` lives as long as the borrow.

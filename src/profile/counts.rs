@@ -4,6 +4,7 @@
 
 use super::leaf::Protocol;
 use super::reason::{Isa, Status};
+use core::fmt;
 
 /// What was recorded of a set of VM exits.
 ///
@@ -67,5 +68,26 @@ pub trait Profile {
     fn hidden(&self) -> Sample {
         let isa = self.isa();
         self.sum(|slot| isa.reason(slot).map(|r| isa.status(r)) != Some(Status::Handled))
+    }
+}
+
+/// A row of a table of exits, as the host's log and the tool print it.
+pub struct Row<R, N, E, C>(pub R, pub N, pub E, pub C);
+
+impl Row<&'static str, &'static str, &'static str, &'static str> {
+    /// The head of the table.
+    pub const HEAD: Self = Row("reason", "name", "exits", "cycles");
+}
+
+impl<R, N, E, C> fmt::Display for Row<R, N, E, C>
+where
+    R: fmt::Display,
+    N: fmt::Display,
+    E: fmt::Display,
+    C: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row(reason, name, exits, cycles) = self;
+        write!(f, "{reason:>6} {name:<20} {exits:>16} {cycles:>20}")
     }
 }

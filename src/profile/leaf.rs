@@ -105,7 +105,8 @@ pub struct Protocol {
     pub features: u32,
     /// Changes when the counters start from zero.
     pub epoch: u32,
-    /// The frequency of the host's TSC in kHz, 0 if unknown.
+    /// The frequency of the host's TSC in kHz, 0 if unknown; may be refined
+    /// once after boot.
     pub tsc_khz: u32,
 }
 
@@ -136,26 +137,34 @@ impl From<Registers> for Protocol {
 
 /// What a guest asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // Of the fields.
 pub enum Query {
+    /// Leaf [`DISCOVERY`].
     Discovery,
+    /// Leaf [`PROTOCOL`].
     Protocol,
+    /// Leaf [`HIDDEN`].
     Hidden,
+    /// Leaf [`TOTAL_EXITS`].
     TotalExits,
+    /// Leaf [`TOTAL_CYCLES`].
     TotalCycles,
+    /// Leaf [`EXITS`].
     Exits { reason: u32 },
+    /// Leaf [`CYCLES`].
     Cycles { reason: u32 },
+    /// Any other leaf of the block.
     Unassigned,
 }
 
-/// What it is told.
+/// What a guest is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A number of exits.
     Exits(u64),
     /// A number of cycles.
     Cycles(u64),
-    /// Both.
+    /// A number of exits, and of cycles.
     Sample(Sample),
     /// There is no such exit reason.
     Undefined,

@@ -12,24 +12,25 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
-/// Lines that a guest may have logged at once: two sweeps over all reasons.
+/// Lines that a guest may have logged at once: a sweep over all reasons, exits
+/// and cycles, and more than half of another.
 pub const BURST: u64 = 256;
 /// Nanoseconds until a guest that has used its burst may log another line.
 pub const REFILL_NS: u64 = 125_000_000;
 /// Guests with a budget of their own.
 pub const GUESTS: usize = 16;
 
-/// A guest's share: a leaky bucket, kept as the time at which it is empty.
+/// A guest's share: a bucket of tokens, kept as the time at which it is full.
 struct Bucket {
     guest: AtomicU64,
-    empty_at: AtomicU64,
+    full_at: AtomicU64,
 }
 
 impl Bucket {
     fn take(&self, now: u64) -> bool {
-        self.empty_at
-            .fetch_update(Relaxed, Relaxed, |empty_at| {
-                let next = empty_at.max(now).wrapping_add(REFILL_NS);
+        self.full_at
+            .fetch_update(Relaxed, Relaxed, |full_at| {
+                let next = full_at.max(now).wrapping_add(REFILL_NS);
                 (next.wrapping_sub(now) <= BURST * REFILL_NS).then_some(next)
             })
             .is_ok()
@@ -39,9 +40,9 @@ impl Bucket {
 /// The lines that guests may have logged.
 ///
 /// Each of up to [`GUESTS`] guests gets [`BURST`] lines and one more every
-/// [`REFILL_NS`], whatever the others do. A further guest takes the place, and
-/// what is left in the bucket, of the one that has been quiet for longest: so
-/// there are never more lines than `GUESTS` full buckets hold.
+/// [`REFILL_NS`], whatever the others do. A further guest takes over the bucket
+/// that has most left, with what is left: so there are never more lines than
+/// `GUESTS` full buckets hold.
 pub struct Budget([Bucket; GUESTS]);
 
 impl Budget {
@@ -49,7 +50,7 @@ impl Budget {
     pub const fn new() -> Budget {
         const FULL: Bucket = Bucket {
             guest: AtomicU64::new(0),
-            empty_at: AtomicU64::new(0),
+            full_at: AtomicU64::new(0),
         };
         Budget([FULL; GUESTS])
     }
@@ -57,15 +58,15 @@ impl Budget {
     /// Whether `guest`, a number other than 0, may have a line logged `now`.
     pub fn take(&self, guest: u64, now: u64) -> bool {
         let own = self.0.iter().find(|b| b.guest.load(Relaxed) == guest);
-        let quietest = || self.0.iter().min_by_key(|b| b.empty_at.load(Relaxed));
-        own.or_else(quietest).map_or(false, |bucket| {
+        let fullest = || self.0.iter().min_by_key(|b| b.full_at.load(Relaxed));
+        own.or_else(fullest).map_or(false, |bucket| {
             bucket.guest.store(guest, Relaxed);
             bucket.take(now)
         })
     }
 }
 
-/// Entries that a [`Queue`] holds: a few guests' bursts.
+/// Entries that a [`Queue`] holds: the bursts of four guests at the same time.
 const CAPACITY: u64 = 1024;
 
 /// An entry, and whose turn it is to use it: that of the `turn / 2`th writer

@@ -2,7 +2,7 @@
 
 //! The exit reasons: which there are, what they are called, who handles them.
 
-use core::fmt;
+use core::{fmt, iter::successors};
 
 /// How the architecture and KVM treat an exit reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,12 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Name(Some(name), _) => f.pad(name),
-            Name(None, reason) => write!(f, "UNKNOWN({reason})"),
+            Name(None, reason) => {
+                let digits = successors(Some(reason), |n| Some(n / 10).filter(|&n| n > 0)).count();
+                let length = "UNKNOWN()".len().saturating_add(digits);
+                let padding = f.width().unwrap_or(0).saturating_sub(length);
+                write!(f, "UNKNOWN({reason}){:padding$}", "")
+            }
         }
     }
 }

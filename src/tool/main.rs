@@ -5,7 +5,7 @@
 use anyhow::{bail, Result};
 use clap::{Parser, Subcommand};
 use kvm_exitprof::profile::{
-    counts::Sample,
+    counts::{Row, Sample},
     leaf::{self, Answer, Protocol, Query, Registers},
     reason::{Isa, Status},
 };
@@ -66,12 +66,14 @@ fn cpuid(eax: u32, ecx: u32) -> Registers {
     }
 }
 
+/// What the host answers; `None` if the leaf is not the profiler's.
+fn ask(eax: u32, ecx: u32) -> Option<Answer> {
+    Some(Query::new(eax, ecx)?.decode(cpuid(eax, ecx)))
+}
+
 /// The exits and cycles of `reason`, `None` if the host does not know it.
 fn read(reason: u32) -> Option<Sample> {
-    let ask = |eax, query: Query| query.decode(cpuid(eax, reason));
-    let exits = ask(leaf::EXITS, Query::Exits { reason });
-    let cycles = ask(leaf::CYCLES, Query::Cycles { reason });
-    match (exits, cycles) {
+    match (ask(leaf::EXITS, reason)?, ask(leaf::CYCLES, reason)?) {
         (Answer::Exits(exits), Answer::Cycles(cycles)) => Some(Sample { exits, cycles }),
         _ => None,
     }
@@ -79,7 +81,10 @@ fn read(reason: u32) -> Option<Sample> {
 
 fn sweep(all: bool, out: &mut impl Write) -> Result<()> {
     if cpuid(leaf::DISCOVERY, 0) != leaf::PRESENT {
-        bail!("the host does not answer leaf {:#x} as kvm_exitprof does: this is no guest of a host that has it loaded", leaf::DISCOVERY);
+        bail!(
+            "leaf {:#x} is not answered by kvm_exitprof: run this in a guest of a host that has it loaded",
+            leaf::DISCOVERY
+        );
     }
     let protocol = Protocol::from(cpuid(leaf::PROTOCOL, 0));
     if protocol.isa != Isa::Vmx as u8 {
@@ -90,28 +95,23 @@ fn sweep(all: bool, out: &mut impl Write) -> Result<()> {
     }
 
     let isa = Isa::Vmx;
-    writeln!(
-        out,
-        "{:>6} {:<20} {:>16} {:>20}",
-        "reason", "name", "exits", "cycles"
-    )?;
+    writeln!(out, "{}", Row::HEAD)?;
     for reason in (0..isa.slots()).filter_map(|slot| isa.reason(slot)) {
-        let name = isa.name(reason).to_string();
+        let name = isa.name(reason);
         match (read(reason), isa.status(reason)) {
-            (None, _) if all => writeln!(out, "{reason:>6} {name:<20} {:>16}", "undefined")?,
+            (None, _) if all => writeln!(out, "{}", Row(reason, name, "undefined", ""))?,
             (Some(_), Status::Unhandled) if all => {
-                writeln!(out, "{reason:>6} {name:<20} {:>16}", "not handled")?
+                writeln!(out, "{}", Row(reason, name, "not handled", ""))?
             }
             (Some(Sample { exits, cycles }), _) if all || exits > 0 => {
-                writeln!(out, "{reason:>6} {name:<20} {exits:>16} {cycles:>20}")?
+                writeln!(out, "{}", Row(reason, name, exits, cycles))?
             }
             _ => (),
         }
     }
-    let hidden = Query::Hidden.decode(cpuid(leaf::HIDDEN, 0));
-    if let Answer::Sample(Sample { exits, cycles }) = hidden {
+    if let Some(Answer::Sample(Sample { exits, cycles })) = ask(leaf::HIDDEN, 0) {
         if all || exits > 0 {
-            writeln!(out, "{:>6} {:<20} {exits:>16} {cycles:>20}", "other", "")?;
+            writeln!(out, "{}", Row("hidden", "", exits, cycles))?;
         }
     }
     Ok(())
