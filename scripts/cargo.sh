@@ -15,7 +15,7 @@ minor() {
 unset RUSTC RUSTDOC RUSTFMT # those are the kernel's
 cargo=cargo
 if [ "$(minor cargo || true)" -lt 85 ] 2>/dev/null || [ -z "$(minor cargo || true)" ]; then
-	root=$("$top/scripts/packages.sh" cargo-web rustc-web rust-web-src rustfmt-web rust-clippy-web libc6-dev gcc)
+	root=$("$top/scripts/packages.sh" cargo-web rustc-web rustfmt-web rust-web-clippy)
 	export PATH=$root/usr/bin:$PATH
 	export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu
 	cargo=$root/usr/bin/cargo
