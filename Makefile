@@ -78,4 +78,5 @@ clean:
 	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
 	rm -rf build src/kernel/bindings.rs
 
+.NOTPARALLEL:
 .PHONY: help demo test deps kernel modules modules_install patch config tool check bench clean

@@ -44,6 +44,9 @@ say "booting the host, and a guest in it: about 20 s on an idle machine"
 if grep -q ' failed with status ' "$out/results.log"; then
 	die "a command of the demo failed (logs in $out)"
 fi
+if grep -q '^complaint: ' "$out/results.log"; then
+	die "a kernel complained, see above (logs in $out)"
+fi
 
 # What the host logged: for each question, the answers in the order of asking.
 logged='kvm_exitprof: (0x4ffffff[c-f]), (Exit number ([0-9]+)\. )?Total (exits|cycles)=([0-9]+)'
