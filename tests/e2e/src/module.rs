@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's kernel modules: which are loaded, and with what parameters.
 
+use crate::runner::Skip;
 use anyhow::{Context, Result, ensure};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -118,6 +119,9 @@ impl Host {
     }
 
     pub fn load_profiler(&self, params: &str) -> Result<()> {
+        if !self.is_vmx() {
+            return Err(Skip::because("the profiler knows only VMX"));
+        }
         self.insert_profiler(params).context("loading the profiler")
     }
 

@@ -7,7 +7,7 @@ use crate::kmsg::Kmsg;
 use crate::leaf::{self, exits, query};
 use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
 use crate::ops::Op;
-use crate::runner::{Skip, Test};
+use crate::runner::Test;
 use crate::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,9 +84,6 @@ fn still_counts() -> Result<()> {
 fn before_vendor(host: &mut Host) -> Result<String> {
     host.forget();
     host.load_kvm(true)?;
-    if !host.is_vmx() {
-        return Err(Skip::because("only VMX is known so far"));
-    }
     host.load_profiler("")?;
     host.load_vendor(true, "")?;
     still_counts()?;

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("log.line_per_query", State::Absent, line_per_query),
         test("log.flood_is_bounded", State::Absent, flood),
+        test("log.flushed_at_unload", State::Absent, flushed),
         test("log.guest_not_muted", State::Absent, not_muted),
         test("log.switch", State::Profiled, switch),
         test("log.report", State::Profiled, report),
@@ -122,6 +123,24 @@ fn flood(host: &mut Host) -> Result<String> {
         "{text}, want {BURST} to {most}"
     );
     ensure!(logged + dropped == QUERIES, "{text}, of {QUERIES}");
+    Ok(text)
+}
+
+/// Nothing that is still to be logged is lost with the module.
+fn flushed(host: &mut Host) -> Result<String> {
+    const QUERIES: usize = 1009;
+    host.reload("")?;
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    program.repeat(Op::Cpuid, QUERIES as u32, leaf::TOTAL_EXITS);
+    let mut log = Kmsg::from_now()?;
+    vm.run(&program)?;
+    host.reach(State::Absent)?;
+    let lines = log.drain()?;
+    let logged = lines.iter().filter_map(|l| query_line(l)).count();
+    let dropped: usize = lines.iter().filter_map(|l| suppressed(l)).sum();
+    let text = format!("{logged} logged, {dropped} suppressed, of {QUERIES}");
+    ensure!(logged + dropped == QUERIES && logged >= BURST, "{text}");
     Ok(text)
 }
 
