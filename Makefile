@@ -68,7 +68,7 @@ config:
 tool:
 	@scripts/tool.sh
 
-check:
+check: modules
 	@scripts/check.sh $(KDIR)
 
 bench: deps

@@ -61,16 +61,23 @@ build_unpatched() {
 	cp -al "$source" "$tree/source"
 	mkdir -p "$tree/build/unpatched"
 	configure
-	say "building the unpatched kernel: 5 to 15 minutes on 2 cores, log in $tree/make.log"
+	say "building the unpatched kernel: 1800 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
 	quietly kmake -j"$(nproc)" bzImage modules
 	cp "$tree"/build/arch/x86/kvm/*.ko "$tree/build/unpatched"
 }
 
+# quietly COMMAND...: with its output in a file, and a sign of life now and then.
 quietly() {
+	while sleep 60 && kill -0 $$; do
+		say "... $(grep -c '^  [A-Z]' "$tree/make.log") files"
+	done 9>&- &
+	local life=$!
 	"$@" >>"$tree/make.log" 2>&1 || {
+		kill $life
 		tail -n 30 "$tree/make.log" >&2
 		die "the kernel's build failed: the whole log is $tree/make.log"
 	}
+	kill $life
 }
 
 # Puts the source back to what the tarball has, with new times, for make.
