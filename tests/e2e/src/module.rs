@@ -115,7 +115,12 @@ impl Host {
 
     /// Tries to load the profiler, whatever the host thinks is loaded.
     pub fn insert_profiler(&self, params: &str) -> io::Result<()> {
-        insert(&self.dir.join(format!("{PROFILER}.ko")), params)
+        insert(&self.profiler(), params)
+    }
+
+    /// The file that holds the profiler.
+    pub fn profiler(&self) -> PathBuf {
+        self.dir.join(format!("{PROFILER}.ko"))
     }
 
     pub fn load_profiler(&self, params: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 mod absent;
 mod counts;
+mod doctored;
 mod leaves;
 mod lifetime;
 mod log;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(counts::tests());
     tests.extend(log::tests());
     tests.extend(lifetime::tests());
+    tests.extend(doctored::tests());
     tests
 }
 
