@@ -10,7 +10,7 @@ set -euo pipefail
 source=$1
 [ ! -e "$1/source" ] || source=$1/source
 [ -e "$source/arch/x86/kvm/vmx/vmx.c" ] || die "$1 is not a kernel's source: set KDIR to one"
-tried="6.1.192" # to be kept true, as in README
+tried="6.1.170 to 6.1.192" # to be kept true, as in README
 
 mapfile -t series <"$top/patches/series"
 tmp=$(mktemp -d)
