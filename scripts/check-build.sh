@@ -8,6 +8,13 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
+# Kbuild splits paths at spaces and colons.
+for path in "$top" "${2:-}"; do
+	case $path in
+	*[[:space:]:]*) die "kernels and modules cannot be built in \"$path\": its name must have no spaces or colons" ;;
+	esac
+done
+
 toolchain() {
 	local tool
 	for tool in make flex bison bc clang ld.lld llvm-ar patch cpio xz "$RUSTC" "$BINDGEN"; do

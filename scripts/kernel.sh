@@ -16,7 +16,8 @@ lean) ;;
 *) die "there is no kernel \"$flavour\": say nothing, or lean" ;;
 esac
 
-mkdir -p "$cache" "$build"
+mkdir -p "$cache" "$build" ||
+	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
 "$top/scripts/check-build.sh" toolchain "$cache"
 
 # Debian's tarball, installed or not.
