@@ -53,7 +53,7 @@ kernel:
 	@scripts/kernel.sh
 
 modules:
-	@scripts/check-build.sh kernel $(KDIR)
+	@scripts/check-build.sh kernel "$(KDIR)"
 	@$(kmake) --no-print-directory modules
 
 modules_install: modules
