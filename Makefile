@@ -63,7 +63,7 @@ patch:
 	@scripts/patch.sh $(KDIR)
 
 config:
-	@scripts/config.sh $(KDIR) $(if $(FIX),fix)
+	@scripts/config.sh $(KDIR) $(if $(filter 1 y yes,$(FIX)),fix)
 
 tool:
 	@scripts/tool.sh

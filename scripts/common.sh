@@ -8,7 +8,7 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$top/build
 # Everything expensive is kept outside the clone, keyed by its inputs. Safe to delete.
-cache=${KVM_EXITPROF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvm-exitprof}
+cache=$(realpath -m "${KVM_EXITPROF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvm-exitprof}")
 
 # say MESSAGE: progress, with the seconds since the script began.
 say() {

@@ -69,7 +69,7 @@ build_unpatched() {
 
 # quietly COMMAND...: with its output in a file, and a sign of life now and then.
 quietly() {
-	while sleep 60 && kill -0 $$; do
+	while sleep 60 >&- 2>&- && kill -0 $$; do
 		say "... $(grep -c '^  [A-Z]' "$tree/make.log") files"
 	done 9>&- &
 	local life=$!
@@ -81,14 +81,17 @@ quietly() {
 	kill $life
 }
 
-# Puts the source back to what the tarball has, with new times, for make.
+# Puts what the patches touch, or those that were there before, back to what the
+# tarball has, with new times, for make. However far a run got, the next starts here.
 unpatch() {
 	local file
-	sed -n 's|^+++ b/||p' "$tree"/patches/*.patch | sort -u | while read -r file; do
+	{
+		cat "$top"/patches/*.patch
+		cat "$tree"/patches/*.patch 2>/dev/null || true
+	} | sed -n 's|^+++ b/||p' | sort -u | while read -r file; do
 		rm -f "$tree/source/$file"
 		[ ! -e "$source/$file" ] || cp "$source/$file" "$tree/source/$file"
 	done
-	rm -rf "$tree/patches"
 }
 
 exec 9>"$cache/kernel.lock"
@@ -116,15 +119,18 @@ if [ ! -e "$tree/complete" ]; then
 	touch "$tree/complete"
 fi
 
-if ! diff -rq "$top/patches" "$tree/patches" >/dev/null 2>&1; then
-	[ ! -d "$tree/patches" ] || unpatch
+if ! [ -e "$tree/patched" ] || ! diff -rq "$top/patches" "$tree/patches" >/dev/null; then
 	say "patching and building KVM: about a minute"
+	rm -f "$tree/patched"
+	unpatch
+	rm -rf "$tree/patches"
+	cp -r "$top/patches" "$tree/patches"
 	while read -r patch; do
-		patch -d "$tree/source" -p1 --fuzz=0 --no-backup-if-mismatch -s <"$top/patches/$patch" ||
+		patch -d "$tree/source" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s <"$top/patches/$patch" ||
 			die "patches/$patch does not apply to $(basename "$tarball")"
 	done <"$top/patches/series"
 	quietly kmake -j"$(nproc)" bzImage modules
-	cp -r "$top/patches" "$tree/patches"
+	touch "$tree/patched"
 fi
 
 ln -sfn "$tree/build" "$build/$flavour"

@@ -41,6 +41,9 @@ if [ $applied = 1 ]; then
 	exit
 fi
 
+[ ! -e "$source/arch/x86/include/asm/kvm_exit_profiler.h" ] ||
+	die "$source has another version of the series, or a part of it: take that back first (patch -R)"
+
 copy
 for patch in "${series[@]}"; do
 	apply "$tmp/try" <"$top/patches/$patch" || {
