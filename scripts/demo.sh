@@ -8,9 +8,9 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-kernel=${KERNEL:-$build/kernel}
-module=${MODULE:-$top/kvm_exitprof.ko}
-tool=${TOOL:-$build/exitprof}
+kernel=$build/kernel
+module=$top/kvm_exitprof.ko
+tool=$build/exitprof
 out=$build/demo
 image=$kernel/arch/x86/boot/bzImage
 modules=("$kernel/arch/x86/kvm/kvm.ko" "$kernel/arch/x86/kvm/kvm-intel.ko" "$module")

@@ -152,11 +152,9 @@ pub const WORKLOADS: &[Workload] = &[
 ];
 
 impl Workload {
-    /// Runs it and returns what was measured.
-    pub fn run(&self) -> Result<String> {
-        self.check_needs()?;
-        let mut books = Books::open(&[])?;
-        let mut vm = Vm::new(&Config {
+    /// A guest, and the beginning of its program, before anything is counted.
+    fn prepare(&self) -> Result<(Vm, Program)> {
+        let vm = Vm::new(&Config {
             irqchip: self.irqchip,
             ..Config::default()
         })?;
@@ -164,6 +162,14 @@ impl Workload {
         if let Some(op) = self.before {
             program.repeat(op, 1, 0);
         }
+        Ok((vm, program))
+    }
+
+    /// Runs it and returns what was measured.
+    pub fn run(&self) -> Result<String> {
+        self.check_needs()?;
+        let mut books = Books::open(&[])?;
+        let (mut vm, mut program) = self.prepare()?;
         let interrupts = program.cpuid(EXITS, 1);
         let before = program.cpuid(EXITS, self.reason);
         // The read that opens a count of CPUIDs is one of them.
@@ -213,14 +219,7 @@ impl Workload {
     /// Runs it without a profiler and returns by how much KVM's own statistic
     /// grew: for a look at a workload alone.
     pub fn probe(&self) -> Result<u64> {
-        let mut vm = Vm::new(&Config {
-            irqchip: self.irqchip,
-            ..Config::default()
-        })?;
-        let mut program = Program::new();
-        if let Some(op) = self.before {
-            program.repeat(op, 1, 0);
-        }
+        let (mut vm, mut program) = self.prepare()?;
         program.repeat(self.op, self.times, self.arg);
         let before = vm.exits()?;
         vm.run(&program)?;
