@@ -1,32 +1,78 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check-reasons.sh SOURCE: compares the table in src/profile/reason.rs with the
-# kernel's source: the names with uapi/asm/vmx.h, "Handled" with
-# kvm_vmx_exit_handlers[]. Numbers that vmx.h lacks are the SDM's.
+# check-reasons.sh SOURCE: compares the tables in src/profile/vmx.rs and svm.rs
+# with the kernel's source: the names with uapi/asm/vmx.h and svm.h, "Handled"
+# with KVM's tables of handlers. Numbers that vmx.h lacks are the SDM's.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-vmx_h=$1/arch/x86/include/uapi/asm/vmx.h
-vmx_c=$1/arch/x86/kvm/vmx/vmx.c
+uapi=$1/arch/x86/include/uapi/asm
+kvm=$1/arch/x86/kvm
 
-# Lines "number name" and "number": what the kernel has.
-names=$(sed -n 's/^#define EXIT_REASON_\([A-Z0-9_]*\)[[:space:]]*\([0-9]*\)$/\2 \1/p' "$vmx_h" | sort -n)
-handled=$(sed -n '/kvm_vmx_exit_handlers\[\]/,/^};/s/.*\[EXIT_REASON_\([A-Z0-9_]*\)\].*/\1/p' "$vmx_c" |
-	while read -r name; do grep " $name\$" <<<"$names" | cut -d' ' -f1; done | sort -n)
+# Lines "number name" of what the kernel has.
+vmx_names() {
+	sed -n 's/^#define EXIT_REASON_\([A-Z0-9_]*\)[[:space:]]*\([0-9]*\)$/\2 \1/p' "$uapi/vmx.h"
+}
 
-# Lines "number name status": what the table has.
-table=$(sed -n '/^const VMX:/,/^];/p' "$top/src/profile/reason.rs" |
-	sed -n 's/^ *Some(("\([A-Z0-9_]*\)", \([A-Za-z]*\))),.*/\1 \2/p; s/^ *None,.*/- -/p' |
-	awk '{ print NR - 1, $0 }')
+# Two numbers there mark a range, that of exceptions, which have their vectors'
+# names; the parameters of VMGEXIT events are decimal.
+svm_names() {
+	local name number
+	sed -n 's/^#define SVM_\(EXIT_\)\?\([A-Z0-9_]*\)[[:space:]]*\(0x[0-9a-f]*\|-1\)$/\2 \3/p' "$uapi/svm.h" |
+		while read -r name number; do
+			case $name in
+			EXCP_BASE | LAST_EXCP) ;;
+			*) echo "$((number & 0xffffffff)) $name" ;;
+			esac
+		done
+	for number in {0..31}; do
+		name=$(sed -n "s/^#define \([A-Z]*\)_VECTOR $number\$/\1/p" "$uapi/kvm.h")
+		echo "$((0x40 + number)) EXCP_${name:-$number}"
+	done
+}
 
-if [ "$(wc -l <<<"$names")" -lt 50 ] || [ "$(wc -l <<<"$handled")" -lt 40 ] || [ "$(wc -l <<<"$table")" != 80 ]; then
-	die "cannot read the reasons from $vmx_h, $vmx_c or src/profile/reason.rs"
-fi
+# Lines "name" of what KVM handles.
+vmx_handled() {
+	sed -n '/kvm_vmx_exit_handlers\[\]/,/^};/s/.*\[EXIT_REASON_\([A-Z0-9_]*\)\].*/\1/p' "$kvm/vmx/vmx.c"
+}
 
-diff -u --label "$vmx_h" <(echo "$names") --label src/profile/reason.rs \
-	<(awk 'NR == FNR { known[$1]; next } $1 in known { print $1, $2 }' <(echo "$names") <(echo "$table")) ||
-	die "names of exit reasons differ from the kernel's"
-diff -u --label "$vmx_c" <(echo "$handled") --label src/profile/reason.rs \
-	<(awk '$3 == "Handled" { print $1 }' <<<"$table") ||
-	die "handled exit reasons differ from the kernel's"
+svm_handled() {
+	sed -n '/ svm_exit_handlers\[\]/,/^};/s/.*\[SVM_EXIT_\([^]]*\)\].*/\1/p' "$kvm/svm/svm.c" |
+		sed 's/^EXCP_BASE + \([A-Z]*\)_VECTOR/EXCP_\1/'
+}
+
+# Lines "number name status" of what the table has.
+table() {
+	local first=0 line
+	while read -r line; do
+		case $line in
+		first:*) first=$(($(tr -cd '0-9a-fx' <<<"${line#first:}"))) ;;
+		None,*) first=$((first + 1)) ;;
+		*Some*)
+			sed "s/.*Some((\"\([A-Z0-9_]*\)\", \([A-Za-z]*\))).*/$first \1 \2/" <<<"$line"
+			first=$((first + 1))
+			;;
+		esac
+	done <"$top/src/profile/$1.rs"
+}
+
+# compare ISA NAMES HANDLED: at least so many must have been read.
+compare() {
+	local names handled table
+	names=$("$1_names" | sort -n)
+	handled=$("$1_handled" | sort)
+	table=$(table "$1")
+	[ "$(wc -l <<<"$names")" -ge "$2" ] && [ "$(wc -l <<<"$handled")" -ge "$3" ] ||
+		die "cannot read the reasons from $uapi/$1.h or $kvm/$1/$1.c"
+	diff -u --label "$uapi/$1.h" <(echo "$names") --label "src/profile/$1.rs" \
+		<(awk -v isa="$1" 'NR == FNR { known[$1]; next } isa == "svm" || $1 in known { print $1, $2 }' \
+			<(echo "$names") <(echo "$table")) ||
+		die "names of exit reasons differ from the kernel's"
+	diff -u --label "$kvm/$1/$1.c" <(echo "$handled") --label "src/profile/$1.rs" \
+		<(awk '$3 == "Handled" { print $2 }' <<<"$table" | sort) ||
+		die "handled exit reasons differ from the kernel's"
+}
+
+compare vmx 50 40
+compare svm 140 70

@@ -107,7 +107,10 @@ pub(crate) fn table(profile: &impl Profile) {
     while let Some((slot, sample)) = next() {
         let Sample { exits, cycles } = sample;
         match isa.reason(slot) {
-            Some(reason) => pr_info!("{}\n", Row(reason, isa.name(reason), exits, cycles)),
+            Some(reason) => pr_info!(
+                "{}\n",
+                Row(isa.number(reason), isa.name(reason), exits, cycles)
+            ),
             None => pr_info!("{}\n", Row("other", "", exits, cycles)),
         }
     }

@@ -3,10 +3,10 @@
 //! Per-CPU memory.
 
 use crate::bindings;
-use core::{marker::PhantomData, mem, ptr::NonNull};
+use core::{marker::PhantomData, mem, ptr::NonNull, slice};
 use kernel::prelude::*;
 
-/// Types of which an instance may consist of zeros, and may be read by any CPU
+/// Types of which a value may consist of zeros, and may be read by any CPU
 /// while another changes it.
 ///
 /// # Safety
@@ -14,12 +14,14 @@ use kernel::prelude::*;
 /// Both must be true of the implementing type.
 pub(crate) unsafe trait Counters: Sync {}
 
-/// An instance of `T` for each possible CPU, zeroed at first.
+/// An array of `T` for each possible CPU, zeroed at first.
 ///
 /// # Invariants
 ///
-/// `ptr` came from `__alloc_percpu()` for the size and alignment of `T`, and is
-/// freed by `drop()` alone.
+/// `ptr` came from `__alloc_percpu()` for as many `T` as [`try_new`] was told,
+/// and for their alignment, and is freed by `drop()` alone.
+///
+/// [`try_new`]: PerCpu::try_new
 pub(crate) struct PerCpu<T: Counters> {
     ptr: NonNull<T>,
     _owns: PhantomData<T>,
@@ -32,15 +34,16 @@ unsafe impl<T: Counters> Send for PerCpu<T> {}
 unsafe impl<T: Counters> Sync for PerCpu<T> {}
 
 impl<T: Counters> PerCpu<T> {
-    /// Allocates; may sleep.
+    /// Allocates arrays of `len` values; may sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`. `__alloc_percpu()` gives at most 32 KiB (`PCPU_MIN_UNIT_SIZE`).
-    pub(crate) fn try_new() -> Result<Self> {
+    pub(crate) fn try_new(len: usize) -> Result<Self> {
+        let size = mem::size_of::<T>().saturating_mul(len);
         // SAFETY: The function has no requirement but that it may sleep, and
         // modules are loaded in process context.
-        let ptr = unsafe { bindings::__alloc_percpu(mem::size_of::<T>(), mem::align_of::<T>()) };
+        let ptr = unsafe { bindings::__alloc_percpu(size, mem::align_of::<T>()) };
         // INVARIANT: `ptr` was allocated just above.
         Ok(PerCpu {
             ptr: NonNull::new(ptr.cast()).ok_or(kernel::error::code::ENOMEM)?,
@@ -53,12 +56,12 @@ impl<T: Counters> PerCpu<T> {
         self.ptr.as_ptr()
     }
 
-    /// The instances of all possible CPUs.
+    /// The arrays of all possible CPUs.
     ///
     /// # Safety
     ///
-    /// `ptr` is that of a live `PerCpu`, which outlives `'a`.
-    pub(crate) unsafe fn instances<'a>(ptr: *mut T) -> impl Iterator<Item = &'a T>
+    /// `ptr` is that of a live `PerCpu` of `len`, which outlives `'a`.
+    pub(crate) unsafe fn arrays<'a>(ptr: *mut T, len: usize) -> impl Iterator<Item = &'a [T]>
     where
         T: 'a,
     {
@@ -68,13 +71,12 @@ impl<T: Counters> PerCpu<T> {
             let cpu = unsafe { bindings::exitprof_next_possible_cpu(last) };
             last = i32::try_from(cpu).ok()?;
             // SAFETY: By the caller's promise and the type's invariant, `ptr`
-            // is per-CPU memory: it has an instance of each possible CPU. That
-            // is zeroed, which `T` allows, and NULL is returned for others.
-            unsafe {
-                bindings::exitprof_per_cpu_ptr(ptr.cast(), cpu)
-                    .cast::<T>()
-                    .as_ref()
-            }
+            // is per-CPU memory: it has an array of each possible CPU, whose
+            // address this is, or NULL for others.
+            let array = unsafe { bindings::exitprof_per_cpu_ptr(ptr.cast(), cpu) };
+            let array = NonNull::new(array.cast::<T>())?.as_ptr();
+            // SAFETY: As above; it was zeroed, which `T` allows, and holds `len`.
+            Some(unsafe { slice::from_raw_parts(array, len) })
         })
     }
 }

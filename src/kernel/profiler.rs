@@ -19,15 +19,14 @@ use core::{
     arch::asm,
     marker::PhantomData,
     mem, ptr,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 use kernel::prelude::*;
 
-/// The instruction set whose exits are recorded.
-const ISA: Isa = Isa::Vmx;
-
 /// The bit of CPUID leaf 1's ECX that says that the CPU has VMX.
 const CPUID_1_ECX_VMX: u32 = 1 << 5;
+/// The bit of CPUID leaf 0x80000001's ECX that says that the CPU has SVM.
+const CPUID_80000001_ECX_SVM: u32 = 1 << 2;
 
 // KVM passes us the queries of the block that the protocol describes.
 #[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
@@ -49,37 +48,83 @@ impl Slot {
     }
 }
 
-/// A CPU's counters.
-#[repr(transparent)]
-struct Slots([Slot; ISA.slots()]);
-
 // SAFETY: `AtomicU64` may be zero, and be read while it is changed.
-unsafe impl Counters for Slots {}
+unsafe impl Counters for Slot {}
 
-/// The counters in use; null unless a [`Profiler`] is registered.
+/// The counters in use, [`Isa::slots`] for each CPU; null unless a [`Profiler`]
+/// is registered.
 ///
 /// Relaxed accesses are enough: the registration with KVM publishes it to the
 /// callbacks, and the parameters' lock to the rest.
-static SLOTS: AtomicPtr<Slots> = AtomicPtr::new(ptr::null_mut());
+static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether the CPU has SVM, and not VMX; does not change after the first load.
+static IS_SVM: AtomicBool = AtomicBool::new(false);
+
+/// The instruction set whose exits are recorded.
+fn isa() -> Isa {
+    if IS_SVM.load(Relaxed) {
+        Isa::Svm
+    } else {
+        Isa::Vmx
+    }
+}
 
 /// Changes when the counters start from zero.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// What KVM calls.
-static OPS: bindings::kvm_exit_profiler = bindings::kvm_exit_profiler {
+type Ops = bindings::kvm_exit_profiler;
+
+/// What KVM calls where the CPU has VMX.
+static VMX_OPS: Ops = Ops {
+    record: Some(record_vmx),
+    ..SVM_OPS
+};
+
+/// What KVM calls where the CPU has SVM.
+static SVM_OPS: Ops = Ops {
     version: bindings::KVM_EXIT_PROFILER_VERSION,
-    size: mem::size_of::<bindings::kvm_exit_profiler>() as u32,
-    record: Some(record),
+    size: mem::size_of::<Ops>() as u32,
+    record: Some(record_svm),
     cpuid: Some(cpuid),
 };
+
+fn ops() -> &'static Ops {
+    match isa() {
+        Isa::Vmx => &VMX_OPS,
+        Isa::Svm => &SVM_OPS,
+    }
+}
+
+/// Records an exit by its basic exit reason.
+///
+/// # Safety
+///
+/// As for [`record`].
+unsafe extern "C" fn record_vmx(_vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
+    // SAFETY: By this function's contract.
+    unsafe { record(Isa::Vmx, reason, cycles) };
+}
+
+/// Records an exit by its exit code.
+///
+/// # Safety
+///
+/// As for [`record`].
+unsafe extern "C" fn record_svm(_vcpu: *mut bindings::kvm_vcpu, code: u32, cycles: u64) {
+    // SAFETY: By this function's contract.
+    unsafe { record(Isa::Svm, code, cycles) };
+}
 
 /// Records an exit of `reason`, which may be any number.
 ///
 /// # Safety
 ///
-/// Called by KVM with preemption disabled, while [`Profiler`] is registered.
-unsafe extern "C" fn record(_vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
-    let offset = ISA.slot(reason) * mem::size_of::<Slot>();
+/// Called by KVM with preemption disabled, while a [`Profiler`] for `isa` is
+/// registered.
+#[inline(always)]
+unsafe fn record(isa: Isa, reason: u32, cycles: u64) {
+    let offset = isa.slot(reason).wrapping_mul(mem::size_of::<Slot>());
     // SAFETY: `SLOTS` is per-CPU memory while the profiler is registered, and
     // `Isa::slot()` is below the number of slots in it. Aligned additions are
     // atomic with regard to this CPU, the only one that writes its counters,
@@ -133,8 +178,8 @@ unsafe extern "C" fn cpuid(
 ///
 /// # Invariants
 ///
-/// The pointer is that of a `PerCpu` that lives for `'a`.
-pub(crate) struct Totals<'a>(*mut Slots, PhantomData<&'a Slots>);
+/// The pointer is that of a `PerCpu` of [`Isa::slots`] that lives for `'a`.
+pub(crate) struct Totals<'a>(*mut Slot, PhantomData<&'a Slot>);
 
 impl<'a> Totals<'a> {
     /// Those of the registered profiler, if there is one.
@@ -150,26 +195,27 @@ impl<'a> Totals<'a> {
         (!slots.is_null()).then(|| Totals(slots, PhantomData))
     }
 
-    fn instances(&self) -> impl Iterator<Item = &'a Slots> {
+    /// The counters of each CPU.
+    fn cpus(&self) -> impl Iterator<Item = &'a [Slot]> {
         // SAFETY: By the type's invariant.
-        unsafe { PerCpu::instances(self.0) }
+        unsafe { PerCpu::arrays(self.0, isa().slots()) }
     }
 }
 
 impl Profile for Totals<'_> {
     fn isa(&self) -> Isa {
-        ISA
+        isa()
     }
 
     fn slot(&self, slot: usize) -> Sample {
-        self.instances()
-            .filter_map(|slots| slots.0.get(slot))
+        self.cpus()
+            .filter_map(|slots| slots.get(slot))
             .fold(Sample::default(), |sum, slot| sum + slot.load())
     }
 
     fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
-        self.instances()
-            .flat_map(|slots| slots.0.iter().enumerate())
+        self.cpus()
+            .flat_map(|slots| slots.iter().enumerate())
             .filter(|&(index, _)| wanted(index))
             .fold(Sample::default(), |sum, (_, slot)| sum + slot.load())
     }
@@ -177,7 +223,7 @@ impl Profile for Totals<'_> {
     fn protocol(&self) -> Protocol {
         Protocol {
             version: leaf::VERSION,
-            isa: ISA as u8,
+            isa: isa() as u8,
             scope: Scope::Host as u8,
             features: 0,
             epoch: EPOCH.load(Relaxed),
@@ -192,7 +238,7 @@ impl Profile for Totals<'_> {
 /// The parameters' lock is held when it is made or unregistered; dropping it
 /// after that only frees the counters.
 pub(crate) struct Profiler {
-    slots: PerCpu<Slots>,
+    slots: PerCpu<Slot>,
 }
 
 impl Profiler {
@@ -200,23 +246,27 @@ impl Profiler {
     ///
     /// # Errors
     ///
-    /// `ENODEV` without VMX, `ENOMEM`, `EBUSY` if KVM has a profiler already,
+    /// `ENODEV` without VMX or SVM, `ENOMEM`, `EBUSY` if KVM has a profiler already,
     /// `EINVAL` if KVM's contract is of another version.
     pub(crate) fn register() -> Result<Profiler> {
-        // SAFETY: Every CPU that runs this kernel has the instruction.
-        let features = unsafe { core::arch::x86_64::__cpuid(1) };
-        if features.ecx & CPUID_1_ECX_VMX == 0 {
-            pr_info!("cannot load: the CPU has no VMX, whose exits are all that is known here\n");
+        // SAFETY: Every CPU that runs this kernel has the instruction, and both
+        // leaves.
+        let features = |leaf| unsafe { core::arch::x86_64::__cpuid(leaf) }.ecx;
+        let is_vmx = features(1) & CPUID_1_ECX_VMX != 0;
+        let is_svm = features(0x8000_0001) & CPUID_80000001_ECX_SVM != 0;
+        if !is_vmx && !is_svm {
+            pr_info!("cannot load: the CPU has neither VMX nor SVM\n");
             return Err(errno(bindings::ENODEV));
         }
+        IS_SVM.store(!is_vmx, Relaxed);
 
-        let slots = PerCpu::try_new()?;
+        let slots = PerCpu::try_new(isa().slots())?;
         // SAFETY: It has no requirements.
         EPOCH.store(unsafe { bindings::get_random_u32() }, Relaxed);
         SLOTS.store(slots.as_ptr(), Relaxed);
-        // SAFETY: `OPS` lives as long as the module, which goes only after
+        // SAFETY: `ops()` live as long as the module, which goes only after
         // `unregister()`.
-        let r = unsafe { bindings::kvm_register_exit_profiler(&OPS) };
+        let r = unsafe { bindings::kvm_register_exit_profiler(ops()) };
         if r < 0 {
             SLOTS.store(ptr::null_mut(), Relaxed);
             pr_info!("cannot load: KVM refuses the profiler, error {r}\n");
@@ -229,17 +279,17 @@ impl Profiler {
     /// The caller holds the parameters' lock.
     pub(crate) fn set_sampling(on: bool) {
         if !SLOTS.load(Relaxed).is_null() {
-            // SAFETY: The pointer shows that `OPS` is registered, and the lock
-            // that it stays so.
-            unsafe { bindings::kvm_set_exit_sampling(&OPS, on) };
+            // SAFETY: The pointer shows that `ops()` are registered, and the
+            // lock that they stay so.
+            unsafe { bindings::kvm_set_exit_sampling(ops(), on) };
         }
     }
 
     /// Unregisters; what was counted can still be read.
     pub(crate) fn unregister(&mut self) -> Totals<'_> {
         if !SLOTS.load(Relaxed).is_null() {
-            // SAFETY: The pointer shows that `OPS` is registered.
-            unsafe { bindings::kvm_unregister_exit_profiler(&OPS) };
+            // SAFETY: The pointer shows that `ops()` are registered.
+            unsafe { bindings::kvm_unregister_exit_profiler(ops()) };
             SLOTS.store(ptr::null_mut(), Relaxed);
         }
         // INVARIANT: `self.slots` lives as long as the borrow.

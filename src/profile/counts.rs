@@ -88,6 +88,6 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row(reason, name, exits, cycles) = self;
-        write!(f, "{reason:>6} {name:<20} {exits:>16} {cycles:>20}")
+        write!(f, "{reason:>6} {name:<25} {exits:>12} {cycles:>17}")
     }
 }

@@ -12,9 +12,9 @@
 //! | 0x4FFFFF01 | protocol                 | [`Protocol`] |            |             |              |
 //! | 0x4FFFFF02 | what FE and FF hide      | exits 31:0 | exits 63:32  | cycles 31:0 | cycles 63:32 |
 //!
-//! For the two leaves that take a reason: one that the SDM does not define
-//! answers EDX = 0xFFFFFFFF and zeros, one that KVM does not handle answers
-//! zeros. The rest of the block 0x4FFFFF00–0x4FFFFFFF answers zeros.
+//! A reason is VMX's basic exit reason, or SVM's exit code. One that is not
+//! defined answers EDX = 0xFFFFFFFF and zeros, one that KVM does not handle
+//! answers zeros. The rest of the block 0x4FFFFF00–0x4FFFFFFF answers zeros.
 
 use super::counts::{Profile, Sample};
 use core::fmt;
@@ -64,7 +64,7 @@ pub const PRESENT: Registers = Registers {
     edx: u32::from_le_bytes(*b"rof\0"),
 };
 
-/// What [`EXITS`] and [`CYCLES`] answer for a reason that the SDM lacks.
+/// What [`EXITS`] and [`CYCLES`] answer for a reason that is not defined.
 pub const UNDEFINED: Registers = Registers {
     eax: 0,
     ebx: 0,
@@ -88,7 +88,7 @@ pub enum Scope {
 /// | register | bits  | meaning                                                |
 /// |----------|-------|--------------------------------------------------------|
 /// | EAX      | 15:0  | version of the protocol                                |
-/// | EAX      | 23:16 | instruction set: 1 VMX (2 is for SVM)                  |
+/// | EAX      | 23:16 | instruction set: 1 VMX, 2 SVM                          |
 /// | EAX      | 31:24 | scope: 1 host                                          |
 /// | EBX      | 31:0  | features beyond the leaves above: none, 0              |
 /// | ECX      | 31:0  | epoch: another value when the counters start from zero |

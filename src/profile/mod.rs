@@ -21,3 +21,5 @@ pub mod counts;
 pub mod leaf;
 pub mod log;
 pub mod reason;
+mod svm;
+mod vmx;

@@ -71,10 +71,15 @@ fn ask(eax: u32, ecx: u32) -> Option<Answer> {
     Some(Query::new(eax, ecx)?.decode(cpuid(eax, ecx)))
 }
 
-/// The exits and cycles of `reason`, `None` if the host does not know it.
+/// The exits and cycles of `reason`, `None` if the host does not know it. Each
+/// question is an exit of its own, so cycles are asked for where there are some.
 fn read(reason: u32) -> Option<Sample> {
-    match (ask(leaf::EXITS, reason)?, ask(leaf::CYCLES, reason)?) {
-        (Answer::Exits(exits), Answer::Cycles(cycles)) => Some(Sample { exits, cycles }),
+    match ask(leaf::EXITS, reason)? {
+        Answer::Exits(0) => Some(Sample::default()),
+        Answer::Exits(exits) => match ask(leaf::CYCLES, reason)? {
+            Answer::Cycles(cycles) => Some(Sample { exits, cycles }),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -86,25 +91,21 @@ fn sweep(all: bool, out: &mut impl Write) -> Result<()> {
             leaf::DISCOVERY
         );
     }
-    let protocol = Protocol::from(cpuid(leaf::PROTOCOL, 0));
-    if protocol.isa != Isa::Vmx as u8 {
-        bail!(
-            "the host's instruction set is number {}, and this exitprof knows only VMX (1)",
-            protocol.isa
-        );
-    }
+    let number = Protocol::from(cpuid(leaf::PROTOCOL, 0)).isa;
+    let Some(isa) = Isa::from_number(number) else {
+        bail!("the host's instruction set is number {number}, and this exitprof knows only VMX (1) and SVM (2)");
+    };
 
-    let isa = Isa::Vmx;
     writeln!(out, "{}", Row::HEAD)?;
     for reason in (0..isa.slots()).filter_map(|slot| isa.reason(slot)) {
-        let name = isa.name(reason);
+        let (number, name) = (isa.number(reason), isa.name(reason));
         match (read(reason), isa.status(reason)) {
-            (None, _) if all => writeln!(out, "{}", Row(reason, name, "undefined", ""))?,
+            (None, _) if all => writeln!(out, "{}", Row(number, name, "undefined", ""))?,
             (Some(_), Status::Unhandled) if all => {
-                writeln!(out, "{}", Row(reason, name, "not handled", ""))?
+                writeln!(out, "{}", Row(number, name, "not handled", ""))?
             }
             (Some(Sample { exits, cycles }), _) if all || exits > 0 => {
-                writeln!(out, "{}", Row(reason, name, exits, cycles))?
+                writeln!(out, "{}", Row(number, name, exits, cycles))?
             }
             _ => (),
         }
