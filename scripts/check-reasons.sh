@@ -44,16 +44,15 @@ svm_handled() {
 
 # Lines "number name status" of what the table has.
 table() {
-	local first=0 line
+	local number line
 	while read -r line; do
-		case $line in
-		first:*) first=$(($(tr -cd '0-9a-fx' <<<"${line#first:}"))) ;;
-		None,*) first=$((first + 1)) ;;
-		*Some*)
-			sed "s/.*Some((\"\([A-Z0-9_]*\)\", \([A-Za-z]*\))).*/$first \1 \2/" <<<"$line"
-			first=$((first + 1))
-			;;
-		esac
+		if [[ $line =~ ^first:\ ([0-9a-fx_]+), ]]; then
+			number=$((${BASH_REMATCH[1]//_/}))
+		elif [[ $line =~ Some\(\(\"([A-Z0-9_]+)\",\ ([A-Za-z]+)\)\) ]]; then
+			echo "$((number++)) ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+		elif [[ $line =~ ^None, ]]; then
+			number=$((number + 1))
+		fi
 	done <"$top/src/profile/$1.rs"
 }
 
@@ -63,8 +62,9 @@ compare() {
 	names=$("$1_names" | sort -n)
 	handled=$("$1_handled" | sort)
 	table=$(table "$1")
-	[ "$(wc -l <<<"$names")" -ge "$2" ] && [ "$(wc -l <<<"$handled")" -ge "$3" ] ||
+	if [ "$(wc -l <<<"$names")" -lt "$2" ] || [ "$(wc -l <<<"$handled")" -lt "$3" ]; then
 		die "cannot read the reasons from $uapi/$1.h or $kvm/$1/$1.c"
+	fi
 	diff -u --label "$uapi/$1.h" <(echo "$names") --label "src/profile/$1.rs" \
 		<(awk -v isa="$1" 'NR == FNR { known[$1]; next } isa == "svm" || $1 in known { print $1, $2 }' \
 			<(echo "$names") <(echo "$table")) ||

@@ -13,7 +13,7 @@ module=$top/kvm_exitprof.ko
 tool=$build/exitprof
 out=$build/demo
 image=$kernel/arch/x86/boot/bzImage
-modules=("$kernel/arch/x86/kvm/kvm.ko" "$kernel/arch/x86/kvm/kvm-intel.ko" "$module")
+modules=("$kernel"/arch/x86/kvm/{kvm,kvm-intel,kvm-amd}.ko "$module")
 irqbypass=$kernel/virt/lib/irqbypass.ko
 [ ! -f "$irqbypass" ] || modules+=("$irqbypass")
 
@@ -77,7 +77,7 @@ compare() {
 # What the guest read, by cpuid and by exitprof (which prints a row per reason).
 hex='(0x[0-9a-f]+)'
 answer="(0x4ffffff[c-f]) $hex: eax=$hex ebx=$hex ecx=$hex"
-row='^ *([0-9]+) +[A-Z0-9_]+ +([0-9]+) +([0-9]+)$'
+row='^ *([0-9]+|0x[0-9a-f]+) +[A-Z0-9_]+ +([0-9]+) +([0-9]+)$'
 typed=0 boot=0
 echo
 printf '%-36s %14s %14s\n' leaf 'guest read' 'host logged'
@@ -95,8 +95,8 @@ while IFS= read -r line; do
 		esac
 	elif [[ $line =~ $row ]]; then
 		set -- "${BASH_REMATCH[@]:1}"
-		compare no "0x4ffffffe exits of reason $1" "$2"
-		compare no "0x4fffffff cycles of reason $1" "$3"
+		compare no "0x4ffffffe exits of reason $(($1))" "$2"
+		compare no "0x4fffffff cycles of reason $(($1))" "$3"
 	fi
 done < "$out/results.log"
 echo

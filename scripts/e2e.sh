@@ -5,19 +5,21 @@
 # init, and both kinds of KVM's modules and MODULE to load; shows the results.
 #
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
+#
+# CPUS in the environment says how many the machine has: 2 unless told otherwise.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 [ $# -ge 3 ] || die "usage: $0 FLAVOUR MODULE MODE [NAME...]"
-kernel=$build/$1 module=$2 out=$build/e2e-$1
+kernel=$build/$1 module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
 # Costs repeat exactly on one CPU only.
-cpus=2
+cpus=${CPUS:-2}
 [ "$1" != cost ] || cpus=1
 
 files=("$module:/modules/")
-for file in kvm kvm-intel; do
+for file in kvm kvm-intel kvm-amd; do
 	files+=("$kernel/arch/x86/kvm/$file.ko:/modules/patched/"
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
@@ -26,4 +28,4 @@ mkdir -p "$out"
 "$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
 	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
-"$top/scripts/emulate.sh" --cpus $cpus --timeout 900 "$out/image.iso" "$out"
+"$top/scripts/emulate.sh" --cpus "$cpus" --timeout 900 "$out/image.iso" "$out"

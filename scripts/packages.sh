@@ -5,11 +5,18 @@
 # prints the path of that root. Nothing is installed: what the emulated machines
 # need must not touch, replace or remove what the machine that runs them has.
 #
-#	packages.sh [PACKAGE...]	default: what goes into the emulated machines
+#	packages.sh [--backports] [PACKAGE...]	default: what goes into the emulated machines
+#
+#	--backports	newer ones, if Debian has them for this release
 
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
+backports=
+if [ "${1:-}" = --backports ]; then
+	backports=1
+	shift
+fi
 [ $# -gt 0 ] || set -- qemu-system-x86 cpuid busybox-static
 
 mkdir -p "$cache/apt"
@@ -40,12 +47,36 @@ download() {
 	"${apt[@]}" --download-only install "$@" 2> "$tmp/error"
 }
 
-if ! download "$@"; then
-	say "apt's package lists are absent or out of date; fetching them into the cache"
-	mkdir -p "$cache/apt/lists/partial"
-	apt+=(-o Dir::State::lists="$cache/apt/lists")
+# update NAME: has apt use package lists of the cache, and fetches them.
+update() {
+	say "fetching apt's package lists into the cache"
+	mkdir -p "$cache/apt/$1/partial"
+	apt+=(-o Dir::State::lists="$cache/apt/$1")
 	"${apt[@]}" update 2> "$tmp/error" ||
 		die "apt-get update failed; check the network and /etc/apt: $(< "$tmp/error")"
+}
+
+# The mirror that apt has for this release.
+mirror() {
+	# shellcheck disable=SC2016 # apt expands it
+	"${apt[@]}" indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1
+}
+
+lists=lists
+if [ "$backports" ]; then
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	[ -n "$(mirror)" ] || update lists
+	printf 'deb %s %s main\n' "$(mirror)" "$release" "$(mirror)" "$release-backports" > "$tmp/sources"
+	lists=$release-backports
+	apt+=(
+		-o Dir::Etc::SourceList="$tmp/sources" -o Dir::Etc::SourceParts=-
+		-o Dir::State::lists="$cache/apt/$lists" -t "$lists"
+	)
+fi
+
+# The lists may be absent, or out of date.
+if ! download "$@"; then
+	update "$lists"
 	download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
 fi
 

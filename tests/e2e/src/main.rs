@@ -19,6 +19,7 @@
 //! its arguments.
 
 mod cost;
+mod cpu;
 mod guest;
 mod init;
 mod kmsg;

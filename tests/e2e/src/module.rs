@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's kernel modules: which are loaded, and with what parameters.
 
-use crate::runner::Skip;
-use anyhow::{Context, Result, ensure};
+use crate::cpu;
+use anyhow::{Context, Result, bail};
+use kvm_exitprof::profile::reason::Isa;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
@@ -37,23 +38,16 @@ impl Host {
     /// The host whose modules are below `dir`: `unpatched/` and `patched/`
     /// with KVM's, the profiler beside them.
     pub fn new(dir: &Path) -> Result<Self> {
-        let cpu = fs::read_to_string("/proc/cpuinfo").context("/proc/cpuinfo")?;
-        let flag = |name| cpu.split_whitespace().any(|word| word == name);
-        ensure!(
-            flag("vmx") || flag("svm"),
-            "this CPU has neither VMX nor SVM"
-        );
-        let vendor = if flag("vmx") { "kvm-intel" } else { "kvm-amd" };
+        let vendor = match cpu::find() {
+            Some(Isa::Vmx) => "kvm-intel",
+            Some(Isa::Svm) => "kvm-amd",
+            None => bail!("this CPU has neither VMX nor SVM"),
+        };
         Ok(Self {
             dir: dir.to_owned(),
             vendor,
             state: None,
         })
-    }
-
-    /// Whether exits are VMX's, not SVM's.
-    pub fn is_vmx(&self) -> bool {
-        self.vendor == "kvm-intel"
     }
 
     /// Loads and unloads modules until `state` is reached.
@@ -124,9 +118,6 @@ impl Host {
     }
 
     pub fn load_profiler(&self, params: &str) -> Result<()> {
-        if !self.is_vmx() {
-            return Err(Skip::because("the profiler knows only VMX"));
-        }
         self.insert_profiler(params).context("loading the profiler")
     }
 

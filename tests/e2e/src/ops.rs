@@ -8,6 +8,7 @@
 
 use crate::guest::{between, layout, port};
 use core::arch::global_asm;
+use kvm_exitprof::profile::reason::Isa;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident: $($line:literal),+;)+) => {
@@ -118,8 +119,24 @@ pub fn address(op: Op) -> u32 {
     at + 4
 }
 
+/// The same with the instruction that `isa` has for hypercalls; KVM would put it
+/// there itself, by an exit of its own.
+pub fn code_for(isa: Isa) -> Vec<u8> {
+    const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
+    const VMMCALL: [u8; 3] = [0x0f, 0x01, 0xd9];
+    let mut code = code().to_vec();
+    if isa == Isa::Svm {
+        for at in 0..code.len() - 2 {
+            if code[at..at + 3] == VMCALL {
+                code[at..at + 3].copy_from_slice(&VMMCALL);
+            }
+        }
+    }
+    code
+}
+
 /// The operations' machine code with their lengths.
-pub fn code() -> &'static [u8] {
+fn code() -> &'static [u8] {
     // SAFETY: the symbols delimit read-only bytes of this program's image,
     // assembled above as one piece.
     unsafe { between(&raw const e2e_ops_start, &raw const e2e_ops_end) }

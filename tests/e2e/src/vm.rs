@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VMM just large enough for the bare guests of [`crate::guest`].
 
+use crate::cpu;
 use crate::guest::{self, GARBAGE, Program, Regs, layout, port};
 use crate::ops::{self, Op};
 use crate::stats::Stat;
@@ -337,7 +338,7 @@ impl Memory {
             self.write(layout::IDT + 8 * vector, &gate.to_le_bytes());
         }
         self.write(layout::CODE, guest::code());
-        self.write(layout::OPS, ops::code());
+        self.write(layout::OPS, &ops::code_for(cpu::isa()));
     }
 
     fn write(&self, at: u32, bytes: &[u8]) {

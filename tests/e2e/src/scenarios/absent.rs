@@ -2,6 +2,7 @@
 //! Without the profiler KVM is what it was; with it, all but its block is.
 
 use super::test;
+use crate::cpu;
 use crate::guest::{Program, Regs};
 use crate::leaf;
 use crate::module::{Host, State};
@@ -92,10 +93,10 @@ fn after_unload(host: &mut Host) -> Result<String> {
 }
 
 /// What a guest's tool must not take for the profiler's answer.
-fn highest_basic(host: &mut Host) -> Result<String> {
+fn highest_basic(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let [highest, ..] = leaf::query(&mut vm, 0, 0)?;
-    let want = if host.is_vmx() {
+    let want = if cpu::is_vmx() {
         leaf::query(&mut vm, highest, 0)?
     } else {
         [0; 4]

@@ -3,6 +3,7 @@
 //! runs of the guest, or to it from outside.
 
 use super::test;
+use crate::cpu::{INTERRUPT, SHUTDOWN};
 use crate::guest::Program;
 use crate::leaf::{self, Books, exits, query};
 use crate::module::{Host, State};
@@ -30,12 +31,12 @@ fn triple_fault(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
     program.repeat(Op::TripleFault, 1, 0);
-    let before = exits(query(&mut vm, leaf::EXITS, 2)?)?;
+    let before = exits(query(&mut vm, leaf::EXITS, SHUTDOWN.number())?)?;
     for _ in 0..5 {
         let (end, _) = vm.vcpus[0].run_to_end(&program)?;
         ensure!(end == End::Shutdown, "the guest survived");
     }
-    let got = exits(query(&mut vm, leaf::EXITS, 2)?)? - before;
+    let got = exits(query(&mut vm, leaf::EXITS, SHUTDOWN.number())?)? - before;
     ensure!(got == 5, "want 5 got {got}");
     books.balance(&[&vm])?;
     Ok(format!("want 5 got {got}"))
@@ -46,9 +47,9 @@ fn interrupts(_: &mut Host) -> Result<String> {
     let mut books = Books::open(&[])?;
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
-    program.cpuid(leaf::EXITS, 1);
+    program.cpuid(leaf::EXITS, INTERRUPT.number());
     program.repeat(Op::Spin, 1, vm.vcpus[0].tsc_khz()? / 10);
-    program.cpuid(leaf::EXITS, 1);
+    program.cpuid(leaf::EXITS, INTERRUPT.number());
     let answers = vm.run(&program)?;
     let got = exits(answers[1])? - exits(answers[0])?;
     ensure!((1..10_000).contains(&got), "want 1 to 9999 got {got}");

@@ -2,6 +2,7 @@
 //! Loading and unloading: in every order, refused or not, and under load.
 
 use super::test;
+use crate::cpu::HYPERCALL;
 use crate::guest::{GARBAGE, Program};
 use crate::kmsg::Kmsg;
 use crate::leaf::{self, exits, query};
@@ -77,9 +78,9 @@ fn without_kvm(host: &mut Host) -> Result<String> {
 fn still_counts() -> Result<()> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
-    program.cpuid(leaf::EXITS, 18);
+    program.cpuid(leaf::EXITS, HYPERCALL.number());
     program.repeat(Op::Vmcall, 23, 0);
-    program.cpuid(leaf::EXITS, 18);
+    program.cpuid(leaf::EXITS, HYPERCALL.number());
     let answers = vm.run(&program)?;
     let got = exits(answers[1])? - exits(answers[0])?;
     ensure!(got == 23, "want 23 got {got}");
@@ -101,7 +102,7 @@ fn from_zero(host: &mut Host) -> Result<String> {
     program.repeat(Op::Vmcall, 1009, 0);
     vm.run(&program)?;
     host.reload("")?;
-    let got = exits(query(&mut vm, leaf::EXITS, 18)?)?;
+    let got = exits(query(&mut vm, leaf::EXITS, HYPERCALL.number())?)?;
     ensure!(got == 0, "{got} exits from before");
     Ok(format!("want 0 got {got}"))
 }

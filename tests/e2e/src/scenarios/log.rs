@@ -2,7 +2,9 @@
 //! The host's log: every query leaves a line, and no flood leaves more than
 //! it may.
 
+use super::leaves::reasons;
 use super::test;
+use crate::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD};
 use crate::guest::{Program, Regs};
 use crate::kmsg::Kmsg;
 use crate::leaf::{self, cycles, exits};
@@ -11,7 +13,7 @@ use crate::ops::Op;
 use crate::runner::Test;
 use crate::vm::Vm;
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::reason::Isa;
+use kvm_exitprof::profile::reason::Status;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -166,8 +168,8 @@ fn not_muted(host: &mut Host) -> Result<String> {
             let mut asked = 0;
             let mut logged = 0;
             for _ in 0..5 {
-                let got = leaf::query(&mut quiet, leaf::EXITS, 29)?;
-                let want = expected(leaf::EXITS, 29, got)?;
+                let got = leaf::query(&mut quiet, leaf::EXITS, DR_READ.number())?;
+                let want = expected(leaf::EXITS, DR_READ.number(), got)?;
                 let hit = |l: &str| query_line(l).filter(|l| *l == want);
                 asked += 1;
                 logged += log.collect(1, Duration::from_secs(2), hit)?.len();
@@ -189,7 +191,7 @@ fn switch(_: &mut Host) -> Result<String> {
     for value in ["N", "Y"] {
         module::set_param(PROFILER, "log", value)?;
         let mut log = Kmsg::from_now()?;
-        leaf::query(&mut vm, leaf::EXITS, 29)?;
+        leaf::query(&mut vm, leaf::EXITS, DR_READ.number())?;
         counts.push(log.collect(1, Duration::from_secs(2), query_line)?.len());
     }
     ensure!(counts == [0, 1], "off and on: {counts:?} lines");
@@ -219,7 +221,12 @@ fn read_table(log: &mut Kmsg) -> Result<Table> {
         match words[..] {
             ["total", exits, cycles] => total = Some((exits.parse()?, cycles.parse()?)),
             [reason, name, exits, cycles] => {
-                let Ok(reason) = reason.parse() else { continue };
+                let hex = reason
+                    .strip_prefix("0x")
+                    .map(|n| u32::from_str_radix(n, 16));
+                let Ok(reason) = hex.unwrap_or_else(|| reason.parse()) else {
+                    continue;
+                };
                 let exits = exits.parse()?;
                 descending &= exits <= last;
                 last = exits;
@@ -250,7 +257,7 @@ fn compare(table: &Table, told: &BTreeMap<u32, (u64, u64)>) -> Result<String> {
             "reason {reason}: row {row:?}, the guest {:?}",
             (exits, cycles)
         );
-        let want = Isa::Vmx.name(reason).to_string();
+        let want = cpu::isa().name(reason).to_string();
         ensure!(*name == want, "reason {reason}: {name}, want {want}");
     }
     let sum = table
@@ -263,10 +270,8 @@ fn compare(table: &Table, told: &BTreeMap<u32, (u64, u64)>) -> Result<String> {
 
 /// What a guest is told for every handled reason.
 fn ask_all(vm: &mut Vm) -> Result<BTreeMap<u32, (u64, u64)>> {
-    use kvm_exitprof::profile::reason::Status;
     let mut program = Program::new();
-    let handled = |&n: &u32| Isa::Vmx.status(n) == Status::Handled;
-    let reasons: Vec<u32> = (0..80).filter(handled).collect();
+    let reasons = reasons(Status::Handled);
     for &reason in &reasons {
         program.cpuid(leaf::EXITS, reason);
         program.cpuid(leaf::CYCLES, reason);
@@ -291,7 +296,8 @@ fn record_some() -> Result<BTreeMap<u32, (u64, u64)>> {
     module::set_param(PROFILER, "log", "N")?;
     module::set_param(PROFILER, "sampling", "N")?;
     let told = ask_all(&mut vm)?;
-    let recorded = [18, 54, 30].map(|n| told.get(&n).is_some_and(|s| s.0 >= 23));
+    let recorded =
+        [HYPERCALL, WBINVD, IO].map(|reason| told.get(&reason.number()).is_some_and(|s| s.0 >= 23));
     ensure!(recorded == [true; 3], "the guest was told {told:?}");
     Ok(told)
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The totals are the sums that they claim to be, and KVM's own statistic.
 
-use super::leaves::{ask, handled_reasons};
+use super::leaves::{ask, reasons};
 use super::test;
+use crate::cpu::{CPUID, HYPERCALL};
 use crate::guest::Program;
 use crate::leaf::{self, Books, cycles, exits, hidden};
 use crate::module::{self, Host, PROFILER, State};
@@ -10,6 +11,7 @@ use crate::ops::Op;
 use crate::runner::Test;
 use crate::vm::{Config, Vm};
 use anyhow::{Context, Result, bail, ensure};
+use kvm_exitprof::profile::reason::Status;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -86,8 +88,9 @@ fn kvm_stat_smp(host: &mut Host) -> Result<String> {
 fn sweep(vm: &mut Vm) -> Result<((u64, u64), (u64, u64))> {
     let mut asked = vec![(leaf::TOTAL_EXITS, 0), (leaf::TOTAL_CYCLES, 0)];
     asked.push((leaf::HIDDEN, 0));
-    asked.extend(handled_reasons().map(|reason| (leaf::EXITS, reason)));
-    asked.extend(handled_reasons().map(|reason| (leaf::CYCLES, reason)));
+    for leaf in [leaf::EXITS, leaf::CYCLES] {
+        asked.extend(reasons(Status::Handled).into_iter().map(|n| (leaf, n)));
+    }
     let answers = ask(vm, &asked)?;
     let total = (exits(answers[0])?, cycles(answers[1])?);
     let mut sum = hidden(answers[2]);
@@ -120,7 +123,8 @@ fn sum_frozen(_: &mut Host) -> Result<String> {
 /// known.
 fn sum_live(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
-    let asked = 3 + 2 * handled_reasons().count() as u64;
+    let reasons = reasons(Status::Handled);
+    let asked = 3 + 2 * reasons.len() as u64;
     for _ in 0..100 {
         let before = vm.exits()?;
         let (total, sum) = sweep(&mut vm)?;
@@ -128,7 +132,8 @@ fn sum_live(_: &mut Host) -> Result<String> {
             continue; // an interrupt among them
         }
         // From the total up to the answer for CPUID itself.
-        let own = 3 + handled_reasons().take_while(|&n| n < 10).count() as u64;
+        let earlier = reasons.iter().take_while(|&&n| n < CPUID.number());
+        let own = 3 + earlier.count() as u64;
         let (total, sum) = (total.0, sum.0 - own);
         ensure!(total == sum, "total {total}, sum {sum}");
         return Ok(format!("{total} exits"));
@@ -145,7 +150,7 @@ fn sampling(_: &mut Host) -> Result<String> {
         leaf::EXITS,
         leaf::CYCLES,
     ] {
-        program.cpuid(eax, 18);
+        program.cpuid(eax, HYPERCALL.number());
     }
     program.repeat(Op::Vmcall, 23, 0);
     let mut run = |value: &str| {
