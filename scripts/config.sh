@@ -57,7 +57,8 @@ for option in SYSTEM_TRUSTED_KEYS SYSTEM_REVOCATION_KEYS; do
 		obstacle $option "\"$file\", the distribution's, is not here" --set-str $option ""
 done
 
-is_set KVM_INTEL || obstacle KVM_INTEL "without it there is nothing to profile" -e VIRTUALIZATION -m KVM -m KVM_INTEL
+is_set KVM_INTEL || is_set KVM_AMD ||
+	obstacle KVM_INTEL "without it and KVM_AMD there is nothing to profile" -e VIRTUALIZATION -m KVM -m KVM_INTEL -m KVM_AMD
 
 if [ -z "$fix" ]; then
 	if [ $found = 1 ]; then
