@@ -6,7 +6,8 @@
 #
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
 #
-# CPUS in the environment says how many the machine has: 2 unless told otherwise.
+# CPUS in the environment says how many the machine has: 2 unless told otherwise;
+# KVM, where its patched modules are: in build/FLAVOUR.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -20,7 +21,7 @@ cpus=${CPUS:-2}
 
 files=("$module:/modules/")
 for file in kvm kvm-intel kvm-amd; do
-	files+=("$kernel/arch/x86/kvm/$file.ko:/modules/patched/"
+	files+=("${KVM:-$kernel/arch/x86/kvm}/$file.ko:/modules/patched/"
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
 [ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")

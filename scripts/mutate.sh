@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Shows that the tests bite: puts one fault at a time into a scratch copy of the
+# patched KVM, of the module or of the model, and demands that the tests named
+# with it fail. Needs what "make test" has built.
+#
+#	mutate.sh [NAME...]	all faults, or those with these names
+#
+# The list is tests/faults. Results are KTAP lines.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+kernel=$build/kernel
+scratch=$build/mutate
+chosen=("$@")
+number=0 failed=0
+
+# Sources as they are; objects of an earlier run stay, for make to use again.
+prepare() {
+	local source
+	source=$(realpath "$kernel/source")
+	copy_tree "$source/arch/x86/kvm" "$scratch/kvm/arch/x86/kvm"
+	copy_tree "$source/virt/kvm" "$scratch/kvm/virt/kvm"
+	refresh "$source/arch/x86/include/asm/kvm_exit_profiler.h" "$scratch/kvm/include/asm/kvm_exit_profiler.h"
+	git -C "$top" ls-files --cached --others --exclude-standard | while read -r file; do
+		[ ! -f "$top/$file" ] || refresh "$top/$file" "$scratch/project/$file"
+	done
+}
+
+# refresh FROM TO: copies a file that differs.
+refresh() {
+	cmp -s "$1" "$2" || install -D -m "$(stat -c %a "$1")" "$1" "$2"
+}
+
+copy_tree() {
+	(cd "$1" && find . -type f ! -name '*.o' ! -name '.*' ! -name '*.ko' ! -name '*.mod*') |
+		while read -r file; do
+			refresh "$1/$file" "$2/$file"
+		done
+}
+
+# KVM as an external module of the kernel that it belongs to; its header for us
+# comes before the kernel's own.
+build_kvm() {
+	make -C "$kernel" M="$scratch/kvm/arch/x86/kvm" "${kernel_tools[@]}" -j"$(nproc)" \
+		NOSTDINC_FLAGS="-nostdinc -I$scratch/kvm/include" modules
+}
+
+build_module() {
+	make -C "$kernel" M="$scratch/project" "${kernel_tools[@]}" modules
+}
+
+# run_tests TEST...: results of the model's tests, of checks, and of the rest in
+# the emulator, as KTAP lines.
+run_tests() {
+	local test e2e=()
+	for test; do
+		case $test in
+		model.*) model "${test#model.}" ;;
+		check.reasons) check "$test" scripts/check-reasons.sh "$kernel/source" ;;
+		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
+		*) e2e+=("$test") ;;
+		esac
+	done
+	[ ${#e2e[@]} = 0 ] ||
+		KVM=$scratch/kvm/arch/x86/kvm "$top/scripts/e2e.sh" kernel "$scratch/project/kvm_exitprof.ko" test "${e2e[@]}" || true
+}
+
+check() {
+	if (cd "$scratch/project" && "${@:2}") >&2; then
+		echo "ok 0 $1"
+	else
+		echo "not ok 0 $1"
+	fi
+}
+
+model() {
+	check "model.$1" env CARGO_TARGET_DIR="$build/cargo" scripts/cargo.sh test --quiet --locked \
+		--package kvm-exitprof -- --exact "$1"
+}
+
+# fault NAME FILE CHANGE TEST...: see tests/faults.
+fault() {
+	local name=$1 file=$scratch/$2 change=$3 test verdict=caught
+	shift 3
+	[ ${#chosen[@]} = 0 ] || [[ " ${chosen[*]} " == *" $name "* ]] || return 0
+	number=$((number + 1))
+	cp -p "$file" "$scratch/original"
+	perl -0pi -e "$change" "$file"
+	if cmp -s "$file" "$scratch/original"; then
+		verdict="not there: the change does not apply"
+	elif ! { build_kvm && build_module; } >"$scratch/$name.build" 2>&1; then
+		verdict="not there: does not build, see $scratch/$name.build"
+	else
+		run_tests "$@" >"$scratch/$name.log" 2>"$scratch/$name.err"
+		for test; do
+			grep -qE "^not ok [0-9]+ $test( |\$)" "$scratch/$name.log" ||
+				verdict="missed by $test, see $scratch/$name.log"
+		done
+	fi
+	# With a new time, for make.
+	cp "$scratch/original" "$file"
+	if [ "$verdict" = caught ]; then
+		echo "ok $number $name # caught by $*"
+	else
+		echo "not ok $number $name # $verdict"
+		failed=1
+	fi
+}
+
+say "preparing"
+prepare
+{ build_kvm && build_module; } >"$scratch/build.log" 2>&1 || {
+	tail -n 20 "$scratch/build.log" >&2
+	die "KVM or the module does not build without a fault"
+}
+
+echo "KTAP version 1"
+# shellcheck source=SCRIPTDIR/../tests/faults
+. "$top/tests/faults"
+echo "1..$number"
+exit $failed
