@@ -5,6 +5,7 @@
 //! the module answers with: a mistake in it must not cancel out.
 
 use crate::guest::{Program, Regs};
+use crate::tracepoint::Counter;
 use crate::vm::Vm;
 use anyhow::{Result, bail, ensure};
 pub use kvm_exitprof::profile::leaf::{
@@ -51,21 +52,32 @@ pub fn query(vm: &mut Vm, eax: u32, ecx: u32) -> Result<Regs> {
     Ok(vm.run(&program)?[0])
 }
 
-/// A guest that reads the total while KVM's own statistics stand still.
+/// A guest that reads the total while KVM's own statistics stand still, and
+/// the tracepoint kvm_exit does.
 ///
-/// The reader's own exits are in both books, too; a run in which an interrupt
+/// The reader's own exits are in all books, too; a run in which an interrupt
 /// added to them is repeated, and KVM's book alone decides that.
 pub struct Books {
+    traced: Counter,
     reader: Vm,
-    offset: u64,
+    opened: Totals,
+}
+
+/// How many exits each book says there were.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    ours: u64,
+    stat: u64,
+    traced: u64,
 }
 
 impl Books {
     /// For a profiler that has been loaded just now: every exit counts.
     pub fn since_load() -> Result<Self> {
         Ok(Self {
+            traced: Counter::all()?,
             reader: Vm::plain()?,
-            offset: 0,
+            opened: Totals::default(),
         })
     }
 
@@ -73,36 +85,56 @@ impl Books {
     /// those that there are already.
     pub fn open(vms: &[&Vm]) -> Result<Self> {
         let mut books = Self::since_load()?;
-        let (total, stat) = books.compare(vms)?;
-        books.offset = total.wrapping_sub(stat);
+        books.opened = books.totals(vms)?;
         Ok(books)
     }
 
     /// Demands that the profiler's total is what KVM counted for `vms`, which
-    /// are all that ran since the books were opened, and for the reader.
+    /// are all that ran since the books were opened, and for the reader; and
+    /// how often the tracepoint fired.
     pub fn balance(&mut self, vms: &[&Vm]) -> Result<u64> {
-        let (ours, stat) = self.compare(vms)?;
+        self.balance_but(vms, 0)
+    }
+
+    /// The same, but for so many exits that KVM made up, for which the
+    /// tracepoint does not fire.
+    pub fn balance_but(&mut self, vms: &[&Vm], untraced: u64) -> Result<u64> {
+        let Totals { ours, stat, traced } = self.totals(vms)?;
         ensure!(ours == stat, "total {ours}, KVM's statistic {stat}");
+        ensure!(
+            traced + untraced == stat,
+            "kvm_exit fired {traced} times, KVM's statistic {stat}, of which {untraced} are made up"
+        );
         Ok(stat)
     }
 
     /// The profiler's total, and KVM's statistic for `vms` and the reader.
     pub fn compare(&mut self, vms: &[&Vm]) -> Result<(u64, u64)> {
-        let (total, mut stat) = self.read()?;
+        let Totals { ours, stat, .. } = self.totals(vms)?;
+        Ok((ours, stat))
+    }
+
+    fn totals(&mut self, vms: &[&Vm]) -> Result<Totals> {
+        let mut now = self.read()?;
         for vm in vms {
-            stat += vm.exits()?;
+            now.stat += vm.exits()?;
         }
-        Ok((total.wrapping_sub(self.offset), stat))
+        Ok(Totals {
+            ours: now.ours.wrapping_sub(self.opened.ours),
+            stat: now.stat.wrapping_sub(self.opened.stat),
+            traced: now.traced.wrapping_sub(self.opened.traced),
+        })
     }
 
     /// The total, and the reader's exits that are in it.
-    fn read(&mut self) -> Result<(u64, u64)> {
+    fn read(&mut self) -> Result<Totals> {
         for _ in 0..100 {
-            let before = self.reader.exits()?;
-            let total = exits(query(&mut self.reader, TOTAL_EXITS, 0)?)?;
+            let stat = self.reader.exits()?;
+            let traced = self.traced.read()?;
+            let ours = exits(query(&mut self.reader, TOTAL_EXITS, 0)?)?;
             // The CPUID, and the OUT that ends the program.
-            if self.reader.exits()? == before + 2 {
-                return Ok((total, before));
+            if self.reader.exits()? == stat + 2 {
+                return Ok(Totals { ours, stat, traced });
             }
         }
         bail!("interrupts disturbed every attempt to read the total")

@@ -30,6 +30,7 @@ mod ops;
 mod runner;
 mod scenarios;
 mod stats;
+mod tracepoint;
 mod vm;
 mod watchdog;
 mod workloads;
