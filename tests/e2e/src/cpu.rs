@@ -52,4 +52,6 @@ pub const CPUID: Reason = Reason(10, 0x72);
 pub const HYPERCALL: Reason = Reason(18, 0x81);
 pub const DR_READ: Reason = Reason(29, 0x20);
 pub const IO: Reason = Reason(30, 0x7b);
+/// SVM has reads among them.
+pub const MSR_WRITE: Reason = Reason(32, 0x7c);
 pub const WBINVD: Reason = Reason(54, 0x89);

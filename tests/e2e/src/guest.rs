@@ -21,6 +21,8 @@ pub mod port {
     pub const WINDOW: u16 = 0xe2;
     /// Answers reads with [`FILL`], forgets what is written.
     pub const SINK: u16 = 0xe3;
+    /// Sends the vCPU two NMIs.
+    pub const NMIS: u16 = 0xe4;
     /// What every read that nobody backs returns, as on an empty bus.
     pub const FILL: u8 = 0xff;
 }
@@ -43,6 +45,10 @@ pub mod layout {
     pub const WINDOW: u32 = 0x2_1000;
     /// Room for commands, and as much for results.
     pub const TABLE: u32 = 0x1_0000;
+    /// Task state segments that operations fill.
+    pub const TSS: u32 = 0x70_0000;
+    /// Page tables of long mode that an operation fills, three pages.
+    pub const PAGE_TABLES: u32 = 0x70_1000;
     /// Pages that nobody touches before a test does.
     pub const UNTOUCHED: u32 = 0x80_0000;
     /// An address behind which there is neither memory nor a device.
@@ -158,6 +164,7 @@ pub fn handler(vector: u32) -> u32 {
     match vector {
         6 => at(&raw const e2e_guest_ud),
         13 => at(&raw const e2e_guest_gp),
+        2 => at(&raw const e2e_guest_irq),
         0..32 => at(&raw const e2e_guest_vectors) + vector * 8,
         _ => at(&raw const e2e_guest_irq),
     }

@@ -8,7 +8,7 @@
 //! `test` runs every test, or those whose names begin with a NAME, and writes
 //! KTAP to FILE (/dev/ttyS1 unless told otherwise); `cost` measures what an
 //! exit costs; `probe` shows how many exits each workload causes by KVM's own
-//! statistic, which needs no profiler.
+//! statistic and by its tracepoint, which needs no profiler.
 //!
 //! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
 //! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
@@ -33,11 +33,12 @@ mod stats;
 mod tracepoint;
 mod vm;
 mod watchdog;
+mod workload;
 mod workloads;
 
 use anyhow::{Result, bail, ensure};
 use ktap::Ktap;
-use module::{Host, State};
+use module::Host;
 use runner::Test;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
@@ -100,7 +101,10 @@ fn run(options: &Options) -> Result<bool> {
     let mut host = Host::new(&options.modules)?;
     let done = match options.mode.as_str() {
         "cost" => cost::run(&mut host, &mut ktap),
-        "probe" => probe(&mut host, &mut ktap),
+        "probe" => {
+            probe(&mut host, &mut ktap);
+            Ok(())
+        }
         "test" => {
             let mut tests = scenarios::all();
             let chosen = |t: &Test| {
@@ -121,14 +125,13 @@ fn run(options: &Options) -> Result<bool> {
     Ok(done.is_ok())
 }
 
-/// How many exits each workload causes, whatever they are.
-fn probe(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
-    host.reach(State::Unpatched)?;
+/// How many exits each workload causes, and how many of its reason.
+fn probe(host: &mut Host, ktap: &mut Ktap) {
     for workload in workloads::WORKLOADS {
-        match workload.probe() {
-            Ok(exits) => ktap.note(&format!("{}: {exits} exits", workload.name)),
-            Err(e) => ktap.note(&format!("{}: {e:#}", workload.name)),
-        }
+        let text = workload.probe(host).unwrap_or_else(|e| {
+            host.forget();
+            format!("{e:#}")
+        });
+        ktap.note(&format!("{}: {text}", workload.name));
     }
-    Ok(())
 }

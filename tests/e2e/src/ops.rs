@@ -23,15 +23,56 @@ macro_rules! ops {
         global_asm!(
             ".pushsection .rodata.e2e_ops, \"a\", @progbits",
             ".code32",
+            ".macro expect_fault",
+            "call 1f",
+            "1: pop %ebx",
+            "add $2f - 1b, %ebx",
+            ".endm",
+            ".macro set_gdt_limit limit",
+            "sub $8, %esp",
+            "movw $\\limit, (%esp)",
+            "movl ${gdt}, 2(%esp)",
+            "lgdt (%esp)",
+            "add $8, %esp",
+            ".endm",
+            ".macro enter_64_bit",
+            "call 1f",
+            "1: pop %edx",
+            "push ${code}",
+            "lea 3f - 1b(%edx), %ecx",
+            "push %ecx",
+            "push $24",
+            "lea 2f - 1b(%edx), %ecx",
+            "push %ecx",
+            "lret",
+            ".code64",
+            "2:",
+            ".endm",
+            ".macro leave_64_bit",
+            "lretl",
+            ".code32",
+            "3:",
+            ".endm",
             ".globl e2e_ops_start",
             "e2e_ops_start:",
             $(".long 92f - 91f", "91:", $($line,)+ "ret", "92:",)+
             ".globl e2e_ops_end",
             "e2e_ops_end:",
+            ".purgem expect_fault",
+            ".purgem set_gdt_limit",
+            ".purgem enter_64_bit",
+            ".purgem leave_64_bit",
             ".code64",
             ".popsection",
+            code = const layout::CODE_SEL,
             data = const layout::DATA_SEL,
+            gdt = const layout::GDT,
+            nmis = const port::NMIS,
             sink = const port::SINK,
+            tables = const layout::PAGE_TABLES,
+            tss = const layout::TSS,
+            tss_low = const (layout::TSS & 0xffff) << 16 | 0x67,
+            tss_high = const layout::TSS >> 16 | 0x8900,
             window = const port::WINDOW,
             options(att_syntax),
         );
@@ -47,48 +88,118 @@ ops! {
     Hlt: "hlt";
     /// A hypercall that KVM does not know.
     Vmcall: "mov $-1, %eax", "vmcall";
+    Ud2: "expect_fault", "ud2", "2:";
+
     Out: "out %al, ${sink}";
+    Outl: "out %eax, ${sink}";
     In: "in ${sink}, %al";
+    Inl: "in ${sink}, %eax";
+    Outsw: "push %esi", "mov ${sink}, %edx", "outsw", "pop %esi";
+    /// Into the dead part of the stack.
+    Insl: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx", "insl",
+        "pop %edi";
     /// Five bytes by one string instruction.
     RepOutsb: "push %esi", "mov ${sink}, %edx", "mov $5, %ecx", "rep outsb",
         "pop %esi";
-    /// Five bytes into the dead part of the stack.
+    RepOutsl: "push %esi", "mov ${sink}, %edx", "mov $5, %ecx", "rep outsl",
+        "pop %esi";
     RepInsb: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx",
         "mov $5, %ecx", "rep insb", "pop %edi";
+    RepInsw: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx",
+        "mov $5, %ecx", "rep insw", "pop %edi";
+
     /// The MSR in the argument.
     Rdmsr: "mov -4(%esi), %ecx", "rdmsr";
     /// Zero into the MSR in the argument.
     WrmsrZero: "mov -4(%esi), %ecx", "xor %eax, %eax", "xor %edx, %edx",
         "wrmsr";
     /// An MSR that KVM refuses: #GP.
-    WrmsrRefused: "call 1f", "1: pop %ebx", "add $2f - 1b, %ebx",
-        "mov -4(%esi), %ecx", "mov $-1, %eax", "mov $-1, %edx", "wrmsr",
-        "2:";
+    WrmsrRefused: "expect_fault", "mov -4(%esi), %ecx", "mov $-1, %eax",
+        "mov $-1, %edx", "wrmsr", "2:";
+    EnableX2apic: "mov $0x1b, %ecx", "rdmsr", "or $0xc00, %eax", "wrmsr";
+    /// An IPI to a CPU that there is not.
+    X2apicIcr: "mov $0x830, %ecx", "mov $0x4040, %eax", "mov $0x55, %edx",
+        "wrmsr";
+
     Cr0Am: "mov %cr0, %eax", "xor $1 << 18, %eax", "mov %eax, %cr0";
+    /// Monitor Coprocessor by the 80286's instruction.
+    Lmsw: "smsw %ax", "xor $2, %ax", "lmsw %ax";
+    Cr3Read: "mov %cr3, %eax";
+    Cr3Write: "xor %eax, %eax", "mov %eax, %cr3";
     Cr4Mce: "mov %cr4, %eax", "xor $1 << 6, %eax", "mov %eax, %cr4";
-    Wbinvd: "wbinvd";
-    Invd: "invd";
+    /// From here on in compatibility mode: as before, but with paging.
+    EnterLongMode: "mov ${tables}, %eax",
+        "movl ${tables} + 0x1007, (%eax)",
+        "movl ${tables} + 0x2007, 0x1000(%eax)",
+        "mov $0x87, %ecx", "xor %edx, %edx",
+        "1: mov %ecx, 0x2000(%eax, %edx, 8)", "add $0x200000, %ecx",
+        "inc %edx", "cmp $8, %edx", "jb 1b",
+        "mov %eax, %cr3",
+        "movl $0xffff, {gdt} + 24", "movl $0x00af9b00, {gdt} + 28",
+        "set_gdt_limit 31",
+        "mov %cr4, %eax", "or $1 << 5, %eax", "mov %eax, %cr4",
+        "mov $0xc0000080, %ecx", "rdmsr", "or $1 << 8, %eax", "wrmsr",
+        "mov %cr0, %eax", "or $1 << 31, %eax", "mov %eax, %cr0";
+    /// Only 64-bit code has CR8; from long mode.
+    Cr8Read: "enter_64_bit", "mov %cr8, %rax", "leave_64_bit";
+    Cr8Write: "enter_64_bit", "mov $5, %eax", "mov %rax, %cr8", "leave_64_bit";
+    /// The TPR, below the priority of an interrupt that has to wait.
+    Cr8Lower: "mov $0x1b, %ecx", "rdmsr", "or $0xc00, %eax", "wrmsr",
+        "enter_64_bit", "mov $15, %eax", "mov %rax, %cr8",
+        "mov $0x83f, %ecx", "mov $0x41, %eax", "xor %edx, %edx", "wrmsr",
+        "xor %eax, %eax", "mov %rax, %cr8", "leave_64_bit";
     /// KVM lets the guest have the debug registers until its next exit,
     /// which is the CPUID here.
-    MovDr: "mov %dr0, %edx", "xor %eax, %eax", "xor %ecx, %ecx", "cpuid";
+    MovFromDr: "mov %dr0, %edx", "xor %eax, %eax", "xor %ecx, %ecx", "cpuid";
+    MovToDr: "xor %eax, %eax", "mov %eax, %dr0", "xor %ecx, %ecx", "cpuid";
+
+    Wbinvd: "wbinvd";
+    Invd: "invd";
+    Invlpg: "invlpg (%esp)";
+    /// All that is cached of address translation.
+    Invpcid: "push $0", "push $0", "push $0", "push $0", "mov $2, %eax",
+        "invpcid (%esp), %eax", "add $16, %esp";
     /// #GP where the guest has no PMU, a number where it has.
-    Rdpmc: "call 1f", "1: pop %ebx", "add $2f - 1b, %ebx",
-        "xor %ecx, %ecx", "rdpmc", "2:";
+    Rdpmc: "expect_fault", "xor %ecx, %ecx", "rdpmc", "2:";
+    Rdrand: "expect_fault", "rdrand %eax", "2:";
     Monitor: "xor %ecx, %ecx", "xor %edx, %edx", "lea -64(%esp), %eax",
         "monitor";
     Mwait: "xor %eax, %eax", "xor %ecx, %ecx", "mwait";
     /// XCR0 = x87 only, with CR4.OSXSAVE set around it.
     Osxsave: "mov %cr4, %eax", "or $1 << 18, %eax", "mov %eax, %cr4";
     Xsetbv: "xor %ecx, %ecx", "xor %edx, %edx", "mov $1, %eax", "xsetbv";
+    /// Has the instructions of the next two exit.
+    Cr4Umip: "mov %cr4, %eax", "or $1 << 11, %eax", "mov %eax, %cr4";
+    GdtrIdtr: "sub $8, %esp", "sgdt (%esp)", "lgdt (%esp)", "sidt (%esp)",
+        "lidt (%esp)", "add $8, %esp";
+    LdtrTr: "sldt %eax", "lldt %ax", "str %eax";
+
     /// A selector that FS may have.
     MendFs: "mov ${data}, %eax", "mov %eax, %fs";
+    /// Goes on as another task, by a jump from the first TSS to the second.
+    TaskSwitch: "movl ${tss_low}, {gdt} + 32", "movl ${tss_high}, {gdt} + 36",
+        "movl ${tss_low} + (0x100 << 16), {gdt} + 40",
+        "movl ${tss_high}, {gdt} + 44",
+        "set_gdt_limit 47", "mov $32, %eax", "ltr %ax",
+        "mov ${tss} + 0x100, %eax",
+        "call 1f", "1: pop %edx", "add $2f - 1b, %edx",
+        "mov %edx, 0x20(%eax)", "pushf", "pop 0x24(%eax)",
+        "mov %esp, 0x38(%eax)", "mov %ebp, 0x3c(%eax)",
+        "mov %esi, 0x40(%eax)", "mov %edi, 0x44(%eax)",
+        "mov ${data}, %edx", "mov %edx, 0x48(%eax)",
+        "movl ${code}, 0x4c(%eax)", "mov %edx, 0x50(%eax)",
+        "mov %edx, 0x54(%eax)", "mov %edx, 0x58(%eax)",
+        "mov %edx, 0x5c(%eax)", "ljmp $40, $0", "2:";
     /// Writes one page, without changing it, and goes on to the next.
     Touch: "mov -4(%esi), %eax", "lock orl $0, (%eax)",
         "addl $4096, -4(%esi)";
     /// Reads the address in the argument.
     Load: "mov -4(%esi), %eax", "mov (%eax), %eax";
+
     /// Opens an interrupt window that the VMM has asked for.
     IrqWindow: "cli", "out %al, ${window}", "sti", "nop";
+    /// The second NMI has to wait until the first one's handler returns.
+    Nmis: "out %al, ${nmis}";
     /// Spins for as many thousands of TSC ticks as the argument says.
     Spin: "mov -4(%esi), %ecx", "imul $1000, %ecx", "rdtsc",
         "mov %eax, %ebx", "1: pause", "rdtsc", "sub %ebx, %eax",
@@ -104,6 +215,28 @@ ops! {
         "cmp %ecx, %eax", "jb 1b";
     /// An interrupt with no descriptor table to find its handler in.
     TripleFault: "push $0", "push $0", "lidt (%esp)", "int $0x20";
+
+    // A hypervisor's instructions, in a guest that is none: #UD.
+    Vmclear: "expect_fault", "vmclear (%esp)", "2:";
+    Vmlaunch: "expect_fault", "vmlaunch", "2:";
+    Vmptrld: "expect_fault", "vmptrld (%esp)", "2:";
+    Vmptrst: "expect_fault", "vmptrst -64(%esp)", "2:";
+    Vmread: "expect_fault", "vmread %eax, %ecx", "2:";
+    Vmresume: "expect_fault", "vmresume", "2:";
+    Vmwrite: "expect_fault", "vmwrite %ecx, %eax", "2:";
+    Vmxoff: "expect_fault", "vmxoff", "2:";
+    Vmxon: "expect_fault", "vmxon (%esp)", "2:";
+    Invept: "expect_fault", "invept (%esp), %eax", "2:";
+    Invvpid: "expect_fault", "invvpid (%esp), %eax", "2:";
+    Vmfunc: "expect_fault", "xor %eax, %eax", "vmfunc", "2:";
+    Vmrun: "expect_fault", "vmrun %eax", "2:";
+    Vmload: "expect_fault", "vmload %eax", "2:";
+    Vmsave: "expect_fault", "vmsave %eax", "2:";
+    Stgi: "expect_fault", "stgi", "2:";
+    Clgi: "expect_fault", "clgi", "2:";
+    Skinit: "expect_fault", "skinit %eax", "2:";
+    Invlpga: "expect_fault", "invlpga %eax, %ecx", "2:";
+    Rsm: "expect_fault", "rsm", "2:";
 }
 
 /// Where `op` lies in guest memory.

@@ -21,6 +21,8 @@ pub struct Config {
     /// KVM's own interrupt controllers; the LAPIC's timer is then in
     /// TSC-deadline mode.
     pub irqchip: bool,
+    /// A guest that must not use RDRAND.
+    pub without_rdrand: bool,
     /// CPUID entries that the VMM sets itself.
     pub entries: Vec<kvm_cpuid_entry2>,
 }
@@ -38,6 +40,8 @@ pub enum End {
     Done,
     /// Triple fault; the vCPU has been reset.
     Shutdown,
+    /// The CPU refused the guest's state; the vCPU has been reset.
+    Refused,
 }
 
 /// One virtual CPU with its window of guest memory.
@@ -111,7 +115,7 @@ impl Vcpu {
     pub fn run(&mut self, program: &Program) -> Result<Vec<Regs>> {
         match self.run_to_end(program)? {
             (End::Done, results) => Ok(results),
-            (End::Shutdown, _) => bail!("the guest shut down"),
+            (end, _) => bail!("the guest's run ended with {end:?}"),
         }
     }
 
@@ -174,6 +178,10 @@ impl Vcpu {
                 VcpuExit::IoOut(port::WINDOW, _) => {
                     self.fd.get_kvm_run().request_interrupt_window = 1;
                 }
+                VcpuExit::IoOut(port::NMIS, _) => {
+                    self.fd.nmi()?;
+                    self.fd.nmi()?;
+                }
                 VcpuExit::IrqWindowOpen => {
                     self.fd.get_kvm_run().request_interrupt_window = 0;
                 }
@@ -183,6 +191,10 @@ impl Vcpu {
                 VcpuExit::Shutdown => {
                     self.reset()?;
                     return Ok(End::Shutdown);
+                }
+                VcpuExit::FailEntry(..) => {
+                    self.reset()?;
+                    return Ok(End::Refused);
                 }
                 other => {
                     let other = format!("{other:?}");
@@ -274,6 +286,9 @@ fn cpuid(kvm: &Kvm, config: &Config, id: u32) -> Result<CpuId> {
                 if config.irqchip {
                     // Never reported as supported: it hangs on the irqchip.
                     entry.ecx |= 1 << 24;
+                }
+                if config.without_rdrand {
+                    entry.ecx &= !(1 << 30);
                 }
                 entry.ebx = entry.ebx & 0x00ff_ffff | id << 24;
             }

@@ -1,228 +1,152 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table of workloads: known numbers of known exits.
+//! The table of workloads.
 //!
 //! One line is one test: `count.NAME` does an operation so many times and
-//! demands that leaf 0x4FFFFFFE for the reason grew by exactly that.
+//! demands that leaf 0x4FFFFFFE for the reason grew by exactly that, and that
+//! the tracepoint kvm_exit fired as often with it.
 
-use crate::guest::{Program, layout};
-use crate::leaf::{Books, EXITS, exits};
-use crate::module;
+use crate::guest::layout;
 use crate::ops::Op;
-use crate::runner::Skip;
-use crate::vm::{Config, Vm};
-use anyhow::{Result, ensure};
-use kvm_ioctls::{Cap, Kvm};
-use std::ops::RangeInclusive;
+use crate::workload::{Exit, Feature, K, Workload, exact};
 
-/// How often an operation is done: a prime, so that no factor hides.
-const K: u32 = 23;
-
-/// What the CPU or KVM must be capable of.
-#[derive(Clone, Copy)]
-pub enum Feature {
-    Xsave,
-    DeadlineTimer,
-    PauseLoopExits,
-}
-
-/// A known number of exits of one reason.
-#[derive(Clone, Copy)]
-pub struct Workload {
-    pub name: &'static str,
-    reason: u32,
-    op: Op,
-    times: u32,
-    arg: u32,
-    /// By how much the count grows at least and at most.
-    want: (u32, u32),
-    /// Further exits that an interrupt in between may cause.
-    interruptible: bool,
-    irqchip: bool,
-    /// Done once before counting begins.
-    before: Option<Op>,
-    needs: Option<Feature>,
-}
-
-/// `op` is done K times, and each time exits once for `reason`.
-const fn exact(name: &'static str, reason: u32, op: Op) -> Workload {
-    Workload {
-        name,
-        reason,
-        op,
-        times: K,
-        arg: 0,
-        want: (K, K),
-        interruptible: false,
-        irqchip: false,
-        before: None,
-        needs: None,
-    }
-}
-
-impl Workload {
-    const fn arg(self, arg: u32) -> Self {
-        Self { arg, ..self }
-    }
-
-    const fn want(self, least: u32, most: u32) -> Self {
-        let want = (least, most);
-        Self { want, ..self }
-    }
-
-    const fn interruptible(self) -> Self {
-        let interruptible = true;
-        Self {
-            interruptible,
-            ..self
-        }
-    }
-
-    const fn irqchip(self) -> Self {
-        let irqchip = true;
-        Self { irqchip, ..self }
-    }
-
-    const fn before(self, op: Op) -> Self {
-        let before = Some(op);
-        Self { before, ..self }
-    }
-
-    const fn needs(self, feature: Feature) -> Self {
-        let needs = Some(feature);
-        Self { needs, ..self }
-    }
-}
+use Exit::{Both, Svm, Vmx};
 
 /// The table.
 pub const WORKLOADS: &[Workload] = &[
-    exact("cpuid", 10, Op::Cpuid),
-    exact("hlt", 12, Op::Hlt),
-    exact("vmcall", 18, Op::Vmcall),
-    exact("out", 30, Op::Out),
-    exact("in", 30, Op::In),
-    // Five bytes go out one by one, or come in as one. KVM then has the
+    exact("cpuid", Both(10, 0x72), Op::Cpuid),
+    exact("hlt", Both(12, 0x78), Op::Hlt),
+    exact("hypercall", Both(18, 0x81), Op::Vmcall),
+    exact("exception", Both(0, 0x46), Op::Ud2),
+    exact("out", Both(30, 0x7b), Op::Out),
+    exact("in", Both(30, 0x7b), Op::In),
+    exact("outl", Both(30, 0x7b), Op::Outl),
+    exact("inl", Both(30, 0x7b), Op::Inl),
+    exact("outsw", Both(30, 0x7b), Op::Outsw),
+    exact("insl", Both(30, 0x7b), Op::Insl),
+    // Five items go out one by one, or come in as one. KVM then has the
     // instruction repeated with a count of zero, for which Bochs exits again.
-    exact("rep_outsb", 30, Op::RepOutsb).want(5 * K, 6 * K),
-    exact("rep_insb", 30, Op::RepInsb).want(K, 2 * K),
-    exact("rdmsr_apic_base", 31, Op::Rdmsr).arg(0x1b),
-    exact("wrmsr_ucode", 32, Op::WrmsrZero).arg(0x79),
-    exact("wrmsr_refused", 32, Op::WrmsrRefused).arg(0x1a0),
-    exact("cr0_am", 28, Op::Cr0Am),
-    exact("cr4_mce", 28, Op::Cr4Mce),
-    exact("wbinvd", 54, Op::Wbinvd),
-    exact("invd", 13, Op::Invd),
+    exact("rep_outsb", Both(30, 0x7b), Op::RepOutsb).want(5 * K, 6 * K),
+    exact("rep_outsl", Both(30, 0x7b), Op::RepOutsl).want(5 * K, 6 * K),
+    exact("rep_insb", Both(30, 0x7b), Op::RepInsb).want(K, 2 * K),
+    exact("rep_insw", Both(30, 0x7b), Op::RepInsw).want(K, 2 * K),
+    exact("rdmsr_apic_base", Both(31, 0x7c), Op::Rdmsr).arg(0x1b),
+    exact("wrmsr_ucode", Both(32, 0x7c), Op::WrmsrZero).arg(0x79),
+    exact("wrmsr_refused", Both(32, 0x7c), Op::WrmsrRefused).arg(0x1a0),
+    // Handled before interrupts are on again, but not re-entered from there.
+    exact("x2apic_icr", Both(32, 0x7c), Op::X2apicIcr)
+        .before(Op::EnableX2apic)
+        .irqchip(),
+    exact("cr0_am", Both(28, 0x65), Op::Cr0Am),
+    exact("lmsw", Vmx(28), Op::Lmsw),
+    exact("cr4_mce", Both(28, 0x14), Op::Cr4Mce),
+    exact("cr4_read", Svm(0x04), Op::Cr4Mce),
+    // Without an irqchip in the kernel, there is no TPR shadow.
+    exact("cr8_read", Vmx(28), Op::Cr8Read).before(Op::EnterLongMode),
+    exact("cr8_write", Both(28, 0x18), Op::Cr8Write).before(Op::EnterLongMode),
+    // With one, only writes that let a waiting interrupt in exit.
+    exact("tpr_below_threshold", Vmx(43), Op::Cr8Lower)
+        .before(Op::EnterLongMode)
+        .irqchip(),
     // An interrupt between the exit and the instruction's second try takes
     // the registers away from the guest again.
-    exact("mov_dr", 29, Op::MovDr).interruptible(),
-    exact("rdpmc", 15, Op::Rdpmc),
-    exact("monitor", 39, Op::Monitor),
-    exact("mwait", 36, Op::Mwait),
-    exact("xsetbv", 55, Op::Xsetbv)
+    exact("dr_read", Both(29, 0x20), Op::MovFromDr).interruptible(),
+    exact("dr_write", Both(29, 0x30), Op::MovToDr).interruptible(),
+    exact("wbinvd", Both(54, 0x89), Op::Wbinvd),
+    exact("invd", Both(13, 0x76), Op::Invd),
+    exact("rdpmc", Both(15, 0x6f), Op::Rdpmc),
+    exact("rdrand", Vmx(57), Op::Rdrand)
+        .without_rdrand()
+        .needs(Feature::Rdrand),
+    exact("monitor", Both(39, 0x8a), Op::Monitor),
+    exact("mwait", Both(36, 0x8b), Op::Mwait),
+    exact("xsetbv", Both(55, 0x8d), Op::Xsetbv)
         .before(Op::Osxsave)
         .needs(Feature::Xsave),
-    exact("ept_violation", 48, Op::Touch).arg(layout::UNTOUCHED),
+    // KVM emulates UMIP on CPUs without it, by having these exit.
+    exact("gdtr_idtr", Vmx(46), Op::GdtrIdtr)
+        .want(4 * K, 4 * K)
+        .before(Op::Cr4Umip)
+        .needs(Feature::Umip),
+    exact("ldtr_tr", Vmx(47), Op::LdtrTr)
+        .want(3 * K, 3 * K)
+        .before(Op::Cr4Umip)
+        .needs(Feature::Umip),
+    exact("task_switch", Both(9, 0x7d), Op::TaskSwitch),
+    exact("ept_violation", Both(48, 0x400), Op::Touch).arg(layout::UNTOUCHED),
     // The first read finds no mapping; KVM then leaves one that is invalid on
-    // purpose, which the others trip over.
-    exact("unbacked_first", 48, Op::Load)
+    // purpose, which the others trip over. SVM has one reason for both.
+    exact("unbacked_first", Vmx(48), Op::Load)
         .arg(layout::UNBACKED)
         .want(1, 1),
-    exact("unbacked_again", 49, Op::Load)
+    exact("unbacked_again", Vmx(49), Op::Load)
         .arg(layout::UNBACKED)
         .want(K - 1, K - 1),
-    exact("interrupt_window", 7, Op::IrqWindow),
-    exact("pause_loop", 40, Op::Spin)
+    exact("unbacked", Svm(0x400), Op::Load).arg(layout::UNBACKED),
+    exact("interrupt_window", Both(7, 0x64), Op::IrqWindow),
+    exact("nmi_window", Vmx(8), Op::Nmis).needs(Feature::Parameter("vnmi")),
+    // SVM has none: KVM waits for the end of each handler.
+    exact("nmi_iret", Svm(0x74), Op::Nmis).want(2 * K, 2 * K),
+    exact("pause_loop", Both(40, 0x77), Op::Spin)
         .arg(200)
         .want(1, 1000 * K)
-        .needs(Feature::PauseLoopExits),
+        .needs(Feature::Parameter("ple_gap")),
     // KVM re-enters the guest at once from its fast path.
-    exact("tsc_deadline", 32, Op::WrmsrZero)
+    exact("tsc_deadline", Both(32, 0x7c), Op::WrmsrZero)
         .arg(0x6e0)
         .irqchip()
         .needs(Feature::DeadlineTimer),
     // The interrupt that is due makes KVM leave the fast path half way.
-    exact("tsc_deadline_past", 32, Op::PastDeadline)
+    exact("tsc_deadline_past", Both(32, 0x7c), Op::PastDeadline)
         .irqchip()
         .needs(Feature::DeadlineTimer),
     // A deadline may have passed before KVM sets its timer.
-    exact("preemption_timer", 52, Op::Deadline)
+    exact("preemption_timer", Vmx(52), Op::Deadline)
         .arg(20_000)
         .want(1, K)
         .irqchip()
         .needs(Feature::DeadlineTimer),
+    exact("vmclear", Vmx(19), Op::Vmclear),
+    exact("vmlaunch", Vmx(20), Op::Vmlaunch),
+    exact("vmptrld", Vmx(21), Op::Vmptrld),
+    exact("vmptrst", Vmx(22), Op::Vmptrst),
+    exact("vmread", Vmx(23), Op::Vmread),
+    exact("vmresume", Vmx(24), Op::Vmresume),
+    exact("vmwrite", Vmx(25), Op::Vmwrite),
+    exact("vmxoff", Vmx(26), Op::Vmxoff),
+    exact("vmxon", Vmx(27), Op::Vmxon),
+    exact("invept", Vmx(50), Op::Invept),
+    exact("invvpid", Vmx(53), Op::Invvpid),
+    exact("vmfunc", Vmx(59), Op::Vmfunc),
+    exact("vmrun", Svm(0x80), Op::Vmrun),
+    exact("vmload", Svm(0x82), Op::Vmload),
+    exact("vmsave", Svm(0x83), Op::Vmsave),
+    exact("stgi", Svm(0x84), Op::Stgi),
+    exact("clgi", Svm(0x85), Op::Clgi),
+    exact("skinit", Svm(0x86), Op::Skinit),
+    exact("invlpga", Svm(0x7a), Op::Invlpga),
+    exact("rsm", Svm(0x73), Op::Rsm),
+    exact("page_fault", Both(0, 0x4e), Op::Touch)
+        .arg(layout::UNTOUCHED)
+        .shadow_paging(),
+    exact("cr3_read", Both(28, 0x03), Op::Cr3Read).shadow_paging(),
+    exact("cr3_write", Both(28, 0x13), Op::Cr3Write).shadow_paging(),
+    exact("invlpg", Both(14, 0x79), Op::Invlpg).shadow_paging(),
+    exact("invpcid", Both(58, 0xa2), Op::Invpcid)
+        .shadow_paging()
+        .needs(Feature::Invpcid),
+    exact("cr3_paging_off", Vmx(28), Op::Cr3Write).params("unrestricted_guest=0", ""),
+    // As any other device's registers.
+    exact("apic_mmio", Vmx(49), Op::Load)
+        .arg(0xfee0_0030)
+        .want(K - 1, K - 1)
+        .irqchip()
+        .params("flexpriority=0", ""),
+    // KVM leaves the APIC-access page unmapped where there is no APICv, and
+    // has each read tried twice before it emulates it.
+    exact("apic_unmapped", Vmx(48), Op::Load)
+        .arg(0xfee0_0030)
+        .want(2 * K, 2 * K)
+        .irqchip()
+        .params("enable_apicv=0", "")
+        .needs(Feature::Parameter("flexpriority")),
 ];
-
-impl Workload {
-    /// A guest, and the beginning of its program, before anything is counted.
-    fn prepare(&self) -> Result<(Vm, Program)> {
-        let vm = Vm::new(&Config {
-            irqchip: self.irqchip,
-            ..Config::default()
-        })?;
-        let mut program = Program::new();
-        if let Some(op) = self.before {
-            program.repeat(op, 1, 0);
-        }
-        Ok((vm, program))
-    }
-
-    /// Runs it and returns what was measured.
-    pub fn run(&self) -> Result<String> {
-        self.check_needs()?;
-        let mut books = Books::open(&[])?;
-        let (mut vm, mut program) = self.prepare()?;
-        let interrupts = program.cpuid(EXITS, 1);
-        let before = program.cpuid(EXITS, self.reason);
-        // The read that opens a count of CPUIDs is one of them.
-        let opening = u32::from(self.reason == 10);
-        program.repeat(self.op, self.times - opening, self.arg);
-        let after = program.cpuid(EXITS, self.reason);
-        let interrupts_after = program.cpuid(EXITS, 1);
-
-        let results = vm.run(&program)?;
-        let delta = |from: usize, to: usize| -> Result<u64> {
-            Ok(exits(results[to])?.wrapping_sub(exits(results[from])?))
-        };
-        let got = delta(before, after)?;
-        let slack = match self.interruptible {
-            true => delta(interrupts, interrupts_after)?,
-            false => 0,
-        };
-        let (least, most) = self.want;
-        let want: RangeInclusive<u64> = u64::from(least)..=u64::from(most) + slack;
-        let text = match least == most {
-            true => format!("want {least} got {got}"),
-            false => format!("want {least} to {most} got {got}"),
-        };
-        ensure!(want.contains(&got), "{text}");
-        let total = books.balance(&[&vm])?;
-        Ok(format!("{text}, total {total} as KVM's"))
-    }
-
-    fn check_needs(&self) -> Result<()> {
-        let kvm = Kvm::new()?;
-        let missing = match self.needs {
-            Some(Feature::Xsave) => {
-                let cpuid = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)?;
-                let xsave =
-                    |e: &kvm_bindings::kvm_cpuid_entry2| e.function == 1 && e.ecx & 1 << 26 != 0;
-                (!cpuid.as_slice().iter().any(xsave)).then_some("the CPU has no XSAVE")
-            }
-            Some(Feature::DeadlineTimer) => (!kvm.check_extension(Cap::TscDeadlineTimer))
-                .then_some("KVM has no TSC-deadline timer"),
-            Some(Feature::PauseLoopExits) => (module::param("kvm_intel", "ple_gap")? == "0")
-                .then_some("the CPU does not detect loops of PAUSE"),
-            None => None,
-        };
-        missing.map_or(Ok(()), |why| Err(Skip::because(why)))
-    }
-
-    /// Runs it without a profiler and returns by how much KVM's own statistic
-    /// grew: for a look at a workload alone.
-    pub fn probe(&self) -> Result<u64> {
-        let (mut vm, mut program) = self.prepare()?;
-        program.repeat(self.op, self.times, self.arg);
-        let before = vm.exits()?;
-        vm.run(&program)?;
-        Ok(vm.exits()? - before)
-    }
-}

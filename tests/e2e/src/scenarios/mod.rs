@@ -7,6 +7,7 @@ use crate::workloads::WORKLOADS;
 use anyhow::Result;
 
 mod absent;
+mod books;
 mod counts;
 mod doctored;
 mod leaves;
@@ -21,10 +22,11 @@ pub fn all() -> Vec<Test> {
     tests.extend(leaves::tests());
     tests.extend(totals::tests());
     tests.extend(WORKLOADS.iter().map(|workload| {
-        let run = |_: &mut Host| workload.run();
+        let run = |host: &mut Host| workload.run(host);
         test(&format!("count.{}", workload.name), State::Profiled, run)
     }));
     tests.extend(counts::tests());
+    tests.extend(books::tests());
     tests.extend(log::tests());
     tests.extend(lifetime::tests());
     tests.extend(doctored::tests());
