@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The CPU that the tests run on, and the numbers that its exits have.
 
+use kvm_bindings::kvm_cpuid_entry2;
 use kvm_exitprof::profile::reason::Isa;
 use std::fs;
 use std::sync::OnceLock;
@@ -55,3 +56,45 @@ pub const IO: Reason = Reason(30, 0x7b);
 /// SVM has reads among them.
 pub const MSR_WRITE: Reason = Reason(32, 0x7c);
 pub const WBINVD: Reason = Reason(54, 0x89);
+
+/// A bit of CPUID that says what a CPU can do.
+#[derive(Clone, Copy)]
+pub struct Feature {
+    pub name: &'static str,
+    function: u32,
+    register: fn(&mut kvm_cpuid_entry2) -> &mut u32,
+    bit: u32,
+}
+
+impl Feature {
+    /// Whether `entries` have it.
+    pub fn is_in(&self, entries: &[kvm_cpuid_entry2]) -> bool {
+        let mut entries = entries.iter().filter(|e| e.function == self.function);
+        entries.any(|&(mut e)| *(self.register)(&mut e) >> self.bit & 1 == 1)
+    }
+
+    /// Takes it away from `entry`, if that is its place.
+    pub fn remove_from(&self, entry: &mut kvm_cpuid_entry2) {
+        if entry.function == self.function {
+            *(self.register)(entry) &= !(1 << self.bit);
+        }
+    }
+}
+
+macro_rules! features {
+    ($($name:ident: $function:literal, $register:ident, $bit:literal;)+) => {
+        $(pub const $name: Feature = Feature {
+            name: stringify!($name),
+            function: $function,
+            register: |entry| &mut entry.$register,
+            bit: $bit,
+        };)+
+    };
+}
+
+features! {
+    XSAVE: 1, ecx, 26;
+    RDRAND: 1, ecx, 30;
+    INVPCID: 7, ebx, 10;
+    UMIP: 7, ecx, 2;
+}

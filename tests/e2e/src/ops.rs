@@ -229,9 +229,9 @@ ops! {
     Invept: "expect_fault", "invept (%esp), %eax", "2:";
     Invvpid: "expect_fault", "invvpid (%esp), %eax", "2:";
     Vmfunc: "expect_fault", "xor %eax, %eax", "vmfunc", "2:";
-    Vmrun: "expect_fault", "vmrun %eax", "2:";
-    Vmload: "expect_fault", "vmload %eax", "2:";
-    Vmsave: "expect_fault", "vmsave %eax", "2:";
+    Vmrun: "expect_fault", "xor %eax, %eax", "vmrun %eax", "2:";
+    Vmload: "expect_fault", "xor %eax, %eax", "vmload %eax", "2:";
+    Vmsave: "expect_fault", "xor %eax, %eax", "vmsave %eax", "2:";
     Stgi: "expect_fault", "stgi", "2:";
     Clgi: "expect_fault", "clgi", "2:";
     Skinit: "expect_fault", "skinit %eax", "2:";

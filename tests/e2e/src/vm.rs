@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VMM just large enough for the bare guests of [`crate::guest`].
 
-use crate::cpu;
+use crate::cpu::{self, Feature};
 use crate::guest::{self, GARBAGE, Program, Regs, layout, port};
 use crate::ops::{self, Op};
 use crate::stats::Stat;
@@ -21,8 +21,8 @@ pub struct Config {
     /// KVM's own interrupt controllers; the LAPIC's timer is then in
     /// TSC-deadline mode.
     pub irqchip: bool,
-    /// A guest that must not use RDRAND.
-    pub without_rdrand: bool,
+    /// What the guest must not use, although the CPU has it.
+    pub without: Option<Feature>,
     /// CPUID entries that the VMM sets itself.
     pub entries: Vec<kvm_cpuid_entry2>,
 }
@@ -280,15 +280,15 @@ impl Vcpu {
 fn cpuid(kvm: &Kvm, config: &Config, id: u32) -> Result<CpuId> {
     let mut cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
     for entry in cpuid.as_mut_slice() {
+        if let Some(feature) = config.without {
+            feature.remove_from(entry);
+        }
         match entry.function {
             1 => {
                 entry.ecx |= 1 << 31;
                 if config.irqchip {
                     // Never reported as supported: it hangs on the irqchip.
                     entry.ecx |= 1 << 24;
-                }
-                if config.without_rdrand {
-                    entry.ecx &= !(1 << 30);
                 }
                 entry.ebx = entry.ebx & 0x00ff_ffff | id << 24;
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A workload: a known number of exits of one reason, and how it is caused.
 
-use crate::cpu::{self, INTERRUPT};
+use crate::cpu::{self, Feature, INTERRUPT};
 use crate::guest::Program;
 use crate::leaf::{Books, EXITS, exits};
 use crate::module::{self, Host, State};
@@ -10,7 +10,7 @@ use crate::runner::Skip;
 use crate::tracepoint::Counter;
 use crate::vm::{Config, Vm};
 use anyhow::{Result, ensure};
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_exitprof::profile::reason::Isa;
 use kvm_ioctls::{Cap, Kvm};
 use std::ops::RangeInclusive;
@@ -22,14 +22,12 @@ pub const K: u32 = 23;
 
 /// What the CPU or KVM must be capable of.
 #[derive(Clone, Copy)]
-pub enum Feature {
+pub enum Need {
+    Cpu(Feature),
     DeadlineTimer,
-    /// A parameter of kvm_intel, which KVM clears if the CPU lacks it.
+    /// A parameter of kvm_intel, which it clears if the CPU lacks it.
     Parameter(&'static str),
-    Invpcid,
-    Rdrand,
-    Umip,
-    Xsave,
+    PauseLoopExits,
 }
 
 /// The number of an exit for those that have it: VMX's basic exit reason, SVM's
@@ -66,10 +64,10 @@ pub struct Workload {
     /// Further exits that an interrupt in between may cause.
     interruptible: bool,
     irqchip: bool,
-    without_rdrand: bool,
+    without: Option<Feature>,
     /// Done once before counting begins.
     before: Option<Op>,
-    needs: Option<Feature>,
+    needs: Option<Need>,
     /// What kvm_intel or kvm_amd is loaded with.
     params: (&'static str, &'static str),
 }
@@ -85,7 +83,7 @@ pub const fn exact(name: &'static str, exit: Exit, op: Op) -> Workload {
         want: (K, K),
         interruptible: false,
         irqchip: false,
-        without_rdrand: false,
+        without: None,
         before: None,
         needs: None,
         params: ("", ""),
@@ -115,12 +113,10 @@ impl Workload {
         Self { irqchip, ..self }
     }
 
-    pub const fn without_rdrand(self) -> Self {
-        let without_rdrand = true;
-        Self {
-            without_rdrand,
-            ..self
-        }
+    /// In a guest without the feature, which the CPU has.
+    pub const fn without(self, feature: Feature) -> Self {
+        let without = Some(feature);
+        Self { without, ..self }.needs(Need::Cpu(feature))
     }
 
     pub const fn before(self, op: Op) -> Self {
@@ -128,8 +124,8 @@ impl Workload {
         Self { before, ..self }
     }
 
-    pub const fn needs(self, feature: Feature) -> Self {
-        let needs = Some(feature);
+    pub const fn needs(self, need: Need) -> Self {
+        let needs = Some(need);
         Self { needs, ..self }
     }
 
@@ -174,7 +170,7 @@ impl Workload {
     pub fn prepare(&self) -> Result<Vm> {
         let mut vm = Vm::new(&Config {
             irqchip: self.irqchip,
-            without_rdrand: self.without_rdrand,
+            without: self.without,
             ..Config::default()
         })?;
         if let Some(op) = self.before {
@@ -236,28 +232,35 @@ impl Workload {
     }
 
     fn check_needs(&self) -> Result<()> {
+        let Some(need) = self.needs else {
+            return Ok(());
+        };
         let kvm = Kvm::new()?;
-        let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
-        let feature = |function, register: fn(&kvm_cpuid_entry2) -> u32, bit: u32| {
-            let mut entries = cpuid.as_slice().iter();
-            entries.any(|e| e.function == function && register(e) >> bit & 1 != 0)
+        let is_on =
+            |module, name| anyhow::Ok(!["N", "0"].contains(&&*module::param(module, name)?));
+        let (met, why) = match need {
+            Need::Cpu(feature) => {
+                let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
+                let met = feature.is_in(supported.as_slice());
+                (met, format!("guests have no {} here", feature.name))
+            }
+            Need::DeadlineTimer => {
+                let met = kvm.check_extension(Cap::TscDeadlineTimer);
+                (met, "KVM has no TSC-deadline timer".into())
+            }
+            Need::Parameter(name) => {
+                let why = format!("the CPU cannot do what kvm_intel calls {name}");
+                (is_on("kvm_intel", name)?, why)
+            }
+            Need::PauseLoopExits => {
+                let met = match cpu::isa() {
+                    Isa::Vmx => is_on("kvm_intel", "ple_gap")?,
+                    Isa::Svm => is_on("kvm_amd", "pause_filter_thresh")?,
+                };
+                (met, "the CPU does not detect loops of PAUSE".into())
+            }
         };
-        let (there, why) = match self.needs {
-            None => return Ok(()),
-            Some(Feature::DeadlineTimer) => (
-                kvm.check_extension(Cap::TscDeadlineTimer),
-                "KVM has no TSC-deadline timer".into(),
-            ),
-            Some(Feature::Parameter(name)) => (
-                !["N", "0"].contains(&module::param("kvm_intel", name)?.as_str()),
-                format!("the CPU cannot do what kvm_intel calls {name}"),
-            ),
-            Some(Feature::Invpcid) => (feature(7, |e| e.ebx, 10), "no INVPCID".into()),
-            Some(Feature::Rdrand) => (feature(1, |e| e.ecx, 30), "no RDRAND".into()),
-            Some(Feature::Umip) => (feature(7, |e| e.ecx, 2), "no UMIP".into()),
-            Some(Feature::Xsave) => (feature(1, |e| e.ecx, 26), "no XSAVE".into()),
-        };
-        there.then_some(()).ok_or_else(|| Skip::because(why))
+        met.then_some(()).ok_or_else(|| Skip::because(why))
     }
 
     /// Runs it without a profiler and returns by how much KVM's own statistic

@@ -5,9 +5,10 @@
 //! demands that leaf 0x4FFFFFFE for the reason grew by exactly that, and that
 //! the tracepoint kvm_exit fired as often with it.
 
+use crate::cpu::{INVPCID, RDRAND, UMIP, XSAVE};
 use crate::guest::layout;
 use crate::ops::Op;
-use crate::workload::{Exit, Feature, K, Workload, exact};
+use crate::workload::{Exit, K, Need, Workload, exact};
 
 use Exit::{Both, Svm, Vmx};
 
@@ -39,7 +40,6 @@ pub const WORKLOADS: &[Workload] = &[
     exact("cr0_am", Both(28, 0x65), Op::Cr0Am),
     exact("lmsw", Vmx(28), Op::Lmsw),
     exact("cr4_mce", Both(28, 0x14), Op::Cr4Mce),
-    exact("cr4_read", Svm(0x04), Op::Cr4Mce),
     // Without an irqchip in the kernel, there is no TPR shadow.
     exact("cr8_read", Vmx(28), Op::Cr8Read).before(Op::EnterLongMode),
     exact("cr8_write", Both(28, 0x18), Op::Cr8Write).before(Op::EnterLongMode),
@@ -54,24 +54,23 @@ pub const WORKLOADS: &[Workload] = &[
     exact("wbinvd", Both(54, 0x89), Op::Wbinvd),
     exact("invd", Both(13, 0x76), Op::Invd),
     exact("rdpmc", Both(15, 0x6f), Op::Rdpmc),
-    exact("rdrand", Vmx(57), Op::Rdrand)
-        .without_rdrand()
-        .needs(Feature::Rdrand),
+    exact("rdrand", Vmx(57), Op::Rdrand).without(RDRAND),
     exact("monitor", Both(39, 0x8a), Op::Monitor),
     exact("mwait", Both(36, 0x8b), Op::Mwait),
     exact("xsetbv", Both(55, 0x8d), Op::Xsetbv)
         .before(Op::Osxsave)
-        .needs(Feature::Xsave),
+        .needs(Need::Cpu(XSAVE)),
     // KVM emulates UMIP on CPUs without it, by having these exit.
     exact("gdtr_idtr", Vmx(46), Op::GdtrIdtr)
         .want(4 * K, 4 * K)
         .before(Op::Cr4Umip)
-        .needs(Feature::Umip),
+        .needs(Need::Cpu(UMIP)),
     exact("ldtr_tr", Vmx(47), Op::LdtrTr)
         .want(3 * K, 3 * K)
         .before(Op::Cr4Umip)
-        .needs(Feature::Umip),
-    exact("task_switch", Both(9, 0x7d), Op::TaskSwitch),
+        .needs(Need::Cpu(UMIP)),
+    // SVM has it, too, but QEMU's emulation does not.
+    exact("task_switch", Vmx(9), Op::TaskSwitch),
     exact("ept_violation", Both(48, 0x400), Op::Touch).arg(layout::UNTOUCHED),
     // The first read finds no mapping; KVM then leaves one that is invalid on
     // purpose, which the others trip over. SVM has one reason for both.
@@ -83,28 +82,28 @@ pub const WORKLOADS: &[Workload] = &[
         .want(K - 1, K - 1),
     exact("unbacked", Svm(0x400), Op::Load).arg(layout::UNBACKED),
     exact("interrupt_window", Both(7, 0x64), Op::IrqWindow),
-    exact("nmi_window", Vmx(8), Op::Nmis).needs(Feature::Parameter("vnmi")),
+    exact("nmi_window", Vmx(8), Op::Nmis).needs(Need::Parameter("vnmi")),
     // SVM has none: KVM waits for the end of each handler.
     exact("nmi_iret", Svm(0x74), Op::Nmis).want(2 * K, 2 * K),
     exact("pause_loop", Both(40, 0x77), Op::Spin)
         .arg(200)
         .want(1, 1000 * K)
-        .needs(Feature::Parameter("ple_gap")),
+        .needs(Need::PauseLoopExits),
     // KVM re-enters the guest at once from its fast path.
     exact("tsc_deadline", Both(32, 0x7c), Op::WrmsrZero)
         .arg(0x6e0)
         .irqchip()
-        .needs(Feature::DeadlineTimer),
+        .needs(Need::DeadlineTimer),
     // The interrupt that is due makes KVM leave the fast path half way.
     exact("tsc_deadline_past", Both(32, 0x7c), Op::PastDeadline)
         .irqchip()
-        .needs(Feature::DeadlineTimer),
+        .needs(Need::DeadlineTimer),
     // A deadline may have passed before KVM sets its timer.
     exact("preemption_timer", Vmx(52), Op::Deadline)
         .arg(20_000)
         .want(1, K)
         .irqchip()
-        .needs(Feature::DeadlineTimer),
+        .needs(Need::DeadlineTimer),
     exact("vmclear", Vmx(19), Op::Vmclear),
     exact("vmlaunch", Vmx(20), Op::Vmlaunch),
     exact("vmptrld", Vmx(21), Op::Vmptrld),
@@ -128,12 +127,13 @@ pub const WORKLOADS: &[Workload] = &[
     exact("page_fault", Both(0, 0x4e), Op::Touch)
         .arg(layout::UNTOUCHED)
         .shadow_paging(),
-    exact("cr3_read", Both(28, 0x03), Op::Cr3Read).shadow_paging(),
+    // As with task switches.
+    exact("cr3_read", Vmx(28), Op::Cr3Read).shadow_paging(),
     exact("cr3_write", Both(28, 0x13), Op::Cr3Write).shadow_paging(),
     exact("invlpg", Both(14, 0x79), Op::Invlpg).shadow_paging(),
     exact("invpcid", Both(58, 0xa2), Op::Invpcid)
         .shadow_paging()
-        .needs(Feature::Invpcid),
+        .needs(Need::Cpu(INVPCID)),
     exact("cr3_paging_off", Vmx(28), Op::Cr3Write).params("unrestricted_guest=0", ""),
     // As any other device's registers.
     exact("apic_mmio", Vmx(49), Op::Load)
@@ -148,5 +148,5 @@ pub const WORKLOADS: &[Workload] = &[
         .want(2 * K, 2 * K)
         .irqchip()
         .params("enable_apicv=0", "")
-        .needs(Feature::Parameter("flexpriority")),
+        .needs(Need::Parameter("flexpriority")),
 ];
