@@ -25,7 +25,8 @@ pub const WORKLOADS: &[Workload] = &[
     exact("outsw", Both(30, 0x7b), Op::Outsw),
     exact("insl", Both(30, 0x7b), Op::Insl),
     // Five items go out one by one, or come in as one. KVM then has the
-    // instruction repeated with a count of zero, for which Bochs exits again.
+    // instruction repeated with a count of zero, for which the emulators exit
+    // again.
     exact("rep_outsb", Both(30, 0x7b), Op::RepOutsb).want(5 * K, 6 * K),
     exact("rep_outsl", Both(30, 0x7b), Op::RepOutsl).want(5 * K, 6 * K),
     exact("rep_insb", Both(30, 0x7b), Op::RepInsb).want(K, 2 * K),
