@@ -9,7 +9,7 @@ use crate::ops::Op;
 use crate::runner::Skip;
 use crate::tracepoint::Counter;
 use crate::vm::{Config, Vm};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_exitprof::profile::reason::Isa;
 use kvm_ioctls::{Cap, Kvm};
@@ -40,13 +40,12 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that it has on this CPU.
-    fn number(self) -> Result<u32> {
+    /// The number that it has on this CPU, if it has it.
+    fn number(self) -> Option<u32> {
         match (self, cpu::isa()) {
-            (Both(number, _) | Vmx(number), Isa::Vmx) => Ok(number),
-            (Both(_, number) | Svm(number), Isa::Svm) => Ok(number),
-            (Svm(_), Isa::Vmx) => Err(Skip::because("VMX has no such exit")),
-            (Vmx(_), Isa::Svm) => Err(Skip::because("SVM has no such exit")),
+            (Both(number, _) | Vmx(number), Isa::Vmx) => Some(number),
+            (Both(_, number) | Svm(number), Isa::Svm) => Some(number),
+            _ => None,
         }
     }
 }
@@ -154,9 +153,14 @@ impl Workload {
         Ok(())
     }
 
+    /// Whether the CPU's instruction set has such an exit.
+    pub fn exists(&self) -> bool {
+        self.exit.number().is_some()
+    }
+
     /// Whether it runs on this host, with the modules as they are loaded.
     pub fn runs(&self) -> bool {
-        self.exit.number().is_ok() && self.params == ("", "") && self.check_needs().is_ok()
+        self.exists() && self.params == ("", "") && self.check_needs().is_ok()
     }
 
     /// What is done, in a guest made by `prepare()`.
@@ -183,7 +187,7 @@ impl Workload {
 
     /// Runs it and returns what was measured.
     pub fn run(&self, host: &mut Host) -> Result<String> {
-        let reason = self.exit.number()?;
+        let reason = self.exit.number().context("no such exit here")?;
         self.reload(host, true)?;
         self.check_needs()?;
         let mut books = Books::open(&[])?;
@@ -267,7 +271,7 @@ impl Workload {
     /// grew, and how often the tracepoint fired for its reason: for a look at
     /// a workload alone.
     pub fn probe(&self, host: &mut Host) -> Result<String> {
-        let reason = self.exit.number()?;
+        let reason = self.exit.number().context("no such exit here")?;
         host.reach(State::Unpatched)?;
         self.reload(host, false)?;
         self.check_needs()?;
