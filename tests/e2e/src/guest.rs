@@ -39,6 +39,8 @@ pub mod layout {
     pub const CODE: u32 = 0x3000;
     /// Operations, up to [`WINDOWS`].
     pub const OPS: u32 = 0x4000;
+    /// Pages up to the last of these.
+    pub const SHARED_PAGES: u32 = (OPS + 0x4000) / PAGE;
     /// First of the vCPUs' own windows.
     pub const WINDOWS: u32 = 0x10_0000;
     /// Size of a window: results, then commands, then the stack.
@@ -49,6 +51,10 @@ pub mod layout {
     pub const TSS: u32 = 0x70_0000;
     /// Page tables of long mode that an operation fills, three pages.
     pub const PAGE_TABLES: u32 = 0x70_1000;
+    /// What a guest hypervisor needs: see [`crate::nested`].
+    pub const NESTED: u32 = 0x40_0000;
+    /// Its VMCS or VMCB.
+    pub const CONTROL_BLOCK: u32 = NESTED + PAGE;
     /// Pages that nobody touches before a test does.
     pub const UNTOUCHED: u32 = 0x80_0000;
     /// An address behind which there is neither memory nor a device.
@@ -74,6 +80,7 @@ const CPUID: u32 = 1;
 const EMULATED: u32 = 2;
 const REPEAT: u32 = 3;
 const TSC: u32 = 4;
+const CALL: u32 = 5;
 
 /// What the registers hold before a CPUID that its inputs leave free.
 pub const GARBAGE: u32 = 0xdead_beef;
@@ -120,6 +127,23 @@ impl Program {
         });
     }
 
+    /// Does `op` once with `value` in ECX, and returns the index of the result:
+    /// the registers as it leaves them.
+    pub fn call(&mut self, op: Op, value: u32, arg: u32) -> usize {
+        self.push_read(Command {
+            kind: CALL,
+            a: ops::address(op),
+            b: value,
+            arg,
+        })
+    }
+
+    /// Does what `other` does, too.
+    pub fn append(&mut self, other: &Self) {
+        self.commands.extend(&other.commands);
+        self.reads += other.reads;
+    }
+
     /// How many results the program leaves.
     pub fn reads(&self) -> usize {
         self.reads
@@ -139,7 +163,11 @@ impl Program {
     }
 
     fn read(&mut self, kind: u32, a: u32, b: u32) -> usize {
-        self.commands.push(Command { kind, a, b, arg: 0 });
+        self.push_read(Command { kind, a, b, arg: 0 })
+    }
+
+    fn push_read(&mut self, command: Command) -> usize {
+        self.commands.push(command);
         self.reads += 1;
         self.reads - 1
     }
@@ -222,6 +250,8 @@ global_asm!(
     "   je   6f",
     "   cmp  ${tsc}, %eax",
     "   je   8f",
+    "   cmp  ${call}, %eax",
+    "   je   1f",
     "   out  %al, ${done_port}",
     "   pop  %esi",
     "   pop  %edi",
@@ -257,6 +287,9 @@ global_asm!(
     "   mov  %edx, %ebx",
     "   xor  %ecx, %ecx",
     "   xor  %edx, %edx",
+    "   jmp  5b",
+    "1: xor  %ebx, %ebx",
+    "   call *-12(%esi)",
     "   jmp  5b",
     // One stub per exception: the return address tells the vector.
     "   .balign 8",
@@ -294,6 +327,7 @@ global_asm!(
     emulated = const EMULATED,
     repeat = const REPEAT,
     tsc = const TSC,
+    call = const CALL,
     garbage = const GARBAGE,
     done_port = const port::DONE,
     fault_port = const port::FAULT,

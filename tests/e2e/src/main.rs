@@ -26,6 +26,7 @@ mod kmsg;
 mod ktap;
 mod leaf;
 mod module;
+mod nested;
 mod ops;
 mod runner;
 mod scenarios;

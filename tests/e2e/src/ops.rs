@@ -74,6 +74,8 @@ macro_rules! ops {
             tss_low = const (layout::TSS & 0xffff) << 16 | 0x67,
             tss_high = const layout::TSS >> 16 | 0x8900,
             window = const port::WINDOW,
+            frame = const layout::NESTED,
+            block = const layout::CONTROL_BLOCK,
             options(att_syntax),
         );
     };
@@ -215,28 +217,74 @@ ops! {
         "cmp %ecx, %eax", "jb 1b";
     /// An interrupt with no descriptor table to find its handler in.
     TripleFault: "push $0", "push $0", "lidt (%esp)", "int $0x20";
+    Rdtsc: "rdtsc";
+    Rdtscp: "rdtscp";
+    /// ECX to the address in the argument.
+    Store: "mov -4(%esi), %eax", "mov %ecx, (%eax)";
+    /// ECX, zero-extended, into the MSR in the argument.
+    Wrmsr: "mov %ecx, %eax", "mov -4(%esi), %ecx", "xor %edx, %edx", "wrmsr";
+    /// Paging by the directory in the argument, with CR4 as in ECX.
+    Paging: "mov -4(%esi), %eax", "mov %eax, %cr3", "mov %ecx, %cr4",
+        "mov %cr0, %eax", "or $0x80000000, %eax", "mov %eax, %cr0";
 
-    // A hypervisor's instructions, in a guest that is none: #UD.
-    Vmclear: "expect_fault", "vmclear (%esp)", "2:";
-    Vmlaunch: "expect_fault", "vmlaunch", "2:";
-    Vmptrld: "expect_fault", "vmptrld (%esp)", "2:";
-    Vmptrst: "expect_fault", "vmptrst -64(%esp)", "2:";
-    Vmread: "expect_fault", "vmread %eax, %ecx", "2:";
-    Vmresume: "expect_fault", "vmresume", "2:";
-    Vmwrite: "expect_fault", "vmwrite %ecx, %eax", "2:";
+    // A hypervisor's instructions; #UD in a guest that is none.
+    /// The region in the argument.
+    Vmxon: "expect_fault", "push $0", "push -4(%esi)", "vmxon (%esp)",
+        "2: add $8, %esp";
     Vmxoff: "expect_fault", "vmxoff", "2:";
-    Vmxon: "expect_fault", "vmxon (%esp)", "2:";
-    Invept: "expect_fault", "invept (%esp), %eax", "2:";
-    Invvpid: "expect_fault", "invvpid (%esp), %eax", "2:";
+    /// The VMCS in the argument.
+    Vmclear: "expect_fault", "push $0", "push -4(%esi)", "vmclear (%esp)",
+        "2: add $8, %esp";
+    /// The VMCS in the argument.
+    Vmptrld: "expect_fault", "push $0", "push -4(%esi)", "vmptrld (%esp)",
+        "2: add $8, %esp";
+    Vmptrst: "expect_fault", "sub $8, %esp", "vmptrst (%esp)",
+        "2: add $8, %esp";
+    /// The field in the argument, into EAX.
+    Vmread: "expect_fault", "mov -4(%esi), %edx", "vmread %edx, %eax", "2:";
+    /// ECX into the field in the argument.
+    Vmwrite: "expect_fault", "mov -4(%esi), %edx", "vmwrite %ecx, %edx", "2:";
+    /// All mappings of all contexts.
+    Invept: "expect_fault", "push $0", "push $0", "push $0", "push $0",
+        "mov $2, %eax", "invept (%esp), %eax", "2: add $16, %esp";
+    Invvpid: "expect_fault", "push $0", "push $0", "push $0", "push $0",
+        "mov $2, %eax", "invvpid (%esp), %eax", "2: add $16, %esp";
+    Vmlaunch: "expect_fault", "vmlaunch", "2:";
+    Vmresume: "expect_fault", "vmresume", "2:";
     Vmfunc: "expect_fault", "xor %eax, %eax", "vmfunc", "2:";
     Vmrun: "expect_fault", "xor %eax, %eax", "vmrun %eax", "2:";
-    Vmload: "expect_fault", "xor %eax, %eax", "vmload %eax", "2:";
-    Vmsave: "expect_fault", "xor %eax, %eax", "vmsave %eax", "2:";
     Stgi: "expect_fault", "stgi", "2:";
     Clgi: "expect_fault", "clgi", "2:";
+    /// The VMCB in the argument.
+    Vmload: "expect_fault", "mov -4(%esi), %eax", "vmload %eax", "2:";
+    /// The VMCB in the argument.
+    Vmsave: "expect_fault", "mov -4(%esi), %eax", "vmsave %eax", "2:";
+    Invlpga: "expect_fault", "mov -4(%esi), %eax", "xor %ecx, %ecx",
+        "invlpga %eax, %ecx", "2:";
     Skinit: "expect_fault", "skinit %eax", "2:";
-    Invlpga: "expect_fault", "invlpga %eax, %ecx", "2:";
     Rsm: "expect_fault", "rsm", "2:";
+
+    // What a hypervisor does with a guest of its own: see crate::nested.
+    /// Enters it, with its registers, by VMLAUNCH. EAX is 1 if that failed, and
+    /// 0 when it has exited, by way of [`Op::GuestExits`].
+    LaunchGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
+        "popa", "vmlaunch", "mov {frame} + 32, %esp", "popa", "mov $1, %eax";
+    /// The same by VMRESUME.
+    ResumeGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
+        "popa", "vmresume", "mov {frame} + 32, %esp", "popa", "mov $1, %eax";
+    /// Where the CPU goes on after its exit, with ESP at the end of its
+    /// registers.
+    GuestExits: "pusha", "mov 32(%esp), %esp", "popa", "sti",
+        "xor %eax, %eax";
+    /// The same by VMRUN, behind which the CPU goes on.
+    RunGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
+        "popa", "mov ${block}, %eax", "vmrun %eax", "pusha",
+        "mov 32(%esp), %esp", "popa", "xor %eax, %eax";
+    /// Skips ECX bytes of its code, by a VMREAD and a VMWRITE.
+    VmxSkip: "mov $0x681e, %edx", "vmread %edx, %eax", "add %ecx, %eax",
+        "vmwrite %eax, %edx";
+    /// The same in a VMCB.
+    SvmSkip: "add %ecx, {block} + 0x578";
 }
 
 /// Where `op` lies in guest memory.

@@ -245,8 +245,7 @@ impl Vcpu {
     /// violation of their own.
     fn warm_up(&mut self) -> Result<()> {
         let mut program = Program::new();
-        let shared = (layout::OPS + 0x4000) / layout::PAGE;
-        program.repeat(Op::Touch, shared, 0);
+        program.repeat(Op::Touch, layout::SHARED_PAGES, 0);
         program.repeat(Op::Touch, layout::WINDOW / layout::PAGE, self.window);
         self.run(&program).context("warm-up")?;
         Ok(())

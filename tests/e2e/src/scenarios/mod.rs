@@ -13,6 +13,7 @@ mod doctored;
 mod leaves;
 mod lifetime;
 mod log;
+mod nested;
 mod totals;
 
 /// The whole run.
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Test> {
     }));
     tests.extend(counts::tests());
     tests.extend(books::tests());
+    tests.extend(nested::tests());
     tests.extend(log::tests());
     tests.extend(lifetime::tests());
     tests.extend(doctored::tests());
