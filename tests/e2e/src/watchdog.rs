@@ -5,10 +5,10 @@
 //! until the test has given up by itself ([`check`] tells it to). One that
 //! cannot, because the kernel holds it, ends the whole run.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,31 @@ fn threads() -> Vec<libc::pid_t> {
 pub fn kick(tid: libc::pid_t) -> bool {
     // SAFETY: a signal with a handler, to a thread of this process or to none.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) == 0 }
+}
+
+/// Does `body` while another thread wants it back all the time, but with pauses
+/// of every length, so that it gets on. Also returns how often.
+pub fn kicking<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<(T, u32)> {
+    let target = AtomicI32::new(0);
+    thread::scope(|scope| {
+        let kicked = scope.spawn(|| {
+            // SAFETY: gettid has no preconditions.
+            target.store(unsafe { libc::gettid() }, Ordering::Release);
+            body()
+        });
+        let mut kicks = 0_u32;
+        while !kicked.is_finished() {
+            match target.load(Ordering::Acquire) {
+                0 => thread::yield_now(),
+                tid => kicks += u32::from(kick(tid)),
+            }
+            for _ in 0..500 + kicks % 2003 * 2 {
+                std::hint::spin_loop();
+            }
+        }
+        let result = kicked.join().ok().context("the kicked thread panicked")?;
+        Ok((result?, kicks))
+    })
 }
 
 /// Where the threads hang in the kernel, as far as it tells.

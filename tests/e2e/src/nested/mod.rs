@@ -107,6 +107,7 @@ pub fn set_up(guest: &Program, exits: &[Exit]) -> Result<Vm> {
 pub fn launch(guest: &Program, exits: &[Exit]) -> Result<Vm> {
     let mut program = Program::new();
     program.repeat(Op::Touch, layout::SHARED_PAGES, 0);
+    program.repeat(Op::Touch, layout::TABLE / layout::PAGE, COMMANDS);
     program.repeat(CALL.op, 1, CALL.arg);
     program.append(guest);
     let mut vm = set_up(&program, &[exits, &[CALL]].concat())?;

@@ -12,9 +12,7 @@ use crate::runner::{Skip, Test};
 use crate::tracepoint::Counter;
 use crate::vm::{Config, End, Vm};
 use crate::watchdog;
-use anyhow::{Context, Result, ensure};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::thread;
+use anyhow::{Result, ensure};
 
 pub fn tests() -> Vec<Test> {
     let profiled =
@@ -69,8 +67,7 @@ fn interrupts(_: &mut Host) -> Result<String> {
 }
 
 /// The fast path re-enters the guest, unless somebody wants the vCPU back:
-/// either way its exit is one. A second thread wants it all the time, but with
-/// pauses of every length, so that the guest gets on.
+/// either way its exit is one.
 fn kicked(_: &mut Host) -> Result<String> {
     const TIMES: u32 = 10_007;
     let reason = MSR_WRITE.number();
@@ -84,26 +81,7 @@ fn kicked(_: &mut Host) -> Result<String> {
     program.repeat(Op::WrmsrZero, TIMES, 0x6e0);
     program.cpuid(leaf::EXITS, reason);
     let counter = Counter::of(reason)?;
-    let target = AtomicI32::new(0);
-    let (answers, kicks) = thread::scope(|scope| {
-        let guest = scope.spawn(|| {
-            // SAFETY: gettid has no preconditions.
-            target.store(unsafe { libc::gettid() }, Ordering::Release);
-            vm.run(&program)
-        });
-        let mut kicks = 0_u32;
-        while !guest.is_finished() {
-            match target.load(Ordering::Acquire) {
-                0 => thread::yield_now(),
-                tid => kicks += u32::from(watchdog::kick(tid)),
-            }
-            for _ in 0..500 + kicks % 2003 * 2 {
-                std::hint::spin_loop();
-            }
-        }
-        let answers = guest.join().ok().context("the guest panicked")?;
-        anyhow::Ok((answers?, kicks))
-    })?;
+    let (answers, kicks) = watchdog::kicking(|| vm.run(&program))?;
     let got = exits(answers[1])? - exits(answers[0])?;
     let traced = counter.read()?;
     let text = format!("want {TIMES} got {got} (leaf), {traced} (kvm_exit)");

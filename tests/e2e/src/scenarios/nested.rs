@@ -13,6 +13,7 @@ use crate::nested::{self, CALL, Exit, HOST_AREA, SPARE_BLOCK, exit, svm, vmx};
 use crate::ops::Op;
 use crate::runner::{Skip, Test};
 use crate::vm::Vm;
+use crate::watchdog;
 use anyhow::{Context, Result, ensure};
 use kvm_exitprof::profile::reason::{Isa, Status};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Test> {
         profiled("nested.handled_by_host", handled_by_host),
         profiled("nested.hidden_reason", hidden_reason),
         profiled("nested.failed_entries", failed_entries),
+        profiled("nested.kicked", kicked),
     ]
 }
 
@@ -396,5 +398,26 @@ fn failed_entries(host: &mut Host) -> Result<String> {
     Ok(format!(
         "{} times {K}, total {total} as KVM's; kvm_exit: {untraced} fewer",
         failures.len()
+    ))
+}
+
+/// Whoever wants the vCPU back finds it in either guest, or between them.
+fn kicked(host: &mut Host) -> Result<String> {
+    const TIMES: u32 = 499;
+    let mut books = without_shortcuts(host)?;
+    let mut guest = Program::new();
+    let mut hypervisor = Program::new();
+    for _ in 0..TIMES {
+        guest.repeat(Op::Wbinvd, 1, 0);
+        guest.repeat(CALL.op, 1, CALL.arg);
+        nested::go_on(&mut hypervisor, CALL.len);
+    }
+    let mut vm = nested::launch(&guest, &[])?;
+    let mut want = nested::cost(TIMES);
+    want.extend([(WBINVD.number(), TIMES), (HYPERCALL.number(), TIMES)]);
+    let (_, kicks) = watchdog::kicking(|| count(&mut vm, &hypervisor, &want))?;
+    let total = books.balance(&[&vm])?;
+    Ok(format!(
+        "{TIMES} times two, {kicks} kicks, total {total} in all three books"
     ))
 }
