@@ -20,6 +20,7 @@
 
 mod cost;
 mod cpu;
+mod cpus;
 mod guest;
 mod init;
 mod kmsg;

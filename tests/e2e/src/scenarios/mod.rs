@@ -14,6 +14,7 @@ mod leaves;
 mod lifetime;
 mod log;
 mod nested;
+mod smp;
 mod totals;
 
 /// The whole run.
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(log::tests());
     tests.extend(lifetime::tests());
     tests.extend(doctored::tests());
+    tests.extend(smp::tests());
     tests
 }
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host's CPUs: which there are, which are online, and which a thread may
+//! use.
+
+use crate::runner::Skip;
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const DIR: &str = "/sys/devices/system/cpu";
+
+/// The CPUs that are online, by number.
+pub fn online() -> Result<Vec<usize>> {
+    let path = format!("{DIR}/online");
+    let text = fs::read_to_string(&path).context(path)?;
+    let mut cpus = Vec::new();
+    for range in text.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse()?..=last.parse::<usize>()?);
+    }
+    Ok(cpus)
+}
+
+/// The last CPU, for tests that need another than the first.
+pub fn second() -> Result<usize> {
+    match online()?[..] {
+        [_, .., last] => Ok(last),
+        _ => Err(Skip::because("the host has one CPU only")),
+    }
+}
+
+/// Restricts a thread, or the caller if `tid` is 0, to `cpus`.
+pub fn pin(tid: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: a set of CPUs is plain data, and CPU_SET checks its argument.
+    let r = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        for &cpu in cpus {
+            libc::CPU_SET(cpu, &mut set);
+        }
+        libc::sched_setaffinity(tid, size_of_val(&set), &raw const set)
+    };
+    match r {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A CPU that is offline until this is dropped.
+pub struct Offline(usize);
+
+impl Offline {
+    pub fn take(cpu: usize) -> Result<Self> {
+        switch(cpu, "0").with_context(|| format!("taking CPU {cpu} offline"))?;
+        Ok(Self(cpu))
+    }
+
+    /// Brings it back, and tells whether that worked.
+    pub fn end(self) -> Result<()> {
+        let cpu = self.0;
+        std::mem::forget(self);
+        switch(cpu, "1").with_context(|| format!("bringing CPU {cpu} back"))
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
+        // The test has failed already.
+        let _ = switch(self.0, "1");
+    }
+}
+
+fn switch(cpu: usize, online: &str) -> io::Result<()> {
+    fs::write(format!("{DIR}/cpu{cpu}/online"), online)
+}
+
+/// The time-stamp counter of the CPU that the caller runs on.
+pub fn tsc() -> u64 {
+    // SAFETY: every CPU that Linux 6.1 runs on in 64-bit mode has it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Puts `ticks` on top of a CPU's time-stamp counter.
+pub fn advance_tsc(cpu: usize, ticks: u64) -> Result<()> {
+    const TSC: u64 = 0x10;
+    let path = format!("/dev/cpu/{cpu}/msr");
+    let msr = File::options().read(true).write(true).open(&path);
+    let msr = msr.context(path)?;
+    let mut value = [0; 8];
+    msr.read_exact_at(&mut value, TSC)?;
+    let value = u64::from_ne_bytes(value).wrapping_add(ticks);
+    Ok(msr.write_all_at(&value.to_ne_bytes(), TSC)?)
+}

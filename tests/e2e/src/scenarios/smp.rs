@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Many vCPUs that exit for different reasons and read leaves as they do, while
+//! the host moves them between its CPUs, and CPUs away from them.
+
+use super::leaves::ask;
+use super::test;
+use crate::cpus::{self, Offline};
+use crate::guest::{Program, Regs};
+use crate::leaf::{self, Books, cycles, exits, query};
+use crate::module::{Host, State};
+use crate::ops::Op;
+use crate::runner::{Skip, Test};
+use crate::vm::{Config, Vcpu, Vm};
+use crate::watchdog;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        test("smp.migrating_vcpus", State::Absent, migrating),
+        test("smp.hotplugged_cpus", State::Absent, hotplugged),
+        test("smp.offline_cpu_counts", State::Absent, offline),
+        test("smp.cpu_comes_after_load", State::Absent, after_load),
+        test("smp.tsc_behind", State::Absent, tsc_behind),
+    ];
+    for test in &mut tests {
+        test.seconds = 60;
+    }
+    tests
+}
+
+/// What the vCPUs do, by turns, and the reason for which that exits.
+const LOADS: &[(u32, Op, u32)] = &[
+    (18, Op::Vmcall, 0),
+    (30, Op::Out, 0),
+    (31, Op::Rdmsr, 0x1b),
+    (12, Op::Hlt, 0),
+    (32, Op::WrmsrZero, 0x79),
+    (54, Op::Wbinvd, 0),
+];
+/// Reads of leaves in a run of a vCPU's program, and operations after each.
+const READS: u32 = 50;
+const TIMES: u32 = 5;
+
+/// A vCPU's work: all leaves that count, again and again, and exits in between.
+fn program(reason: u32, op: Op, arg: u32) -> Program {
+    let mut program = Program::new();
+    for _ in 0..READS {
+        program.cpuid(leaf::TOTAL_EXITS, 0);
+        program.cpuid(leaf::EXITS, reason);
+        program.cpuid(leaf::TOTAL_CYCLES, 0);
+        program.cpuid(leaf::CYCLES, reason);
+        program.repeat(op, TIMES, arg);
+    }
+    program
+}
+
+/// What a reader has seen last. Every number grows from read to read: exits by
+/// its own, cycles not if all handlers seemed to end before they began.
+#[derive(Default)]
+struct Seen(Option<[u64; 4]>);
+
+impl Seen {
+    fn grow(&mut self, answers: &[Regs]) -> Result<()> {
+        for four in answers.chunks_exact(4) {
+            let now = [
+                exits(four[0])?,
+                exits(four[1])?,
+                cycles(four[2])?,
+                cycles(four[3])?,
+            ];
+            if let Some(last) = self.0.replace(now) {
+                let grown = now[0] > last[0] && now[1] > last[1];
+                let grown = grown && now[2] >= last[2] && now[3] >= last[3];
+                ensure!(grown, "after {last:?} a reader saw {now:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A vCPU's thread: does its work until `stop`, and returns how often.
+fn work(vcpu: &mut Vcpu, load: (u32, Op, u32), tid: &AtomicI32, stop: &AtomicBool) -> Result<u64> {
+    // SAFETY: gettid has no preconditions.
+    tid.store(unsafe { libc::gettid() }, Relaxed);
+    let program = program(load.0, load.1, load.2);
+    let mut seen = Seen::default();
+    let mut runs = 0;
+    while !stop.load(Relaxed) {
+        seen.grow(&vcpu.run(&program)?)?;
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// Lets twice as many vCPUs as there are CPUs work while `disturb` does
+/// something to their threads, and demands that all was counted, exactly.
+fn while_working(
+    host: &mut Host,
+    disturb: impl FnOnce(&[libc::pid_t]) -> Result<String>,
+) -> Result<String> {
+    let vcpus = 2 * cpus::online()?.len();
+    host.reload("log=N")?;
+    let start = cpus::tsc();
+    let mut books = Books::since_load()?;
+    let mut vm = Vm::new(&Config {
+        more_vcpus: u8::try_from(vcpus - 1)?,
+        ..Config::default()
+    })?;
+    let before = Counts::read(&mut vm)?;
+    let tids: Vec<_> = (0..vcpus).map(|_| AtomicI32::new(0)).collect();
+    let stop = AtomicBool::new(false);
+    let loads = LOADS.iter().cycle();
+    let (disturbed, runs) = thread::scope(|scope| {
+        let stop = &stop;
+        let start = |((vcpu, &load), tid)| scope.spawn(move || work(vcpu, load, tid, stop));
+        let threads = vm.vcpus.iter_mut().zip(loads.clone()).zip(&tids);
+        let threads: Vec<_> = threads.map(start).collect();
+        while tids.iter().any(|tid| tid.load(Relaxed) == 0) {
+            thread::yield_now();
+        }
+        let tids: Vec<_> = tids.iter().map(|tid| tid.load(Relaxed)).collect();
+        let disturbed = disturb(&tids);
+        stop.store(true, Relaxed);
+        let mut runs = Vec::new();
+        for thread in threads {
+            runs.push(thread.join().ok().context("a vCPU's thread panicked")??);
+        }
+        anyhow::Ok((disturbed?, runs))
+    })?;
+
+    let mut want = before.own_exits();
+    for (&runs, &(reason, ..)) in runs.iter().zip(loads) {
+        *want.entry(reason).or_default() += runs * u64::from(READS * TIMES);
+        *want.entry(10).or_default() += runs * u64::from(READS * 4);
+        // The OUT that ends a run.
+        *want.entry(30).or_default() += runs;
+    }
+    let after = Counts::read(&mut vm)?;
+    for (&reason, want) in &want {
+        let got = after.exits[&reason] - before.exits[&reason];
+        ensure!(got == *want, "reason {reason}: want {want} got {got}");
+    }
+    let total = books.balance(&[&vm])?;
+    // A vCPU is in one handler at a time, and so is whoever reads the books.
+    let most = (cpus::tsc() - start) * (vcpus as u64 + 1);
+    let took = after.cycles - before.cycles;
+    ensure!(took <= most, "{took} cycles, in no more than {most}");
+    Ok(format!(
+        "{vcpus} vCPUs, {disturbed}, total {total} as KVM's, {took} cycles"
+    ))
+}
+
+/// The exits of the reasons that vCPUs cause, and all cycles.
+struct Counts {
+    exits: BTreeMap<u32, u64>,
+    cycles: u64,
+}
+
+impl Counts {
+    fn read(vm: &mut Vm) -> Result<Self> {
+        let reasons = LOADS.iter().map(|load| load.0).chain([10]);
+        let mut asked: Vec<_> = reasons.map(|reason| (leaf::EXITS, reason)).collect();
+        asked.push((leaf::TOTAL_CYCLES, 0));
+        let answers = ask(vm, &asked)?;
+        let (last, counts) = answers.split_last().context("no answers")?;
+        let mut read = BTreeMap::new();
+        for ((_, reason), &regs) in asked.into_iter().zip(counts) {
+            read.insert(reason, exits(regs)?);
+        }
+        Ok(Self {
+            exits: read,
+            cycles: cycles(*last)?,
+        })
+    }
+
+    /// The exits that reading takes: a CPUID for each number, and the OUT that
+    /// ends it. From one reading to the next, that is what both add.
+    fn own_exits(&self) -> BTreeMap<u32, u64> {
+        BTreeMap::from([(10, self.exits.len() as u64 + 1), (30, 1)])
+    }
+}
+
+/// Moves threads to another CPU, in turn, as fast as it can.
+fn migrate(tids: &[libc::pid_t], cpus: &[usize], time: Duration) -> Result<String> {
+    let end = Instant::now() + time;
+    let mut moves = 0;
+    while Instant::now() < end {
+        watchdog::check()?;
+        for (i, &tid) in tids.iter().enumerate() {
+            cpus::pin(tid, &[cpus[(moves + i) % cpus.len()]])?;
+        }
+        moves += 1;
+    }
+    Ok(format!("each moved {moves} times"))
+}
+
+fn migrating(host: &mut Host) -> Result<String> {
+    let cpus = cpus::online()?;
+    while_working(host, |tids| migrate(tids, &cpus, Duration::from_secs(3)))
+}
+
+/// All CPUs but the first go and come, one at a time, with vCPUs on them.
+fn hotplugged(host: &mut Host) -> Result<String> {
+    const TIMES: usize = 20;
+    let last = cpus::second()?;
+    while_working(host, |tids| {
+        for _ in 0..TIMES {
+            for cpu in 1..=last {
+                for &tid in tids.iter().skip(1).step_by(2) {
+                    cpus::pin(tid, &[cpu])?;
+                }
+                thread::sleep(Duration::from_millis(5));
+                let offline = Offline::take(cpu)?;
+                thread::sleep(Duration::from_millis(5));
+                offline.end()?;
+                watchdog::check()?;
+            }
+        }
+        Ok(format!("each CPU but one gone and back {TIMES} times"))
+    })
+}
+
+/// Causes exits on one CPU, and returns how many there were before, read on the
+/// first.
+fn exits_on(cpu: usize, vm: &mut Vm, times: u32) -> Result<()> {
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, times, 0);
+    cpus::pin(0, &[cpu])?;
+    let ran = vm.run(&program);
+    let online = cpus::online()?;
+    cpus::pin(0, &online)?;
+    ran.map(drop)
+}
+
+/// What a CPU has counted stays in the sums while it is offline, and after.
+fn offline(host: &mut Host) -> Result<String> {
+    let cpu = cpus::second()?;
+    host.reload("log=N")?;
+    let mut books = Books::since_load()?;
+    let mut vm = Vm::plain()?;
+    let mut want = 0;
+    let mut check = |vm: &mut Vm, when: &str| {
+        let got = exits(query(vm, leaf::EXITS, 18)?)?;
+        ensure!(got == want, "{when}: want {want} got {got}");
+        want += 1009;
+        books.balance(&[vm]).context(when.to_owned())
+    };
+    for _ in 0..3 {
+        check(&mut vm, "online")?;
+        exits_on(cpu, &mut vm, 1009)?;
+        let offline = Offline::take(cpu)?;
+        check(&mut vm, "offline")?;
+        exits_on(0, &mut vm, 1009)?;
+        offline.end()?;
+    }
+    let total = check(&mut vm, "online again")?;
+    Ok(format!("total {total} as KVM's"))
+}
+
+/// A CPU that was offline when the profiler was loaded counts from zero.
+fn after_load(host: &mut Host) -> Result<String> {
+    let cpu = cpus::second()?;
+    let offline = Offline::take(cpu)?;
+    host.reload("log=N")?;
+    let mut books = Books::since_load()?;
+    let mut vm = Vm::plain()?;
+    offline.end()?;
+    exits_on(cpu, &mut vm, 1009)?;
+    let got = exits(query(&mut vm, leaf::EXITS, 18)?)?;
+    ensure!(got == 1009, "want 1009 got {got}");
+    let total = books.balance(&[&vm])?;
+    Ok(format!("want 1009 got {got}, total {total} as KVM's"))
+}
+
+fn tsc_behind(host: &mut Host) -> Result<String> {
+    let cpu = cpus::second()?;
+    let _ = (host, cpu);
+    Err(Skip::because("to be written"))
+}
