@@ -46,6 +46,14 @@ pub fn pin(tid: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Does something on one CPU.
+pub fn on<T>(cpu: usize, what: impl FnOnce() -> T) -> Result<T> {
+    pin(0, &[cpu])?;
+    let done = what();
+    pin(0, &online()?)?;
+    Ok(done)
+}
+
 /// A CPU that is offline until this is dropped.
 pub struct Offline(usize);
 
@@ -78,6 +86,11 @@ fn switch(cpu: usize, online: &str) -> io::Result<()> {
 pub fn tsc() -> u64 {
     // SAFETY: every CPU that Linux 6.1 runs on in 64-bit mode has it.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// That of `cpu`.
+pub fn tsc_on(cpu: usize) -> Result<u64> {
+    on(cpu, tsc)
 }
 
 /// Puts `ticks` on top of a CPU's time-stamp counter.

@@ -14,6 +14,7 @@ use crate::vm::{Config, Vcpu, Vm};
 use crate::watchdog;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -96,12 +97,29 @@ fn work(vcpu: &mut Vcpu, load: (u32, Op, u32), tid: &AtomicI32, stop: &AtomicBoo
     Ok(runs)
 }
 
+/// What came of [`while_working`].
+struct Work {
+    note: String,
+    /// Cycles that the profiler counted.
+    cycles: u64,
+    /// And the most that there were, for handlers.
+    most: u64,
+}
+
+impl Work {
+    fn fits(self) -> Result<String> {
+        let Work { note, cycles, most } = self;
+        ensure!(cycles <= most, "{cycles} cycles, in no more than {most}");
+        Ok(format!("{note}, {cycles} of {most} cycles"))
+    }
+}
+
 /// Lets twice as many vCPUs as there are CPUs work while `disturb` does
 /// something to their threads, and demands that all was counted, exactly.
 fn while_working(
     host: &mut Host,
     disturb: impl FnOnce(&[libc::pid_t]) -> Result<String>,
-) -> Result<String> {
+) -> Result<Work> {
     let vcpus = 2 * cpus::online()?.len();
     host.reload("log=N")?;
     let start = cpus::tsc();
@@ -145,13 +163,12 @@ fn while_working(
         ensure!(got == *want, "reason {reason}: want {want} got {got}");
     }
     let total = books.balance(&[&vm])?;
-    // A vCPU is in one handler at a time, and so is whoever reads the books.
-    let most = (cpus::tsc() - start) * (vcpus as u64 + 1);
-    let took = after.cycles - before.cycles;
-    ensure!(took <= most, "{took} cycles, in no more than {most}");
-    Ok(format!(
-        "{vcpus} vCPUs, {disturbed}, total {total} as KVM's, {took} cycles"
-    ))
+    Ok(Work {
+        note: format!("{vcpus} vCPUs, {disturbed}, total {total} as KVM's"),
+        cycles: after.cycles - before.cycles,
+        // A vCPU is in one handler at a time, and so is whoever reads the books.
+        most: (cpus::tsc() - start) * (vcpus as u64 + 1),
+    })
 }
 
 /// The exits of the reasons that vCPUs cause, and all cycles.
@@ -184,9 +201,12 @@ impl Counts {
     }
 }
 
+/// How long vCPUs are moved about.
+const MIGRATING: Duration = Duration::from_secs(2);
+
 /// Moves threads to another CPU, in turn, as fast as it can.
-fn migrate(tids: &[libc::pid_t], cpus: &[usize], time: Duration) -> Result<String> {
-    let end = Instant::now() + time;
+fn migrate(tids: &[libc::pid_t], cpus: &[usize]) -> Result<String> {
+    let end = Instant::now() + MIGRATING;
     let mut moves = 0;
     while Instant::now() < end {
         watchdog::check()?;
@@ -200,7 +220,7 @@ fn migrate(tids: &[libc::pid_t], cpus: &[usize], time: Duration) -> Result<Strin
 
 fn migrating(host: &mut Host) -> Result<String> {
     let cpus = cpus::online()?;
-    while_working(host, |tids| migrate(tids, &cpus, Duration::from_secs(3)))
+    while_working(host, |tids| migrate(tids, &cpus))?.fits()
 }
 
 /// All CPUs but the first go and come, one at a time, with vCPUs on them.
@@ -221,19 +241,15 @@ fn hotplugged(host: &mut Host) -> Result<String> {
             }
         }
         Ok(format!("each CPU but one gone and back {TIMES} times"))
-    })
+    })?
+    .fits()
 }
 
-/// Causes exits on one CPU, and returns how many there were before, read on the
-/// first.
+/// Causes exits on one CPU.
 fn exits_on(cpu: usize, vm: &mut Vm, times: u32) -> Result<()> {
     let mut program = Program::new();
     program.repeat(Op::Vmcall, times, 0);
-    cpus::pin(0, &[cpu])?;
-    let ran = vm.run(&program);
-    let online = cpus::online()?;
-    cpus::pin(0, &online)?;
-    ran.map(drop)
+    cpus::on(cpu, || vm.run(&program))?.map(drop)
 }
 
 /// What a CPU has counted stays in the sums while it is offline, and after.
@@ -276,8 +292,33 @@ fn after_load(host: &mut Host) -> Result<String> {
     Ok(format!("want 1009 got {got}, total {total} as KVM's"))
 }
 
+/// A handler that ends on a CPU whose TSC is behind took no time: with TSCs that
+/// are far apart, cycles still only grow. One that ends on the CPU ahead took too
+/// long by as much, which is how it shows that handlers were moved.
 fn tsc_behind(host: &mut Host) -> Result<String> {
     let cpu = cpus::second()?;
-    let _ = (host, cpu);
-    Err(Skip::because("to be written"))
+    host.reach(State::Absent)?;
+    // A tenth of a second: no handler takes that long, and timers of the CPU may
+    // be late by it.
+    let ahead = u64::from(Vm::plain()?.vcpus[0].tsc_khz()?) * 100;
+    // Time itself must not jump.
+    fs::write(CLOCKSOURCE, "acpi_pm").context(CLOCKSOURCE)?;
+    cpus::advance_tsc(cpu, ahead)?;
+    let mut moved = || {
+        if cpus::tsc_on(cpu)? < cpus::tsc_on(0)? + ahead / 2 {
+            return Err(Skip::because("this machine's TSCs cannot be set"));
+        }
+        while_working(host, |tids| migrate(tids, &[0, cpu]))
+    };
+    let moved = moved();
+    cpus::advance_tsc(cpu, ahead.wrapping_neg())?;
+    let Work { note, cycles, most } = moved?;
+    let jumps = cycles / ahead;
+    ensure!(
+        cycles > most,
+        "no handler was moved: {cycles} of {most} cycles"
+    );
+    Ok(format!("{note}, {jumps} handlers ended on the CPU ahead"))
 }
+
+const CLOCKSOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
