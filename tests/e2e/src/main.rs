@@ -2,12 +2,13 @@
 //! End-to-end tests of kvm-exitprof, run as root on the emulated host.
 //!
 //! ```text
-//! e2e [test|cost|probe] [--out FILE] [--modules DIR] [NAME...]
+//! e2e [test|soak|cost|probe] [--out FILE] [--modules DIR] [NAME...]
 //! ```
 //!
 //! `test` runs every test, or those whose names begin with a NAME, and writes
-//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `cost` measures what an
-//! exit costs; `probe` shows how many exits each workload causes by KVM's own
+//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `soak` does the same, and
+//! repeats in full what `test` repeats for a while; `cost` measures what an exit
+//! costs; `probe` shows how many exits each workload causes by KVM's own
 //! statistic and by its tracepoint, which needs no profiler.
 //!
 //! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
@@ -71,7 +72,7 @@ fn options() -> Result<Options> {
         match arg.as_str() {
             "--out" => options.out = value().into(),
             "--modules" => options.modules = value().into(),
-            "test" | "cost" | "probe" => options.mode = arg,
+            "test" | "soak" | "cost" | "probe" => options.mode = arg,
             _ => {
                 ensure!(!arg.starts_with('-'), "unknown option {arg}");
                 options.names.push(arg);
@@ -107,7 +108,8 @@ fn run(options: &Options) -> Result<bool> {
             probe(&mut host, &mut ktap);
             Ok(())
         }
-        "test" => {
+        mode @ ("test" | "soak") => {
+            host.soak = mode == "soak";
             let mut tests = scenarios::all();
             let chosen = |t: &Test| {
                 options

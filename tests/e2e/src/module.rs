@@ -32,6 +32,8 @@ pub struct Host {
     dir: PathBuf,
     vendor: &'static str,
     state: Option<State>,
+    /// Whether to repeat things as often as it takes, not as time allows.
+    pub soak: bool,
 }
 
 impl Host {
@@ -47,6 +49,7 @@ impl Host {
             dir: dir.to_owned(),
             vendor,
             state: None,
+            soak: false,
         })
     }
 

@@ -100,6 +100,9 @@ ops! {
     /// Into the dead part of the stack.
     Insl: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx", "insl",
         "pop %edi";
+    /// To the port in the argument's low half, the byte above that.
+    OutTo: "mov -4(%esi), %edx", "mov %edx, %eax", "shr $16, %eax",
+        "out %al, %dx";
     /// Five bytes by one string instruction.
     RepOutsb: "push %esi", "mov ${sink}, %edx", "mov $5, %ecx", "rep outsb",
         "pop %esi";

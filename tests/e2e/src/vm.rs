@@ -8,7 +8,8 @@ use crate::stats::Stat;
 use crate::watchdog;
 use anyhow::{Context, Result, bail, ensure};
 use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2, kvm_segment, kvm_userspace_memory_region,
+    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2, kvm_pit_config, kvm_segment,
+    kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Config {
     pub irqchip: bool,
     /// What the guest must not use, although the CPU has it.
     pub without: Option<Feature>,
+    /// KVM's own interval timer, too.
+    pub pit: bool,
     /// CPUID entries that the VMM sets itself.
     pub entries: Vec<kvm_cpuid_entry2>,
 }
@@ -60,6 +63,9 @@ impl Vm {
         fd.set_tss_address(0xfffb_d000)?;
         if config.irqchip {
             fd.create_irq_chip()?;
+        }
+        if config.pit {
+            fd.create_pit2(kvm_pit_config::default())?;
         }
         let memory = Arc::new(Memory::new()?);
         let region = kvm_userspace_memory_region {
@@ -141,6 +147,11 @@ impl Vcpu {
     /// KVM's `exits` statistic of this vCPU.
     pub fn exits(&self) -> Result<u64> {
         self.stat.read()
+    }
+
+    /// The same, to be read while the vCPU runs.
+    pub fn stat(&self) -> Result<Stat> {
+        Stat::open(&self.fd, "exits")
     }
 
     /// Gives FS a selector that its descriptor does not allow. A CPU without

@@ -1,67 +1,129 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What KVM must refuse, made out of the profiler's module by changing bytes: a
-//! module that was built for another contract, and a second profiler.
+//! module that was built for another contract, and a second profiler; and one
+//! that gets no memory.
 
 use super::test;
-use crate::module::{self, Host, State, describe, errno};
+use crate::kmsg::Kmsg;
+use crate::module::{self, Host, PROFILER, State, describe, errno};
 use crate::runner::Test;
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 pub fn tests() -> Vec<Test> {
+    let refused = |name: &str, state, change: &'static Change| {
+        test(name, state, move |host| {
+            Doctored::new(host, change)?.refused()
+        })
+    };
     vec![
-        test("load.other_contract", State::Absent, other_contract),
-        test("load.other_layout", State::Absent, other_layout),
-        test("load.second_profiler", State::Profiled, second_profiler),
+        refused("load.other_contract", State::Absent, &OTHER_CONTRACT),
+        refused("load.other_layout", State::Absent, &OTHER_LAYOUT),
+        refused("load.second_profiler", State::Profiled, &SECOND_PROFILER),
+        test("load.without_memory", State::Absent, without_memory),
     ]
 }
 
-/// The contract's version and size, and two pointers that are yet to come.
-const OPS: [u8; 24] = {
+/// A change of the module, and the error that loading it then has to end with.
+pub struct Change {
+    name: &'static str,
+    from: &'static [u8],
+    to: &'static [u8],
+    error: i32,
+}
+
+/// Fields of the contract, version and size, and two pointers that are yet to
+/// come.
+const fn contract(version: u8, size: u8) -> [u8; 24] {
     let mut ops = [0; 24];
-    ops[0] = 1;
-    ops[4] = 24;
+    ops[0] = version;
+    ops[4] = size;
     ops
+}
+
+pub const OTHER_CONTRACT: Change = Change {
+    name: "other_contract",
+    from: &contract(1, 24),
+    to: &contract(2, 24),
+    error: libc::EINVAL,
 };
 
-fn other_contract(host: &mut Host) -> Result<String> {
-    let mut ops = OPS;
-    ops[0] = 2;
-    refused(host, &OPS, &ops, 1, libc::EINVAL)
+const OTHER_LAYOUT: Change = Change {
+    name: "other_layout",
+    from: &contract(1, 24),
+    to: &contract(1, 32),
+    error: libc::EINVAL,
+};
+
+pub const SECOND_PROFILER: Change = Change {
+    name: "second_profiler",
+    from: b"kvm_exitprof\0",
+    to: b"kvm_exitpro2\0",
+    error: libc::EBUSY,
+};
+
+/// For per-CPU memory the module asks another function of the kernel's, which is
+/// sure to answer NULL: size to the power of alignment, in 64 bits, where the
+/// size is a multiple of the alignment, 16.
+pub const WITHOUT_MEMORY: Change = Change {
+    name: "without_memory",
+    from: b"\0__alloc_percpu\0",
+    to: b"\0int_pow\0\0\0\0\0\0\0\0",
+    error: libc::ENOMEM,
+};
+
+/// A changed module.
+pub struct Doctored {
+    path: PathBuf,
+    error: i32,
 }
 
-fn other_layout(host: &mut Host) -> Result<String> {
-    let mut ops = OPS;
-    ops[4] = 32;
-    refused(host, &OPS, &ops, 1, libc::EINVAL)
-}
-
-fn second_profiler(host: &mut Host) -> Result<String> {
-    refused(host, b"kvm_exitprof\0", b"kvm_exitpro2\0", 3, libc::EBUSY)
-}
-
-/// Loads the module with each of at least `least` occurrences of `from` changed
-/// to `to`, and demands the error `want`.
-fn refused(host: &Host, from: &[u8], to: &[u8], least: usize, want: i32) -> Result<String> {
-    let mut image = fs::read(host.profiler()).context("the module")?;
-    let mut changed = 0;
-    for at in 0..image.len() - from.len() {
-        if image[at..].starts_with(from) {
-            image[at..at + to.len()].copy_from_slice(to);
-            changed += 1;
+impl Doctored {
+    pub fn new(host: &Host, change: &Change) -> Result<Self> {
+        let Change { from, to, .. } = *change;
+        let mut image = fs::read(host.profiler()).context("the module")?;
+        let mut changed = 0;
+        for at in 0..image.len() - from.len() {
+            if image[at..].starts_with(from) {
+                image[at..at + to.len()].copy_from_slice(to);
+                changed += 1;
+            }
         }
+        ensure!(changed > 0, "{}: nothing to change", change.name);
+        let path = PathBuf::from(format!("/tmp/{}.ko", change.name));
+        fs::write(&path, image)?;
+        Ok(Self {
+            path,
+            error: change.error,
+        })
     }
-    ensure!(changed >= least, "{changed} places to change");
-    let path = Path::new("/tmp/doctored.ko");
-    fs::write(path, image)?;
-    let got = errno(&module::insert(path, ""));
-    fs::remove_file(path)?;
-    ensure!(
-        got == want,
-        "insmod: {}, want {}",
-        describe(got),
-        describe(want)
-    );
-    Ok(format!("insmod: {}", describe(got)))
+
+    /// Demands that it cannot be loaded.
+    pub fn refused(&self) -> Result<String> {
+        let (got, want) = (errno(&module::insert(&self.path, "")), self.error);
+        let text = format!("insmod: {}", describe(got));
+        ensure!(got == want, "{text}, want {}", describe(want));
+        Ok(text)
+    }
+}
+
+impl Drop for Doctored {
+    fn drop(&mut self) {
+        // What is left in /tmp harms nobody.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Loading ends without a trace, and can be repeated.
+fn without_memory(host: &mut Host) -> Result<String> {
+    let doctored = Doctored::new(host, &WITHOUT_MEMORY)?;
+    let mut log = Kmsg::from_now()?;
+    let text = doctored.refused()?;
+    let lines = log.drain()?;
+    ensure!(lines.is_empty(), "logged {lines:?}");
+    ensure!(!module::is_loaded(PROFILER), "loaded nevertheless");
+    host.reload("")?;
+    super::lifetime::still_counts()?;
+    Ok(text)
 }

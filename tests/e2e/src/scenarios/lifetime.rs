@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Loading and unloading: in every order, refused or not, and under load.
+//! Loading and unloading: in every order, refused or not.
 
 use super::test;
 use crate::cpu::HYPERCALL;
-use crate::guest::{GARBAGE, Program};
+use crate::guest::Program;
 use crate::kmsg::Kmsg;
 use crate::leaf::{self, exits, query};
 use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
 use crate::ops::Op;
 use crate::runner::Test;
 use crate::vm::Vm;
-use anyhow::{Context, Result, ensure};
-use std::sync::atomic::{AtomicBool, Ordering};
+use anyhow::{Result, ensure};
+use std::io;
 use std::time::Duration;
-use std::{io, thread};
 
 pub fn tests() -> Vec<Test> {
-    let mut tests = vec![
+    vec![
         test("load.line", State::Absent, line),
         test("load.twice", State::Profiled, twice),
         test("load.on_unpatched_kvm", State::Unpatched, on_unpatched),
@@ -25,14 +24,7 @@ pub fn tests() -> Vec<Test> {
         test("load.starts_from_zero", State::Profiled, from_zero),
         test("unload.kvm_in_use", State::Profiled, kvm_in_use),
         test("unload.vendor_under_us", State::Profiled, vendor_reload),
-        test("unload.while_guests_run", State::Absent, cycles),
-    ];
-    for test in &mut tests {
-        if test.name == "unload.while_guests_run" {
-            test.seconds = 120;
-        }
-    }
-    tests
+    ]
 }
 
 /// Demands that a system call failed with one of `want`.
@@ -75,7 +67,7 @@ fn without_kvm(host: &mut Host) -> Result<String> {
 }
 
 /// Demands that the profiler counts, in a fresh guest.
-fn still_counts() -> Result<()> {
+pub fn still_counts() -> Result<()> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
     program.cpuid(leaf::EXITS, HYPERCALL.number());
@@ -132,88 +124,4 @@ fn vendor_reload(host: &mut Host) -> Result<String> {
         still_counts()?;
     }
     Ok("3 times".into())
-}
-
-/// Loads and unloads while one guest exits as fast as it can and another
-/// reads leaves: each answer is the profiler's or KVM's, and each fresh load
-/// counts from zero.
-fn cycles(host: &mut Host) -> Result<String> {
-    const CYCLES: usize = 20;
-    let mut busy = Vm::plain()?;
-    let mut reader = Vm::plain()?;
-    let mut load = Program::new();
-    load.repeat(Op::Vmcall, 500, 0);
-    load.repeat(Op::Cpuid, 500, leaf::TOTAL_EXITS);
-    let mut reads = Program::new();
-    // As long as there is no profiler:
-    let absent = [
-        query(&mut reader, leaf::DISCOVERY, 0)?,
-        query(&mut reader, leaf::EXITS, 1 << 20)?,
-        query(&mut reader, leaf::TOTAL_EXITS, 0)?,
-    ];
-    for _ in 0..50 {
-        reads.cpuid(leaf::DISCOVERY, 0);
-        reads.cpuid(leaf::EXITS, 1 << 20);
-        reads.cpuid(leaf::TOTAL_EXITS, 0);
-    }
-    let stop = AtomicBool::new(false);
-    let (busy_exits, switches) = thread::scope(|scope| {
-        let busy = scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                busy.run(&load)?;
-            }
-            busy.exits()
-        });
-        let reads = scope.spawn(|| {
-            let mut switches = 0;
-            let mut was_present = false;
-            while !stop.load(Ordering::Relaxed) {
-                for three in reader.run(&reads)?.chunks_exact(3) {
-                    let ours = [leaf::PRESENT, leaf::UNDEFINED];
-                    for ((got, ours), absent) in three.iter().zip(ours).zip(absent) {
-                        let known = *got == ours || *got == absent;
-                        ensure!(known, "neither ours nor KVM's: {got:x?}");
-                    }
-                    if three[2] != absent[2] {
-                        exits(three[2])?;
-                    }
-                    let present = three[0] == leaf::PRESENT;
-                    switches += usize::from(present != was_present);
-                    was_present = present;
-                }
-            }
-            Ok(switches)
-        });
-        let cycle = || {
-            for _ in 0..CYCLES {
-                host.load_profiler("log=N")?;
-                thread::sleep(Duration::from_millis(20));
-                host.unload_profiler()?;
-                thread::sleep(Duration::from_millis(20));
-            }
-            anyhow::Ok(())
-        };
-        let cycled = cycle();
-        stop.store(true, Ordering::Relaxed);
-        let busy = busy.join().ok().context("the busy guest panicked")?;
-        let reads = reads.join().ok().context("the reader panicked")?;
-        cycled?;
-        anyhow::Ok((busy?, reads?))
-    })?;
-
-    // Both guests still live: what a fresh profiler counts is theirs alone.
-    let before = busy.exits()? + reader.exits()?;
-    host.load_profiler("log=N")?;
-    host.forget();
-    let total = exits(query(&mut reader, leaf::TOTAL_EXITS, GARBAGE)?)?;
-    let since = busy.exits()? + reader.exits()? - before;
-    ensure!(total < since, "{total} exits of {since} since the load");
-    ensure!(
-        switches > CYCLES,
-        "the reader saw only {switches} of {} switches",
-        2 * CYCLES
-    );
-    Ok(format!(
-        "{CYCLES} cycles, {busy_exits} exits meanwhile, {switches} switches seen"
-    ))
 }

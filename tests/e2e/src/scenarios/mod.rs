@@ -14,6 +14,8 @@ mod leaves;
 mod lifetime;
 mod log;
 mod nested;
+mod reload;
+mod sleep;
 mod smp;
 mod totals;
 
@@ -32,6 +34,8 @@ pub fn all() -> Vec<Test> {
     tests.extend(nested::tests());
     tests.extend(log::tests());
     tests.extend(lifetime::tests());
+    tests.extend(reload::tests());
+    tests.extend(sleep::tests());
     tests.extend(doctored::tests());
     tests.extend(smp::tests());
     tests

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Loading and unloading again and again, while guests run, and what is left
+//! behind.
+
+use super::doctored::{Doctored, OTHER_CONTRACT, SECOND_PROFILER, WITHOUT_MEMORY};
+use super::test;
+use crate::cpus;
+use crate::guest::Program;
+use crate::leaf::{self, Books, exits, query};
+use crate::module::{Host, State};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::vm::{Config, Vcpu, Vm};
+use anyhow::{Context, Result, ensure};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+pub fn tests() -> Vec<Test> {
+    let mut cycles = test("unload.while_guests_run", State::Absent, cycles);
+    cycles.seconds = 600;
+    vec![
+        cycles,
+        test("unload.leaves_nothing", State::Absent, leaves_nothing),
+    ]
+}
+
+/// What the reader asks for, and KVM's answers as long as there is no profiler.
+const ASKED: [(u32, u32); 3] = [
+    (leaf::DISCOVERY, 0),
+    (leaf::EXITS, u32::MAX),
+    (leaf::TOTAL_EXITS, 0),
+];
+
+/// Reads leaves until `stop`; each answer is the profiler's or KVM's. Returns
+/// how often they changed from the one to the other.
+fn read(reader: &mut Vm, stop: &AtomicBool) -> Result<usize> {
+    let mut program = Program::new();
+    for _ in 0..50 {
+        for (eax, ecx) in ASKED {
+            program.cpuid(eax, ecx);
+        }
+    }
+    let mut absent = Vec::new();
+    for (eax, ecx) in ASKED {
+        absent.push(query(reader, eax, ecx)?);
+    }
+    let ours = [leaf::PRESENT, leaf::UNDEFINED];
+    let mut switches = 0;
+    let mut was_present = false;
+    while !stop.load(Relaxed) {
+        for three in reader.run(&program)?.chunks_exact(3) {
+            for ((got, ours), absent) in three.iter().zip(&ours).zip(&absent) {
+                let known = got == ours || got == absent;
+                ensure!(known, "neither ours nor KVM's: {got:x?}");
+            }
+            if three[2] != absent[2] {
+                exits(three[2])?;
+            }
+            let present = three[0] == leaf::PRESENT;
+            switches += usize::from(present != was_present);
+            was_present = present;
+        }
+    }
+    Ok(switches)
+}
+
+/// Exits as fast as it can until `stop`.
+fn exit(vcpu: &mut Vcpu, stop: &AtomicBool) -> Result<()> {
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 500, 0);
+    program.repeat(Op::Cpuid, 500, leaf::TOTAL_EXITS);
+    while !stop.load(Relaxed) {
+        vcpu.run(&program)?;
+    }
+    Ok(())
+}
+
+/// Loads and unloads while guests exit on all CPUs, and another reads leaves. A
+/// profiler that is loaded after that starts from zero, and counts exactly.
+fn cycles(host: &mut Host) -> Result<String> {
+    let cycles = if host.soak { 1000 } else { 25 };
+    let mut busy = Vm::new(&Config {
+        more_vcpus: u8::try_from(cpus::online()?.len() - 1)?,
+        ..Config::default()
+    })?;
+    let mut reader = Vm::plain()?;
+    let stop = AtomicBool::new(false);
+    let (switches, took) = thread::scope(|scope| {
+        let stop = &stop;
+        let busy: Vec<_> = busy.vcpus.iter_mut().collect();
+        let start = |vcpu| scope.spawn(move || exit(vcpu, stop));
+        let busy: Vec<_> = busy.into_iter().map(start).collect();
+        let reads = scope.spawn(|| read(&mut reader, stop));
+        let cycle = || {
+            let start = Instant::now();
+            for i in 0..cycles {
+                // From at once to long enough for guests to get something done.
+                let pause = Duration::from_millis(i % 4 * 5);
+                host.load_profiler("log=N")?;
+                thread::sleep(pause);
+                host.unload_profiler()?;
+                thread::sleep(pause);
+            }
+            anyhow::Ok(start.elapsed())
+        };
+        let cycled = cycle();
+        stop.store(true, Relaxed);
+        for vcpu in busy {
+            vcpu.join()
+                .ok()
+                .context("a busy vCPU's thread panicked")??;
+        }
+        let reads = reads.join().ok().context("the reader panicked")?;
+        anyhow::Ok((reads?, cycled?))
+    })?;
+    // Half of the cycles pause long enough for the reader to see them.
+    ensure!(
+        switches as u64 > cycles,
+        "the reader saw only {switches} of {} switches",
+        2 * cycles
+    );
+
+    // The guests still live; what they did before is not in the fresh counters.
+    let exits = busy.exits()?;
+    let before = exits + reader.exits()?;
+    host.reload("log=N")?;
+    let mut books = Books::since_load()?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 1009, 0);
+    busy.run(&program)?;
+    let (total, stat) = books.compare(&[&busy, &reader])?;
+    let stat = stat - before;
+    ensure!(total == stat, "total {total}, KVM's statistic {stat}");
+    Ok(format!(
+        "{cycles} cycles in {took:.1?}, {exits} exits meanwhile, {switches} switches seen, then total {total} as KVM's"
+    ))
+}
+
+/// What /proc/meminfo says of per-CPU memory, and of that for modules.
+fn memory() -> Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    let names = ["Percpu:", "VmallocUsed:"];
+    let wanted = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    let lines: Vec<_> = text.lines().filter(wanted).map(str::to_owned).collect();
+    ensure!(
+        lines.len() == names.len(),
+        "only {lines:?} in /proc/meminfo"
+    );
+    Ok(lines)
+}
+
+/// Whatever it takes to load and unload, refused or not, is given back. More
+/// cycles than would fit into what per-CPU memory has to spare.
+fn leaves_nothing(host: &mut Host) -> Result<String> {
+    let cycles = if host.soak { 1000 } else { 60 };
+    let other = Doctored::new(host, &OTHER_CONTRACT)?;
+    let poor = Doctored::new(host, &WITHOUT_MEMORY)?;
+    let second = Doctored::new(host, &SECOND_PROFILER)?;
+    let cycle = || {
+        other.refused()?;
+        poor.refused()?;
+        host.load_profiler("")?;
+        second.refused()?;
+        host.unload_profiler()
+    };
+    let modules = || fs::read_to_string("/proc/modules").context("/proc/modules");
+    cycle()?;
+    let before = (modules()?, memory()?);
+    let start = Instant::now();
+    for _ in 0..cycles {
+        cycle()?;
+    }
+    let took = start.elapsed();
+    // The kernel frees the part of a module that only loading needs a bit later.
+    let settled = Instant::now() + Duration::from_secs(2);
+    while before.1 != memory()? && Instant::now() < settled {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let after = (modules()?, memory()?);
+    ensure!(after == before, "{after:?}, before {before:?}");
+    Ok(format!(
+        "{cycles} cycles in {took:.1?}, {:?} as before",
+        after.1
+    ))
+}
