@@ -3,10 +3,11 @@
 //! behind.
 
 use super::doctored::{Doctored, OTHER_CONTRACT, SECOND_PROFILER, WITHOUT_MEMORY};
+use super::leaves::ask;
 use super::test;
 use crate::cpus;
-use crate::guest::Program;
-use crate::leaf::{self, Books, exits, query};
+use crate::guest::{Program, Regs};
+use crate::leaf::{self, Books, exits};
 use crate::module::{Host, State};
 use crate::ops::Op;
 use crate::runner::Test;
@@ -25,32 +26,28 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-/// What the reader asks for, and KVM's answers as long as there is no profiler.
+/// What the reader asks for.
 const ASKED: [(u32, u32); 3] = [
     (leaf::DISCOVERY, 0),
     (leaf::EXITS, u32::MAX),
     (leaf::TOTAL_EXITS, 0),
 ];
 
-/// Reads leaves until `stop`; each answer is the profiler's or KVM's. Returns
-/// how often they changed from the one to the other.
-fn read(reader: &mut Vm, stop: &AtomicBool) -> Result<usize> {
+/// Reads leaves until `stop`; each answer is the profiler's or, as `absent` has
+/// it, KVM's. Returns how often they changed from the one to the other.
+fn read(reader: &mut Vm, absent: &[Regs], stop: &AtomicBool) -> Result<usize> {
     let mut program = Program::new();
     for _ in 0..50 {
         for (eax, ecx) in ASKED {
             program.cpuid(eax, ecx);
         }
     }
-    let mut absent = Vec::new();
-    for (eax, ecx) in ASKED {
-        absent.push(query(reader, eax, ecx)?);
-    }
     let ours = [leaf::PRESENT, leaf::UNDEFINED];
     let mut switches = 0;
     let mut was_present = false;
     while !stop.load(Relaxed) {
         for three in reader.run(&program)?.chunks_exact(3) {
-            for ((got, ours), absent) in three.iter().zip(&ours).zip(&absent) {
+            for ((got, ours), absent) in three.iter().zip(&ours).zip(absent) {
                 let known = got == ours || got == absent;
                 ensure!(known, "neither ours nor KVM's: {got:x?}");
             }
@@ -85,13 +82,14 @@ fn cycles(host: &mut Host) -> Result<String> {
         ..Config::default()
     })?;
     let mut reader = Vm::plain()?;
+    let absent = ask(&mut reader, &ASKED)?;
     let stop = AtomicBool::new(false);
     let (switches, took) = thread::scope(|scope| {
         let stop = &stop;
         let busy: Vec<_> = busy.vcpus.iter_mut().collect();
         let start = |vcpu| scope.spawn(move || exit(vcpu, stop));
         let busy: Vec<_> = busy.into_iter().map(start).collect();
-        let reads = scope.spawn(|| read(&mut reader, stop));
+        let reads = scope.spawn(|| read(&mut reader, &absent, stop));
         let cycle = || {
             let start = Instant::now();
             for i in 0..cycles {
