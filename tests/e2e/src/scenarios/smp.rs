@@ -4,6 +4,7 @@
 
 use super::leaves::ask;
 use super::test;
+use crate::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD};
 use crate::cpus::{self, Offline};
 use crate::guest::{Program, Regs};
 use crate::leaf::{self, Books, cycles, exits, query};
@@ -13,7 +14,7 @@ use crate::runner::{Skip, Test};
 use crate::vm::{Config, Vcpu, Vm};
 use crate::watchdog;
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::thread;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = vec![
+        test("smp.more_vcpus_than_cpus", State::Absent, crowd),
         test("smp.migrating_vcpus", State::Absent, migrating),
         test("smp.hotplugged_cpus", State::Absent, hotplugged),
         test("smp.offline_cpu_counts", State::Absent, offline),
@@ -33,21 +35,26 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// What the vCPUs do, by turns, and the reason for which that exits.
-const LOADS: &[(u32, Op, u32)] = &[
-    (18, Op::Vmcall, 0),
-    (30, Op::Out, 0),
-    (31, Op::Rdmsr, 0x1b),
-    (12, Op::Hlt, 0),
-    (32, Op::WrmsrZero, 0x79),
-    (54, Op::Wbinvd, 0),
+/// An operation, its argument, and the reason for which it exits.
+#[derive(Clone, Copy)]
+struct Load(Reason, Op, u32);
+
+/// What the vCPUs do, by turns.
+const LOADS: &[Load] = &[
+    Load(HYPERCALL, Op::Vmcall, 0),
+    Load(IO, Op::Out, 0),
+    Load(Reason(31, 0x7c), Op::Rdmsr, 0x1b),
+    Load(Reason(12, 0x78), Op::Hlt, 0),
+    Load(Reason(32, 0x7c), Op::WrmsrZero, 0x79),
+    Load(WBINVD, Op::Wbinvd, 0),
 ];
 /// Reads of leaves in a run of a vCPU's program, and operations after each.
 const READS: u32 = 50;
 const TIMES: u32 = 5;
 
 /// A vCPU's work: all leaves that count, again and again, and exits in between.
-fn program(reason: u32, op: Op, arg: u32) -> Program {
+fn program(&Load(reason, op, arg): &Load) -> Program {
+    let reason = reason.number();
     let mut program = Program::new();
     for _ in 0..READS {
         program.cpuid(leaf::TOTAL_EXITS, 0);
@@ -84,10 +91,10 @@ impl Seen {
 }
 
 /// A vCPU's thread: does its work until `stop`, and returns how often.
-fn work(vcpu: &mut Vcpu, load: (u32, Op, u32), tid: &AtomicI32, stop: &AtomicBool) -> Result<u64> {
+fn work(vcpu: &mut Vcpu, load: &Load, tid: &AtomicI32, stop: &AtomicBool) -> Result<u64> {
     // SAFETY: gettid has no preconditions.
     tid.store(unsafe { libc::gettid() }, Relaxed);
-    let program = program(load.0, load.1, load.2);
+    let program = program(load);
     let mut seen = Seen::default();
     let mut runs = 0;
     while !stop.load(Relaxed) {
@@ -134,7 +141,7 @@ fn while_working(
     let loads = LOADS.iter().cycle();
     let (disturbed, runs) = thread::scope(|scope| {
         let stop = &stop;
-        let start = |((vcpu, &load), tid)| scope.spawn(move || work(vcpu, load, tid, stop));
+        let start = |((vcpu, load), tid)| scope.spawn(move || work(vcpu, load, tid, stop));
         let threads = vm.vcpus.iter_mut().zip(loads.clone()).zip(&tids);
         let threads: Vec<_> = threads.map(start).collect();
         while tids.iter().any(|tid| tid.load(Relaxed) == 0) {
@@ -151,11 +158,14 @@ fn while_working(
     })?;
 
     let mut want = before.own_exits();
-    for (&runs, &(reason, ..)) in runs.iter().zip(loads) {
-        *want.entry(reason).or_default() += runs * u64::from(READS * TIMES);
-        *want.entry(10).or_default() += runs * u64::from(READS * 4);
+    for (&runs, Load(reason, ..)) in runs.iter().zip(loads) {
+        let mut add = |reason: &Reason, exits: u64| {
+            *want.entry(reason.number()).or_default() += exits;
+        };
+        add(reason, runs * u64::from(READS * TIMES));
+        add(&CPUID, runs * u64::from(READS * 4));
         // The OUT that ends a run.
-        *want.entry(30).or_default() += runs;
+        add(&IO, runs);
     }
     let after = Counts::read(&mut vm)?;
     for (&reason, want) in &want {
@@ -179,8 +189,9 @@ struct Counts {
 
 impl Counts {
     fn read(vm: &mut Vm) -> Result<Self> {
-        let reasons = LOADS.iter().map(|load| load.0).chain([10]);
-        let mut asked: Vec<_> = reasons.map(|reason| (leaf::EXITS, reason)).collect();
+        let reasons = LOADS.iter().map(|load| load.0.number());
+        let reasons = BTreeSet::from_iter(reasons.chain([CPUID.number()]));
+        let mut asked: Vec<_> = reasons.into_iter().map(|n| (leaf::EXITS, n)).collect();
         asked.push((leaf::TOTAL_CYCLES, 0));
         let answers = ask(vm, &asked)?;
         let (last, counts) = answers.split_last().context("no answers")?;
@@ -197,7 +208,8 @@ impl Counts {
     /// The exits that reading takes: a CPUID for each number, and the OUT that
     /// ends it. From one reading to the next, that is what both add.
     fn own_exits(&self) -> BTreeMap<u32, u64> {
-        BTreeMap::from([(10, self.exits.len() as u64 + 1), (30, 1)])
+        let cpuids = self.exits.len() as u64 + 1;
+        BTreeMap::from([(CPUID.number(), cpuids), (IO.number(), 1)])
     }
 }
 
@@ -218,7 +230,16 @@ fn migrate(tids: &[libc::pid_t], cpus: &[usize]) -> Result<String> {
     Ok(format!("each moved {moves} times"))
 }
 
+fn crowd(host: &mut Host) -> Result<String> {
+    let watch = |_: &[_]| {
+        thread::sleep(Duration::from_secs(1));
+        Ok("left alone".into())
+    };
+    while_working(host, watch)?.fits()
+}
+
 fn migrating(host: &mut Host) -> Result<String> {
+    cpus::second()?;
     let cpus = cpus::online()?;
     while_working(host, |tids| migrate(tids, &cpus))?.fits()
 }
@@ -260,7 +281,7 @@ fn offline(host: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let mut want = 0;
     let mut check = |vm: &mut Vm, when: &str| {
-        let got = exits(query(vm, leaf::EXITS, 18)?)?;
+        let got = exits(query(vm, leaf::EXITS, HYPERCALL.number())?)?;
         ensure!(got == want, "{when}: want {want} got {got}");
         want += 1009;
         books.balance(&[vm]).context(when.to_owned())
@@ -286,7 +307,7 @@ fn after_load(host: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     offline.end()?;
     exits_on(cpu, &mut vm, 1009)?;
-    let got = exits(query(&mut vm, leaf::EXITS, 18)?)?;
+    let got = exits(query(&mut vm, leaf::EXITS, HYPERCALL.number())?)?;
     ensure!(got == 1009, "want 1009 got {got}");
     let total = books.balance(&[&vm])?;
     Ok(format!("want 1009 got {got}, total {total} as KVM's"))
