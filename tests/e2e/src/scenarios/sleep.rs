@@ -55,13 +55,21 @@ fn sleeps(tid: libc::pid_t) -> bool {
     stack.contains("kthread_flush_work") && stack.contains("handle_exit_sampled")
 }
 
-/// Keeps everything of no real-time priority off the CPU until `stop`.
+/// Gives a thread, or the caller if `tid` is 0, a real-time priority.
+fn prioritize(tid: libc::pid_t, priority: i32) -> Result<()> {
+    let param = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: plain data, alive for the call.
+    let r = unsafe { libc::sched_setscheduler(tid, libc::SCHED_FIFO, &raw const param) };
+    ensure!(r == 0, "SCHED_FIFO: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// Keeps whatever has no higher priority off the CPU until `stop`.
 fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     cpus::pin(0, &[cpu])?;
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: plain data, alive for the call; 0 is the calling thread.
-    let r = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
-    ensure!(r == 0, "SCHED_FIFO: {}", io::Error::last_os_error());
+    prioritize(0, 1)?;
     occupied.store(true, Relaxed);
     while !stop.load(Relaxed) {
         std::hint::spin_loop();
@@ -100,21 +108,25 @@ fn asleep(
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<u64> {
     let (all, cpu) = (cpus::online()?, cpus::second()?);
-    let others: Vec<_> = all.into_iter().filter(|&other| other != cpu).collect();
+    let others: Vec<_> = all.iter().copied().filter(|&other| other != cpu).collect();
     // By default real-time threads leave a twentieth of the time to others.
     let limit = "/proc/sys/kernel/sched_rt_runtime_us";
     fs::write(limit, "-1").context(limit)?;
+    // What unloading waits for must go on, wherever it is.
+    let rcu = kernel_thread("rcu_preempt").or_else(|_| kernel_thread("rcu_sched"))?;
+    prioritize(rcu, 2)?;
+    prioritize(kernel_thread(&format!("ksoftirqd/{cpu}"))?, 2)?;
     let timer = format!("kvm-pit/{}", std::process::id());
     cpus::pin(kernel_thread(&timer)?, &[cpu])?;
+    cpus::pin(0, &others)?;
     let stat = vm.vcpus[0].stat()?;
     let (occupied, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let tid = AtomicI32::new(0);
-    thread::scope(|scope| {
+    let exits = thread::scope(|scope| {
         let occupant = scope.spawn(|| occupy(cpu, &occupied, &stop));
         let guest = scope.spawn(|| {
             // SAFETY: gettid has no preconditions.
             tid.store(unsafe { libc::gettid() }, Relaxed);
-            cpus::pin(0, &others)?;
             while !occupied.load(Relaxed) {
                 watchdog::check()?;
             }
@@ -133,10 +145,12 @@ fn asleep(
         };
         let watched = watch();
         stop.store(true, Relaxed);
-        occupant.join().ok().context("a thread panicked")??;
+        occupant.join().ok().context("the occupant panicked")??;
         guest.join().ok().context("the guest panicked")??;
         watched
-    })
+    });
+    cpus::pin(0, &all)?;
+    exits
 }
 
 /// The exit is counted once, with all the time that its handler took.
