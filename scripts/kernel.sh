@@ -1,20 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kernel.sh [lean]: builds the kernel that demo and tests run, from Debian's
+# kernel.sh [FLAVOUR]: builds a kernel that demo and tests run, from Debian's
 # linux-source-6.1: unpatched, whose KVM modules are kept in unpatched/, then with
-# patches/. Without an argument it is the kernel for tests (preemptible,
-# retpolines), in build/kernel; "lean" is without, in build/lean.
+# patches/. It is then in build/FLAVOUR:
+#
+#	kernel		for tests: preemptible, retpolines; the default
+#	lean		without both
+#	debug		with all that finds errors, for QEMU's emulator
+#	debug-vmx	with the part of that which is light enough for Bochs
+#	kcsan		with the detector of data races
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 flavour=${1:-kernel}
-fragments=("$top/scripts/kernel.config")
 case $flavour in
-kernel) fragments+=("$top/scripts/preempt.config") ;;
-lean) ;;
-*) die "there is no kernel \"$flavour\": say nothing, or lean" ;;
+lean) fragments=(kernel) ;;
+kernel) fragments=(kernel preempt) ;;
+debug-vmx) fragments=(kernel preempt lockdep) ;;
+debug) fragments=(kernel preempt lockdep debug) ;;
+kcsan) fragments=(kernel preempt kcsan) ;;
+*) die "there is no kernel \"$flavour\": see $0" ;;
 esac
+fragments=("${fragments[@]/#/$top/scripts/}")
+fragments=("${fragments[@]/%/.config}")
 
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
@@ -51,9 +60,10 @@ configure() {
 	(cd "$tree/build" && "$source/scripts/kconfig/merge_config.sh" -m -O . .config \
 		"${fragments[@]}") >"$tree/merge.log" 2>&1
 	kmake -s olddefconfig 2>>"$tree/merge.log"
-	# What Kconfig drops, it drops silently.
+	# What Kconfig drops, it drops silently. Of several values the last counts.
 	local lost
-	lost=$(grep -hx 'CONFIG_[A-Z0-9_]*=[ym]' "${fragments[@]}" | grep -vxFf "$tree/build/.config" || true)
+	lost=$(awk -F= '/^CONFIG_/ { last[$1] = $0 } END { for (name in last) print last[name] }' \
+		"${fragments[@]}" | grep -v '=n$' | grep -vxFf "$tree/build/.config" || true)
 	[ -z "$lost" ] || die "the kernel's configuration lost ${lost//$'\n'/ }: see $tree/merge.log"
 }
 
