@@ -7,18 +7,10 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 "$top/scripts/kernel.sh" lean
+"$top/scripts/module.sh" lean
 "$top/scripts/tool.sh" e2e
-
-# The module at the top is for the other kernel.
-module=$build/lean-module
-mkdir -p "$module"
-cp -r "$top/Kbuild" "$top/Cargo.toml" "$top/src" "$module"
-make -C "$build/lean" M="$module" "${kernel_tools[@]}" modules >"$module/make.log" 2>&1 || {
-	cat "$module/make.log" >&2
-	die "the module does not build for build/lean"
-}
 
 say "measuring"
 mkdir -p "$build/bench"
-EMULATOR=bochs "$top/scripts/e2e.sh" lean "$module/kvm_exitprof.ko" cost >"$build/bench/cost.txt"
+EMULATOR=bochs "$top/scripts/e2e.sh" lean "$build/lean-module/kvm_exitprof.ko" cost >"$build/bench/cost.txt"
 cat "$build/bench/cost.txt"
