@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const SPLATS: &[&str] = &[
     "WARNING:",
     "BUG:",
+    // SLUB has no colon there.
+    "BUG ",
     "Oops",
     "INFO: ",
     "possible circular",
@@ -27,8 +29,21 @@ const SPLATS: &[&str] = &[
     "refcount_t",
     "unexpected exit reason",
     "scheduling while atomic",
+    "sleeping function",
+    "in preemptible",
+    "KASAN:",
+    "UBSAN:",
+    "ODEBUG:",
+    "KCSAN:",
+    "pagealloc:",
     "kmemleak:",
+    // A detector that has given up.
+    "Disabling lock debugging",
+    "locking correctness validator",
 ];
+
+/// What some of these say when all is well.
+const GREETINGS: &[&str] = &["kmemleak: Kernel memory leak detector initialized"];
 
 /// A reader with a position of its own.
 pub struct Kmsg {
@@ -113,9 +128,7 @@ impl Kmsg {
         let mut found = Vec::new();
         loop {
             match self.next() {
-                Ok(Some(line)) if SPLATS.iter().any(|splat| line.contains(splat)) => {
-                    found.push(line);
-                }
+                Ok(Some(line)) if is_splat(&line) => found.push(line),
                 Ok(Some(_)) => {}
                 Ok(None) => return found,
                 // The next read goes on with the oldest line that is left.
@@ -124,4 +137,9 @@ impl Kmsg {
             }
         }
     }
+}
+
+fn is_splat(line: &str) -> bool {
+    let holds = |part: &&str| line.contains(part);
+    SPLATS.iter().any(holds) && !GREETINGS.iter().any(holds)
 }

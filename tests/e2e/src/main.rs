@@ -22,6 +22,7 @@
 mod cost;
 mod cpu;
 mod cpus;
+mod debug;
 mod guest;
 mod init;
 mod kmsg;

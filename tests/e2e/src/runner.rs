@@ -2,6 +2,7 @@
 //! Runs tests one after the other, each in the state that it asks for, and
 //! has an eye on the kernel's log.
 
+use crate::debug::{self, PerCpu};
 use crate::init;
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Verdict};
@@ -69,10 +70,12 @@ pub fn run(tests: &[Test], host: &mut Host, mut ktap: Ktap) -> Result<bool> {
         move |stacks| give_up(&shared, &stacks)
     }));
 
+    let patience = debug::patience();
+    let per_cpu = PerCpu::now();
     let mut complaints = log.splats();
     for test in tests {
         lock(&shared).running.clone_from(&test.name);
-        watchdog::arm(test.seconds);
+        watchdog::arm(test.seconds * patience);
         let verdict = run_one(test, host);
         watchdog::disarm();
         if !matches!(verdict, Verdict::Passed(_)) {
@@ -87,6 +90,8 @@ pub fn run(tests: &[Test], host: &mut Host, mut ktap: Ktap) -> Result<bool> {
     }
 
     let cleaned_up = host.unload_all();
+    complaints.extend(per_cpu.grown());
+    complaints.extend(debug::leaks().unwrap_or_else(|e| vec![format!("{e:#}")]));
     complaints.extend(log.splats());
     let verdict = match (complaints.is_empty(), cleaned_up) {
         (true, Ok(())) => Verdict::Passed(String::new()),
