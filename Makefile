@@ -34,6 +34,8 @@ help:
 	@echo '  make tool             build the tool for guests: build/exitprof'
 	@echo '  make check            style and consistency: all that needs no emulator'
 	@echo '  make bench            instructions per exit, on a lean kernel'
+	@echo '  make test-debug       the tests end to end, on kernels that look for errors'
+	@echo '  make soak             the tests end to end, for hours'
 	@echo '  make clean            remove what was built here, but not the cache'
 	@echo
 	@echo 'Kernels and packages are kept in ~/.cache/kvm-exitprof (KVM_EXITPROF_CACHE), safe to delete.'
@@ -74,9 +76,18 @@ check: modules
 bench: deps
 	@scripts/bench.sh
 
+test-debug: deps
+	@scripts/kernel.sh debug
+	@scripts/kernel.sh kcsan
+	@scripts/kernel.sh debug-vmx
+	@scripts/test.sh debug
+
+soak: deps kernel
+	@scripts/test.sh soak
+
 clean:
 	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
 	rm -rf build src/kernel/bindings.rs
 
 .NOTPARALLEL:
-.PHONY: help demo test deps kernel modules modules_install patch config tool check bench clean
+.PHONY: help demo test deps kernel modules modules_install patch config tool check bench test-debug soak clean

@@ -12,6 +12,11 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 [ $# -ge 3 ] || die "usage: $0 FLAVOUR MODULE MODE [NAME...]"
+# Where everything is checked, or much is done, it takes long.
+limit=900
+case $1:$3 in
+debug* | kcsan:* | *:soak) limit=14400 ;;
+esac
 kernel=$build/$1 module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
@@ -28,5 +33,5 @@ done
 mkdir -p "$out"
 "$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
-	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
-"$top/scripts/emulate.sh" --cpus "$cpus" --timeout 900 "$out/image.iso" "$out"
+	"console=ttyS0 quiet loglevel=5 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
+"$top/scripts/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# All tests: checks, the model's, the demo, and end to end in the emulator.
-# Needs the kernel (make kernel). Results are KTAP lines; the last line sums up.
+# test.sh [all|debug|soak]: checks, the model's tests, the demo, and end to end in
+# the emulator, or only these, on kernels that look for errors, or for hours. Needs
+# the kernels (kernel.sh). Results are KTAP lines; the last line sums up.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -62,15 +63,38 @@ model_results() {
 	cat "$build/model.lines"
 }
 
+all() {
+	step build.module make modules
+	step build.tool scripts/tool.sh
+	step build.e2e scripts/tool.sh e2e
+	results check scripts/check.sh build/kernel
+	results model model_results
+	results e2e scripts/e2e.sh kernel kvm_exitprof.ko test
+	step demo scripts/demo.sh
+}
+
+# end_to_end EMULATOR FLAVOUR MODE
+end_to_end() {
+	step "build.$2" scripts/module.sh "$2"
+	results "e2e.$2.$1" env "EMULATOR=$1" scripts/e2e.sh "$2" "build/$2-module/kvm_exitprof.ko" "$3"
+}
+
+debug() {
+	step build.e2e scripts/tool.sh e2e
+	end_to_end tcg debug test
+	end_to_end tcg kcsan test
+	end_to_end auto debug-vmx test
+}
+
+soak() {
+	step build.e2e scripts/tool.sh e2e
+	end_to_end tcg kernel soak
+	end_to_end auto kernel soak
+}
+
 mkdir -p "$build"
 cd "$top"
-step build.module make modules
-step build.tool scripts/tool.sh
-step build.e2e scripts/tool.sh e2e
-results check scripts/check.sh build/kernel
-results model model_results
-results e2e scripts/e2e.sh kernel kvm_exitprof.ko test
-step demo scripts/demo.sh
+"${1:-all}"
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
