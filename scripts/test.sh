@@ -69,8 +69,20 @@ all() {
 	step build.e2e scripts/tool.sh e2e
 	results check scripts/check.sh build/kernel
 	results model model_results
-	results e2e scripts/e2e.sh kernel kvm_exitprof.ko test
+	results e2e.vmx e2e "${EMULATOR:-auto}" 2
+	results e2e.svm e2e tcg 2
+	# What depends on the number of CPUs.
+	results e2e.vmx.1cpu e2e "${EMULATOR:-auto}" 1 "${many[@]}"
+	results e2e.svm.4cpus e2e tcg 4 "${many[@]}"
 	step demo scripts/demo.sh
+	step demo.svm env EMULATOR=tcg scripts/demo.sh
+}
+
+many=(smp. unload. sleep. total. sampling. fuzz. log.flood)
+
+# e2e EMULATOR CPUS [NAME...]
+e2e() {
+	EMULATOR=$1 CPUS=$2 scripts/e2e.sh kernel kvm_exitprof.ko test "${@:3}"
 }
 
 # end_to_end EMULATOR FLAVOUR MODE
