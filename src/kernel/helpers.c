@@ -63,19 +63,20 @@ void exitprof_param_unlock(void)
 	kernel_param_unlock(THIS_MODULE);
 }
 
-DECLARE_DELAYED_WORK(exitprof_log_work, exitprof_print_log);
+DECLARE_WORK(exitprof_log_work, exitprof_print_log);
+DECLARE_DELAYED_WORK(exitprof_suppressed_work, exitprof_print_suppressed);
 
-/*
- * On an unbound CPU, for a slow console may hold the worker for long.  Without
- * a delay also if the work is pending with one.
- */
-void exitprof_queue_log_work(unsigned int delay_ms)
+/* On an unbound CPU, for a slow console may hold the worker for long. */
+void exitprof_queue_log_work(void)
 {
-	if (delay_ms)
-		queue_delayed_work(system_unbound_wq, &exitprof_log_work,
-				   msecs_to_jiffies(delay_ms));
-	else
-		mod_delayed_work(system_unbound_wq, &exitprof_log_work, 0);
+	queue_work(system_unbound_wq, &exitprof_log_work);
+}
+
+/* Runs @delay_ms after the first call since it ran last. */
+void exitprof_queue_suppressed_work(unsigned int delay_ms)
+{
+	queue_delayed_work(system_unbound_wq, &exitprof_suppressed_work,
+			   msecs_to_jiffies(delay_ms));
 }
 
 void exitprof_cond_resched(void)

@@ -39,14 +39,14 @@ pub(crate) fn query(vm: u64, query: Query, input: (u32, u32), answer: Answer) {
     ];
     // SAFETY: It may be called in any context.
     let now = unsafe { bindings::ktime_get_mono_fast_ns() };
-    let delay_ms = if BUDGET.take(vm, now) && QUEUE.push(line) {
-        0
+    if BUDGET.take(vm, now) && QUEUE.push(line) {
+        // SAFETY: The work item is not cancelled before KVM has stopped calling us.
+        unsafe { bindings::exitprof_queue_log_work() };
     } else {
         SUPPRESSED.fetch_add(1, Relaxed);
-        SUPPRESSED_DELAY_MS
-    };
-    // SAFETY: The work item is not cancelled before KVM has stopped calling us.
-    unsafe { bindings::exitprof_queue_log_work(delay_ms) };
+        // SAFETY: As above.
+        unsafe { bindings::exitprof_queue_suppressed_work(SUPPRESSED_DELAY_MS) };
+    }
 }
 
 /// Prints what was queued: the work item, which runs on one CPU at a time.
@@ -68,6 +68,12 @@ extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
         // SAFETY: Work items, and the unloading of modules, may sleep.
         unsafe { bindings::exitprof_cond_resched() };
     }
+}
+
+/// Tells of what was not queued: a work item of its own, so that it is one line
+/// in [`SUPPRESSED_DELAY_MS`] whatever else is logged.
+#[no_mangle]
+extern "C" fn exitprof_print_suppressed(_work: *mut bindings::work_struct) {
     let suppressed = SUPPRESSED.swap(0, Relaxed);
     if suppressed > 0 {
         pr_info!("{suppressed} log lines suppressed\n");
@@ -76,10 +82,14 @@ extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
 
 /// Prints what is still queued; KVM calls us no more.
 pub(crate) fn flush() {
-    // SAFETY: The work item is a static of the module's; modules are unloaded in
-    // process context, where the function may sleep.
-    unsafe { bindings::cancel_delayed_work_sync(ptr::addr_of_mut!(bindings::exitprof_log_work)) };
+    // SAFETY: The work items are statics of the module's; modules are unloaded in
+    // process context, where the functions may sleep.
+    unsafe {
+        bindings::cancel_work_sync(ptr::addr_of_mut!(bindings::exitprof_log_work));
+        bindings::cancel_delayed_work_sync(ptr::addr_of_mut!(bindings::exitprof_suppressed_work));
+    }
     exitprof_print_log(ptr::null_mut());
+    exitprof_print_suppressed(ptr::null_mut());
 }
 
 /// Prints the reasons that occurred, most frequent first.
