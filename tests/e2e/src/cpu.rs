@@ -2,7 +2,7 @@
 //! The CPU that the tests run on, and the numbers that its exits have.
 
 use kvm_bindings::kvm_cpuid_entry2;
-use kvm_exitprof::profile::reason::Isa;
+use kvm_exitprof::profile::reason::{Isa, Status};
 use std::fs;
 use std::sync::OnceLock;
 
@@ -32,6 +32,14 @@ pub fn find() -> Option<Isa> {
 /// Whether exits are VMX's, not SVM's.
 pub fn is_vmx() -> bool {
     isa() == Isa::Vmx
+}
+
+/// The numbers in the model's table that are treated so. That the table is right
+/// is for the model's own tests.
+pub fn reasons(status: Status) -> Vec<u32> {
+    let isa = isa();
+    let numbers = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
+    numbers.filter(|&n| isa.status(n) == status).collect()
 }
 
 /// An exit reason that both have: VMX's basic exit reason, SVM's exit code.

@@ -2,14 +2,15 @@
 //! End-to-end tests of kvm-exitprof, run as root on the emulated host.
 //!
 //! ```text
-//! e2e [test|soak|cost|probe] [--out FILE] [--modules DIR] [NAME...]
+//! e2e [test|soak|cost|probe] [--out FILE] [--modules DIR] [--seed N] [NAME...]
 //! ```
 //!
 //! `test` runs every test, or those whose names begin with a NAME, and writes
-//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `soak` does the same, and
-//! repeats in full what `test` repeats for a while; `cost` measures what an exit
-//! costs; `probe` shows how many exits each workload causes by KVM's own
-//! statistic and by its tracepoint, which needs no profiler.
+//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `soak` does the same for
+//! much longer, with random numbers that begin with N, or with something new
+//! every time; `cost` measures what an exit costs; `probe` shows how many exits
+//! each workload causes by KVM's own statistic and by its tracepoint, which
+//! needs no profiler.
 //!
 //! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
 //! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
@@ -19,10 +20,13 @@
 //! machine off at the end; words after `--` on the kernel's command line are
 //! its arguments.
 
+mod book;
 mod cost;
 mod cpu;
 mod cpus;
 mod debug;
+mod effort;
+mod fuzz;
 mod guest;
 mod init;
 mod kmsg;
@@ -31,6 +35,7 @@ mod leaf;
 mod module;
 mod nested;
 mod ops;
+mod random;
 mod runner;
 mod scenarios;
 mod stats;
@@ -41,6 +46,7 @@ mod workload;
 mod workloads;
 
 use anyhow::{Result, bail, ensure};
+use effort::Effort;
 use ktap::Ktap;
 use module::Host;
 use runner::Test;
@@ -52,6 +58,7 @@ struct Options {
     mode: String,
     out: PathBuf,
     modules: PathBuf,
+    seed: Option<u64>,
     names: Vec<String>,
 }
 
@@ -60,6 +67,7 @@ fn options() -> Result<Options> {
         mode: "test".into(),
         out: "/dev/ttyS1".into(),
         modules: "/modules".into(),
+        seed: None,
         names: Vec::new(),
     };
     let mut args = if init::is_init() {
@@ -73,6 +81,7 @@ fn options() -> Result<Options> {
         match arg.as_str() {
             "--out" => options.out = value().into(),
             "--modules" => options.modules = value().into(),
+            "--seed" => options.seed = Some(effort::seed(&value())?),
             "test" | "soak" | "cost" | "probe" => options.mode = arg,
             _ => {
                 ensure!(!arg.starts_with('-'), "unknown option {arg}");
@@ -110,8 +119,11 @@ fn run(options: &Options) -> Result<bool> {
             Ok(())
         }
         mode @ ("test" | "soak") => {
-            host.soak = mode == "soak";
-            let mut tests = scenarios::all();
+            let effort = match mode {
+                "test" => Effort::test(options.seed),
+                _ => Effort::soak(options.seed),
+            };
+            let mut tests = scenarios::all(effort);
             let chosen = |t: &Test| {
                 options
                     .names

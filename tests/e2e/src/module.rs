@@ -32,8 +32,6 @@ pub struct Host {
     dir: PathBuf,
     vendor: &'static str,
     state: Option<State>,
-    /// Whether to repeat things as often as it takes, not as time allows.
-    pub soak: bool,
 }
 
 impl Host {
@@ -49,7 +47,6 @@ impl Host {
             dir: dir.to_owned(),
             vendor,
             state: None,
-            soak: false,
         })
     }
 

@@ -49,11 +49,11 @@ pub enum End {
 
 /// One virtual CPU with its window of guest memory.
 pub struct Vcpu {
-    fd: VcpuFd,
+    pub fd: VcpuFd,
+    pub memory: Arc<Memory>,
     stat: Stat,
     interrupts: bool,
     window: u32,
-    memory: Arc<Memory>,
 }
 
 impl Vm {
@@ -144,6 +144,11 @@ impl Vcpu {
         Ok((end, out.chunks_exact(size_of::<Regs>()).map(regs).collect()))
     }
 
+    /// Its number in the VM.
+    pub fn id(&self) -> u32 {
+        (self.window - layout::WINDOWS) / layout::WINDOW
+    }
+
     /// KVM's `exits` statistic of this vCPU.
     pub fn exits(&self) -> Result<u64> {
         self.stat.read()
@@ -169,7 +174,7 @@ impl Vcpu {
     }
 
     /// Does the guest's bidding until it is done.
-    fn enter(&mut self) -> Result<End> {
+    pub fn enter(&mut self) -> Result<End> {
         loop {
             let exit = match self.fd.run() {
                 Ok(exit) => exit,
@@ -316,7 +321,7 @@ fn cpuid(kvm: &Kvm, config: &Config, id: u32) -> Result<CpuId> {
 }
 
 /// The guest's RAM.
-struct Memory {
+pub struct Memory {
     start: *mut u8,
 }
 
@@ -366,7 +371,7 @@ impl Memory {
         self.write(layout::OPS, &ops::code_for(cpu::isa()));
     }
 
-    fn write(&self, at: u32, bytes: &[u8]) {
+    pub fn write(&self, at: u32, bytes: &[u8]) {
         assert!(at as usize + bytes.len() <= layout::RAM);
         // SAFETY: the range lies in the mapping, by the line above.
         unsafe {
@@ -375,7 +380,7 @@ impl Memory {
         }
     }
 
-    fn read(&self, at: u32, bytes: &mut [u8]) {
+    pub fn read(&self, at: u32, bytes: &mut [u8]) {
         assert!(at as usize + bytes.len() <= layout::RAM);
         // SAFETY: the range lies in the mapping, by the line above.
         unsafe {

@@ -2,9 +2,9 @@
 //! Ours, KVM's statistic and the tracepoint kvm_exit side by side: for every
 //! reason, and for every vCPU.
 
-use super::leaves::{ask, reasons};
+use super::leaves::ask;
 use super::test;
-use crate::cpu::CPUID;
+use crate::cpu::{CPUID, reasons};
 use crate::guest::Program;
 use crate::leaf::{self, exits};
 use crate::module::{Host, State};

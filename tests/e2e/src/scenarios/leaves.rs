@@ -2,7 +2,7 @@
 //! What the leaves answer, register by register.
 
 use super::test;
-use crate::cpu::{self, CPUID, HYPERCALL, UD};
+use crate::cpu::{self, CPUID, HYPERCALL, UD, reasons};
 use crate::guest::{GARBAGE, Program, Regs};
 use crate::leaf::{self, cycles, exits, hidden, query};
 use crate::module::{self, Host, PROFILER, State};
@@ -28,14 +28,6 @@ pub fn tests() -> Vec<Test> {
         profiled("leaf.vmm_entry_wins", vmm_entry),
         profiled("leaf.through_emulator", emulator),
     ]
-}
-
-/// The numbers in the model's table that are treated so. That the table is right
-/// is for the model's own tests.
-pub fn reasons(status: Status) -> Vec<u32> {
-    let isa = cpu::isa();
-    let numbers = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-    numbers.filter(|&n| isa.status(n) == status).collect()
 }
 
 /// Runs CPUID for every pair and returns the answers beside them.

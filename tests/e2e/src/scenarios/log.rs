@@ -2,9 +2,8 @@
 //! The host's log: every query leaves a line, and no flood leaves more than
 //! it may.
 
-use super::leaves::reasons;
 use super::test;
-use crate::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD};
+use crate::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD, reasons};
 use crate::guest::{Program, Regs};
 use crate::kmsg::Kmsg;
 use crate::leaf::{self, cycles, exits};
@@ -32,19 +31,19 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Lines that a guest may have logged at once, and more per second.
-const BURST: usize = 256;
-const PER_SECOND: usize = 8;
+pub const BURST: usize = 256;
+pub const PER_SECOND: usize = 8;
 
 /// The module's own lines, without their prefix.
 fn ours(line: &str) -> Option<&str> {
     line.strip_prefix("kvm_exitprof: ")
 }
 
-fn query_line(line: &str) -> Option<String> {
+pub fn query_line(line: &str) -> Option<String> {
     ours(line).filter(|l| l.starts_with("0x4")).map(Into::into)
 }
 
-fn suppressed(line: &str) -> Option<usize> {
+pub fn suppressed(line: &str) -> Option<usize> {
     ours(line)?
         .strip_suffix(" log lines suppressed")?
         .parse()

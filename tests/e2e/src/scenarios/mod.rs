@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, in the order in which they run.
 
+use crate::effort::Effort;
 use crate::module::{Host, State};
 use crate::runner::Test;
 use crate::workloads::WORKLOADS;
@@ -8,8 +9,10 @@ use anyhow::Result;
 
 mod absent;
 mod books;
+mod console;
 mod counts;
 mod doctored;
+mod fuzz;
 mod leaves;
 mod lifetime;
 mod log;
@@ -20,7 +23,7 @@ mod smp;
 mod totals;
 
 /// The whole run.
-pub fn all() -> Vec<Test> {
+pub fn all(effort: Effort) -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(absent::tests());
     tests.extend(leaves::tests());
@@ -32,9 +35,11 @@ pub fn all() -> Vec<Test> {
     tests.extend(counts::tests());
     tests.extend(books::tests());
     tests.extend(nested::tests());
+    tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());
+    tests.extend(console::tests());
     tests.extend(lifetime::tests());
-    tests.extend(reload::tests());
+    tests.extend(reload::tests(effort));
     tests.extend(sleep::tests());
     tests.extend(doctored::tests());
     tests.extend(smp::tests());

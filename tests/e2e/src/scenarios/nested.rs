@@ -2,9 +2,8 @@
 //! A guest hypervisor with a guest of its own: each exit of either is one of
 //! the host's, whoever handles it.
 
-use super::leaves::reasons;
 use super::test;
-use crate::cpu::{self, CPUID, HYPERCALL, INTERRUPT, IO, Reason, WBINVD};
+use crate::cpu::{self, CPUID, HYPERCALL, INTERRUPT, IO, Reason, WBINVD, reasons};
 use crate::guest::layout::{self, CONTROL_BLOCK};
 use crate::guest::{Program, Regs};
 use crate::leaf::{self, Books, exits, hidden};

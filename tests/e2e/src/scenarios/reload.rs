@@ -6,6 +6,7 @@ use super::doctored::{Doctored, OTHER_CONTRACT, SECOND_PROFILER, WITHOUT_MEMORY}
 use super::leaves::ask;
 use super::test;
 use crate::cpus;
+use crate::effort::Effort;
 use crate::guest::{Program, Regs};
 use crate::leaf::{self, Books, exits};
 use crate::module::{Host, State};
@@ -17,12 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-pub fn tests() -> Vec<Test> {
-    let mut cycles = test("unload.while_guests_run", State::Absent, cycles);
-    cycles.seconds = 600;
+pub fn tests(effort: Effort) -> Vec<Test> {
+    let test = |name: &str, run: fn(&mut Host, Effort) -> Result<String>| Test {
+        seconds: 60 * u64::from(effort.factor),
+        ..test(name, State::Absent, move |host| run(host, effort))
+    };
     vec![
-        cycles,
-        test("unload.leaves_nothing", State::Absent, leaves_nothing),
+        test("unload.while_guests_run", cycles),
+        test("unload.leaves_nothing", leaves_nothing),
     ]
 }
 
@@ -75,8 +78,8 @@ fn exit(vcpu: &mut Vcpu, stop: &AtomicBool) -> Result<()> {
 
 /// Loads and unloads while guests exit on all CPUs, and another reads leaves. A
 /// profiler that is loaded after that starts from zero, and counts exactly.
-fn cycles(host: &mut Host) -> Result<String> {
-    let cycles = if host.soak { 1000 } else { 25 };
+fn cycles(host: &mut Host, effort: Effort) -> Result<String> {
+    let cycles = 25 * u64::from(effort.factor);
     let mut busy = Vm::new(&Config {
         more_vcpus: u8::try_from(cpus::online()?.len() - 1)?,
         ..Config::default()
@@ -150,8 +153,8 @@ fn memory() -> Result<Vec<String>> {
 
 /// Whatever it takes to load and unload, refused or not, is given back. More
 /// cycles than would fit into what per-CPU memory has to spare.
-fn leaves_nothing(host: &mut Host) -> Result<String> {
-    let cycles = if host.soak { 1000 } else { 60 };
+fn leaves_nothing(host: &mut Host, effort: Effort) -> Result<String> {
+    let cycles = 60 * effort.factor;
     let other = Doctored::new(host, &OTHER_CONTRACT)?;
     let poor = Doctored::new(host, &WITHOUT_MEMORY)?;
     let second = Doctored::new(host, &SECOND_PROFILER)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The totals are the sums that they claim to be, and KVM's own statistic.
 
-use super::leaves::{ask, reasons};
+use super::leaves::ask;
 use super::test;
-use crate::cpu::{CPUID, HYPERCALL};
+use crate::cpu::{CPUID, HYPERCALL, reasons};
 use crate::guest::Program;
 use crate::leaf::{self, Books, cycles, exits, hidden};
 use crate::module::{self, Host, PROFILER, State};
