@@ -36,6 +36,7 @@ help:
 	@echo '  make bench            instructions per exit, on a lean kernel'
 	@echo '  make test-debug       the tests end to end, on kernels that look for errors'
 	@echo '  make soak             the tests end to end, for hours'
+	@echo '  make mutate           faults that the tests must notice: tests/faults'
 	@echo '  make clean            remove what was built here, but not the cache'
 	@echo
 	@echo 'Kernels and packages are kept in ~/.cache/kvm-exitprof (KVM_EXITPROF_CACHE), safe to delete.'
@@ -85,9 +86,13 @@ test-debug: deps
 soak: deps kernel
 	@scripts/test.sh soak
 
+mutate: deps kernel
+	@scripts/tool.sh e2e
+	@scripts/mutate.sh
+
 clean:
 	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
 	rm -rf build src/kernel/bindings.rs
 
 .NOTPARALLEL:
-.PHONY: help demo test deps kernel modules modules_install patch config tool check bench test-debug soak clean
+.PHONY: help demo test deps kernel modules modules_install patch config tool check bench test-debug soak mutate clean

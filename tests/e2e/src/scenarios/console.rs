@@ -65,7 +65,7 @@ fn slow_console(host: &mut Host) -> Result<String> {
     let mut log = Kmsg::from_now()?;
     let loud = Loud::turn_on()?;
     let printing = time_per_line()? * BURST as u32;
-    if printing < 2 * quiet {
+    if printing < 10 * quiet {
         return Err(Skip::because(format!(
             "the console takes no time: {printing:.1?} for {BURST} lines"
         )));
