@@ -36,11 +36,19 @@ pub fn start(on_hang: OnHang) {
     thread::spawn(move || {
         // SAFETY: gettid has no preconditions.
         let own = unsafe { libc::gettid() };
+        // The deadline for which the console has been told where threads are.
+        let mut told = 0;
         loop {
             thread::sleep(Duration::from_millis(200));
             let deadline = DEADLINE.load(Ordering::Relaxed);
             if deadline == 0 || now() < deadline {
                 continue;
+            }
+            if told != deadline {
+                told = deadline;
+                stacks()
+                    .iter()
+                    .for_each(|line| eprintln!("e2e: hang: {line}"));
             }
             for tid in threads().into_iter().filter(|&tid| tid != own) {
                 kick(tid);
