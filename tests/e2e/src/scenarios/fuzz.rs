@@ -33,7 +33,7 @@ pub fn tests(effort: Effort) -> Vec<Test> {
             Err(e) => Err(e.context(seed.clone())),
         };
         Test {
-            seconds: 120 * u64::from(effort.factor),
+            seconds: 300 * u64::from(effort.factor),
             ..test(name, State::Absent, run)
         }
     };

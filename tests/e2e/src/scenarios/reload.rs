@@ -20,7 +20,7 @@ use std::{fs, thread};
 
 pub fn tests(effort: Effort) -> Vec<Test> {
     let test = |name: &str, run: fn(&mut Host, Effort) -> Result<String>| Test {
-        seconds: 60 * u64::from(effort.factor),
+        seconds: 180 * u64::from(effort.factor),
         ..test(name, State::Absent, move |host| run(host, effort))
     };
     vec![

@@ -21,18 +21,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
-    let mut tests = vec![
+    vec![
         test("smp.more_vcpus_than_cpus", State::Absent, crowd),
         test("smp.migrating_vcpus", State::Absent, migrating),
         test("smp.hotplugged_cpus", State::Absent, hotplugged),
         test("smp.offline_cpu_counts", State::Absent, offline),
         test("smp.cpu_comes_after_load", State::Absent, after_load),
         test("smp.tsc_behind", State::Absent, tsc_behind),
-    ];
-    for test in &mut tests {
-        test.seconds = 60;
-    }
-    tests
+    ]
 }
 
 /// An operation, its argument, and the reason for which it exits.
