@@ -65,9 +65,9 @@ fn slow_console(host: &mut Host) -> Result<String> {
     let mut log = Kmsg::from_now()?;
     let loud = Loud::turn_on()?;
     let printing = time_per_line()? * BURST as u32;
-    if printing < 10 * quiet {
+    if printing < 50 * quiet {
         return Err(Skip::because(format!(
-            "the console takes no time: {printing:.1?} for {BURST} lines"
+            "the console is fast: {BURST} lines in {printing:.1?}, {queries} queries in {quiet:.1?}"
         )));
     }
     module::set_param(PROFILER, "log", "Y")?;
@@ -80,7 +80,8 @@ fn slow_console(host: &mut Host) -> Result<String> {
         "{queries} queries in {took:.1?}, {quiet:.1?} without a log; \
          the console takes {printing:.1?} for {logged} lines"
     );
-    // Waiting would add all of it; sharing a CPU with it no more than `quiet`.
-    ensure!(took < quiet + printing / 2 && logged >= BURST, "{text}");
+    // Waiting would add all of it. The printing may take the guest's CPU for a
+    // line or two, until the guest finds another.
+    ensure!(took < printing / 2 && logged >= BURST, "{text}");
     Ok(text)
 }
