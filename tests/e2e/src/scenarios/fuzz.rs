@@ -25,19 +25,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Where more is wanted these come again, each time with another seed: so the
+/// host's log is looked at now and then, and a failure is soon repeated.
 pub fn tests(effort: Effort) -> Vec<Test> {
-    let fuzz = |name: &str, run: fn(&mut Host, Effort) -> Result<String>| {
-        let seed = format!("seed {:#x}", effort.seed);
-        let run = move |host: &mut Host| match run(host, effort) {
-            Ok(text) => Ok(format!("{seed}: {text}")),
-            Err(e) => Err(e.context(seed.clone())),
+    let seeds = (0..u64::from(effort.factor)).map(|n| effort.seed.wrapping_add(n));
+    seeds.flat_map(tests_from).collect()
+}
+
+fn tests_from(seed: u64) -> [Test; 4] {
+    let fuzz = |name: &str, run: fn(&mut Host, u64) -> Result<String>| {
+        let run = move |host: &mut Host| {
+            let text = run(host, seed).with_context(|| format!("seed {seed:#x}"))?;
+            Ok(format!("seed {seed:#x}: {text}"))
         };
         Test {
-            seconds: 300 * u64::from(effort.factor),
+            seconds: 300,
             ..test(name, State::Absent, run)
         }
     };
-    vec![
+    [
         fuzz("fuzz.frozen", frozen),
         fuzz("fuzz.counting", counting),
         fuzz("fuzz.switched", switched),
@@ -45,7 +51,7 @@ pub fn tests(effort: Effort) -> Vec<Test> {
     ]
 }
 
-/// CPUIDs of all vCPUs together in the shortest run.
+/// CPUIDs of all vCPUs together.
 const READS: usize = 100_000;
 /// Queries to which KVM's own answer is known.
 const KNOWN: usize = 512;
@@ -243,8 +249,8 @@ fn run<J: Judge + Send>(
 }
 
 /// So many reads of each fuzzer.
-fn each(effort: Effort, fuzzers: &[Fuzzer<'_>]) -> impl Fn(&Done) -> bool + use<> {
-    let reads = READS * effort.factor as usize / fuzzers.len();
+fn each(fuzzers: &[Fuzzer<'_>]) -> impl Fn(&Done) -> bool + use<> {
+    let reads = READS / fuzzers.len();
     move |done| done.reads < reads
 }
 
@@ -262,9 +268,9 @@ fn record_some() -> Result<(Vm, Book)> {
 
 /// With sampling off every answer is known beforehand to the bit, and is the
 /// model's; the host's log stays within its bounds.
-fn frozen(host: &mut Host, effort: Effort) -> Result<String> {
+fn frozen(host: &mut Host, seed: u64) -> Result<String> {
     let mut vm = crowd()?;
-    let mut fuzzers = fuzzers(&mut vm, effort.seed, true)?;
+    let mut fuzzers = fuzzers(&mut vm, seed, true)?;
     host.reload("log=N")?;
     let (mut calm, _) = record_some()?;
     module::set_param(PROFILER, "sampling", "N")?;
@@ -281,7 +287,7 @@ fn frozen(host: &mut Host, effort: Effort) -> Result<String> {
     module::set_param(PROFILER, "log", "Y")?;
     let mut log = Kmsg::from_now()?;
     let start = Instant::now();
-    let more = each(effort, &fuzzers);
+    let more = each(&fuzzers);
     let done = run(&mut fuzzers, repeat(judge), more, || Ok(()))?;
     let took = start.elapsed();
     // Until the last suppressed line has been reported.
@@ -320,9 +326,9 @@ fn tell(fuzzers: &[Fuzzer<'_>], done: &Done, took: Duration) -> String {
 
 /// While exits are counted no number falls, the total rises by a reader's own
 /// exits at least, and nothing is more than what is read in peace afterwards.
-fn counting(host: &mut Host, effort: Effort) -> Result<String> {
+fn counting(host: &mut Host, seed: u64) -> Result<String> {
     let mut vm = crowd()?;
-    let mut fuzzers = fuzzers(&mut vm, effort.seed ^ 1, true)?;
+    let mut fuzzers = fuzzers(&mut vm, seed ^ 1, true)?;
     host.reload("log=N")?;
     let (mut calm, before) = record_some()?;
     let mut books = vec![before; fuzzers.len()];
@@ -339,7 +345,7 @@ fn counting(host: &mut Host, effort: Effort) -> Result<String> {
         }
     });
     let start = Instant::now();
-    let more = each(effort, &fuzzers);
+    let more = each(&fuzzers);
     let done = run(&mut fuzzers, judges, more, || Ok(()))?;
     let took = start.elapsed();
     let after = Book::read(&mut calm)?;
@@ -349,10 +355,10 @@ fn counting(host: &mut Host, effort: Effort) -> Result<String> {
 
 /// The profiler comes and goes, and its sampling: answers are its own or
 /// KVM's, and nothing else.
-fn switched(host: &mut Host, effort: Effort) -> Result<String> {
-    let times = 5 * effort.factor;
+fn switched(host: &mut Host, seed: u64) -> Result<String> {
+    const TIMES: usize = 5;
     let mut vm = crowd()?;
-    let mut fuzzers = fuzzers(&mut vm, effort.seed ^ 2, false)?;
+    let mut fuzzers = fuzzers(&mut vm, seed ^ 2, false)?;
     host.reload("log=N")?;
     let (calm, book) = record_some()?;
     host.reach(State::Absent)?;
@@ -386,7 +392,7 @@ fn switched(host: &mut Host, effort: Effort) -> Result<String> {
     let stop = AtomicBool::new(false);
     let switch = || {
         let pause = || thread::sleep(Duration::from_millis(20));
-        for _ in 0..times {
+        for _ in 0..TIMES {
             host.load_profiler("log=N")?;
             pause();
             for value in ["N", "Y"] {
@@ -418,15 +424,15 @@ fn switched(host: &mut Host, effort: Effort) -> Result<String> {
         ensure!(most.0 > 0 && most.0 < bound.0 && most.1 < bound.1, "{text}");
     }
     Ok(format!(
-        "{text}, {times} times; discovered {ours}, not {own}"
+        "{text}, {TIMES} times; discovered {ours}, not {own}"
     ))
 }
 
 /// Where CPUID faults, the fault wins: no answer in ring 3, and no line in
 /// the log.
-fn faulting(host: &mut Host, effort: Effort) -> Result<String> {
+fn faulting(host: &mut Host, seed: u64) -> Result<String> {
     let mut vm = Vm::plain()?;
-    let mut fuzzers = fuzzers(&mut vm, effort.seed ^ 3, true)?;
+    let mut fuzzers = fuzzers(&mut vm, seed ^ 3, true)?;
     let fuzzer = &mut fuzzers[0];
     host.reload("log=N")?;
     let (mut calm, _) = record_some()?;
