@@ -34,6 +34,16 @@ pub fn is_vmx() -> bool {
     isa() == Isa::Vmx
 }
 
+/// Whether it is one of QEMU's emulator.
+pub fn is_qemus() -> bool {
+    const HYPERVISOR: u32 = 0x4000_0000;
+    // SAFETY: every CPU that has KVM has the instruction.
+    #[allow(unused_unsafe)] // Later compilers know that.
+    let leaf = unsafe { core::arch::x86_64::__cpuid(HYPERVISOR) };
+    let signature = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes);
+    signature.concat() == b"TCGTCGTCGTCG"
+}
+
 /// The numbers in the model's table that are treated so. That the table is right
 /// is for the model's own tests.
 pub fn reasons(status: Status) -> Vec<u32> {

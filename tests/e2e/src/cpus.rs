@@ -2,6 +2,7 @@
 //! The host's CPUs: which there are, which are online, and which a thread may
 //! use.
 
+use crate::cpu;
 use crate::runner::Skip;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -52,6 +53,19 @@ pub fn on<T>(cpu: usize, what: impl FnOnce() -> T) -> Result<T> {
     let done = what();
     pin(0, &online()?)?;
     Ok(done)
+}
+
+/// Does something by which the kernel changes code that guests make it execute:
+/// on all CPUs but in QEMU's emulator, where one has to do. When a CPU stores to
+/// code, QEMU drops its translation first. Another CPU may translate the old code
+/// anew before the store; it, and all, then keep that, and the host dies of a
+/// breakpoint that is long gone.
+pub fn changing_code<T>(what: impl FnOnce() -> Result<T>) -> Result<T> {
+    if cpu::is_qemus() {
+        on(0, what)?
+    } else {
+        what()
+    }
 }
 
 /// A CPU that is offline until this is dropped.

@@ -8,6 +8,7 @@
 use super::log::{BURST, PER_SECOND, query_line, suppressed};
 use super::test;
 use crate::book::{Book, Model, Row, Want};
+use crate::cpus;
 use crate::effort::Effort;
 use crate::fuzz::{BATCH, Mode, Quad, Reader};
 use crate::guest::{Program, Regs};
@@ -46,7 +47,9 @@ fn tests_from(seed: u64) -> [Test; 4] {
     [
         fuzz("fuzz.frozen", frozen),
         fuzz("fuzz.counting", counting),
-        fuzz("fuzz.switched", switched),
+        fuzz("fuzz.switched", |host, effort| {
+            cpus::changing_code(|| switched(host, effort))
+        }),
         fuzz("fuzz.faulting", faulting),
     ]
 }

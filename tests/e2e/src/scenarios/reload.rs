@@ -13,6 +13,7 @@ use crate::module::{Host, State};
 use crate::ops::Op;
 use crate::runner::Test;
 use crate::vm::{Config, Vcpu, Vm};
+use crate::watchdog;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -21,7 +22,9 @@ use std::{fs, thread};
 pub fn tests(effort: Effort) -> Vec<Test> {
     let test = |name: &str, run: fn(&mut Host, Effort) -> Result<String>| Test {
         seconds: 180 * u64::from(effort.factor),
-        ..test(name, State::Absent, move |host| run(host, effort))
+        ..test(name, State::Absent, move |host| {
+            cpus::changing_code(|| run(host, effort))
+        })
     };
     vec![
         test("unload.while_guests_run", cycles),
@@ -96,6 +99,7 @@ fn cycles(host: &mut Host, effort: Effort) -> Result<String> {
         let cycle = || {
             let start = Instant::now();
             for i in 0..cycles {
+                watchdog::check()?;
                 // From at once to long enough for guests to get something done.
                 let pause = Duration::from_millis(i % 4 * 5);
                 host.load_profiler("log=N")?;
@@ -170,6 +174,7 @@ fn leaves_nothing(host: &mut Host, effort: Effort) -> Result<String> {
     let before = (modules()?, memory()?);
     let start = Instant::now();
     for _ in 0..cycles {
+        watchdog::check()?;
         cycle()?;
     }
     let took = start.elapsed();

@@ -4,6 +4,7 @@
 use super::leaves::ask;
 use super::test;
 use crate::cpu::{CPUID, HYPERCALL, reasons};
+use crate::cpus;
 use crate::guest::Program;
 use crate::leaf::{self, Books, cycles, exits, hidden};
 use crate::module::{self, Host, PROFILER, State};
@@ -26,7 +27,9 @@ pub fn tests() -> Vec<Test> {
         profiled("total.is_sum_while_counting", sum_live),
         profiled("sampling.off_and_on", sampling),
         profiled("sampling.off_at_load", off_at_load),
-        profiled("sampling.switched_under_load", under_load),
+        profiled("sampling.switched_under_load", |host| {
+            cpus::changing_code(|| under_load(host))
+        }),
     ]
 }
 
