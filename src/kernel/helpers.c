@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What Rust cannot say in Linux 6.1: parameters, a work item, and the macros
+ * What Rust cannot say in Linux 6.1: parameters, work items, and the macros
  * and inline functions that the module needs of the kernel.
  */
 #include <linux/cpumask.h>

@@ -67,7 +67,7 @@ impl<T: Counters> PerCpu<T> {
     {
         let mut last = -1;
         core::iter::from_fn(move || {
-            // SAFETY: Any number may be passed.
+            // SAFETY: -1 or a CPU may be passed.
             let cpu = unsafe { bindings::exitprof_next_possible_cpu(last) };
             last = i32::try_from(cpu).ok()?;
             // SAFETY: By the caller's promise and the type's invariant, `ptr`

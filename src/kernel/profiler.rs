@@ -54,11 +54,12 @@ unsafe impl Counters for Slot {}
 /// The counters in use, [`Isa::slots`] for each CPU; null unless a [`Profiler`]
 /// is registered.
 ///
-/// Relaxed accesses are enough: the registration with KVM publishes it to the
-/// callbacks, and the parameters' lock to the rest.
+/// Relaxed accesses are enough: KVM calls `record()` only after a grace period
+/// and after changing code, and `cpuid()` through the pointer that it publishes,
+/// ahead of which x86 does no load of ours; the parameters' lock is for the rest.
 static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether the CPU has SVM, and not VMX; does not change after the first load.
+/// Whether the CPU has SVM, and not VMX; set before [`SLOTS`].
 static IS_SVM: AtomicBool = AtomicBool::new(false);
 
 /// The instruction set whose exits are recorded.

@@ -8,7 +8,8 @@ use core::fmt;
 
 /// What was recorded of a set of VM exits.
 ///
-/// Both numbers wrap at 2^64, which takes centuries.
+/// Both numbers wrap at 2^64: differences of two readings are to be taken modulo
+/// that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// The number of exits.

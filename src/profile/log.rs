@@ -5,15 +5,16 @@
 //! A guest may query leaves as fast as it can. A query takes a line from its
 //! guest's [`Budget`] and puts it into a [`Queue`], never waiting for either;
 //! somebody else prints it later. Times are in nanoseconds of any clock that
-//! does not go back.
+//! goes back no more than a little.
 
 // Only constants can initialize statics, where both types are made for.
 #![allow(clippy::declare_interior_mutable_const, clippy::new_without_default)]
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
-/// Lines that a guest may have logged at once: a sweep over all reasons, exits
-/// and cycles, and more than half of another.
+/// Lines that a guest may have logged at once: exits and cycles of all of VMX's
+/// reasons, and more than half of that again; or what `exitprof sweep` asks on
+/// SVM, which is all exits, and the cycles of reasons that occurred.
 pub const BURST: u64 = 256;
 /// Nanoseconds until a guest that has used its burst may log another line.
 pub const REFILL_NS: u64 = 125_000_000;

@@ -4,7 +4,8 @@
 //!
 //! While a guest runs, some of its instructions and some events make the
 //! processor leave the guest and enter the hypervisor: a *VM exit*. The
-//! processor says why by a number, the *basic exit reason*. A profile holds,
+//! processor says why by a number: VMX's *basic exit reason*, SVM's *exit code*. A
+//! profile holds,
 //! for each reason, how often it occurred and how many cycles of the host's
 //! TSC its handling took ([`counts`], [`reason`]).
 //!
