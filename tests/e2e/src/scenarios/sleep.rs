@@ -94,8 +94,8 @@ fn guest() -> Result<(Vm, Program)> {
         program.repeat(Op::OutTo, 1, COUNTER | 0x10 << 16);
     };
     set_timer(&mut program);
-    // Twenty milliseconds, in thousands of ticks.
-    program.repeat(Op::Spin, 1, vm.vcpus[0].tsc_khz()? / 50);
+    // A hundred milliseconds, in thousands of ticks: emulators' timers may be late.
+    program.repeat(Op::Spin, 1, vm.vcpus[0].tsc_khz()? / 10);
     set_timer(&mut program);
     program.repeat(Op::Vmcall, 23, 0);
     Ok((vm, program))
