@@ -33,5 +33,5 @@ done
 mkdir -p "$out"
 "$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
-	"console=ttyS0 quiet loglevel=5 mitigations=off nokaslr no_timer_check idle=halt panic=-1 reboot=t -- $*"
+	"console=ttyS0 quiet loglevel=5 log_buf_len=8M mitigations=off nokaslr no_timer_check msr.allow_writes=on idle=halt panic=-1 reboot=t -- $*"
 "$top/scripts/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"
