@@ -54,17 +54,24 @@ build_module() {
 # run_tests TEST...: results of the model's tests, of checks, and of the rest in
 # the emulator, as KTAP lines.
 run_tests() {
-	local test e2e=()
+	local test e2e=() svm=()
 	for test; do
 		case $test in
 		model.*) model "${test#model.}" ;;
 		check.reasons) check "$test" scripts/check-reasons.sh "$kernel/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
+		svm.*) svm+=("${test#svm.}") ;;
 		*) e2e+=("$test") ;;
 		esac
 	done
-	[ ${#e2e[@]} = 0 ] ||
-		KVM=$scratch/kvm/arch/x86/kvm "$top/scripts/e2e.sh" kernel "$scratch/project/kvm_exitprof.ko" test "${e2e[@]}" || true
+	[ ${#e2e[@]} = 0 ] || end_to_end "${EMULATOR:-auto}" "${e2e[@]}"
+	[ ${#svm[@]} = 0 ] || end_to_end tcg "${svm[@]}" | sed 's/^\(.*ok [0-9]* \)/\1svm./'
+}
+
+# end_to_end EMULATOR TEST...
+end_to_end() {
+	EMULATOR=$1 KVM=$scratch/kvm/arch/x86/kvm \
+		"$top/scripts/e2e.sh" kernel "$scratch/project/kvm_exitprof.ko" test "${@:2}" || true
 }
 
 check() {

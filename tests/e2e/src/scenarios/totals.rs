@@ -6,7 +6,7 @@ use super::test;
 use crate::cpu::{CPUID, HYPERCALL, reasons};
 use crate::cpus;
 use crate::guest::Program;
-use crate::leaf::{self, Books, cycles, exits, hidden};
+use crate::leaf::{self, Books, cycles, exits, hidden, query};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
@@ -191,12 +191,12 @@ fn off_at_load(host: &mut Host) -> Result<String> {
 }
 
 /// Switching while a guest exits as fast as it can loses what happens while
-/// it is off, and nothing else.
+/// it is off, and nothing else; once it is off, nothing is recorded any more.
 fn under_load(host: &mut Host) -> Result<String> {
     const TIMES: usize = 100;
     host.reload("log=N")?;
     let mut books = Books::since_load()?;
-    let mut busy = Vm::plain()?;
+    let (mut busy, mut calm) = (Vm::plain()?, Vm::plain()?);
     let mut program = Program::new();
     program.repeat(Op::Vmcall, 500, 0);
     program.repeat(Op::Cpuid, 50, leaf::EXITS);
@@ -208,12 +208,16 @@ fn under_load(host: &mut Host) -> Result<String> {
             }
             anyhow::Ok(())
         });
-        let switch = || {
+        let mut switch = || {
             for _ in 0..TIMES {
-                for value in ["N", "Y"] {
-                    module::set_param(PROFILER, "sampling", value)?;
-                    thread::sleep(Duration::from_millis(1));
-                }
+                module::set_param(PROFILER, "sampling", "N")?;
+                let mut total = || query(&mut calm, leaf::TOTAL_EXITS, 0);
+                let off = total()?;
+                thread::sleep(Duration::from_millis(1));
+                let later = total()?;
+                ensure!(off == later, "off: {off:x?}, later {later:x?}");
+                module::set_param(PROFILER, "sampling", "Y")?;
+                thread::sleep(Duration::from_millis(1));
             }
             anyhow::Ok(())
         };
@@ -222,7 +226,7 @@ fn under_load(host: &mut Host) -> Result<String> {
         guest.join().ok().context("the guest panicked")??;
         switched
     })?;
-    let (counted, happened) = books.compare(&[&busy])?;
+    let (counted, happened) = books.compare(&[&busy, &calm])?;
     ensure!(
         counted > 0 && counted < happened,
         "{counted} of {happened} exits counted"
