@@ -6,7 +6,8 @@
 # patches/. It is then in build/FLAVOUR:
 #
 #	kernel		for tests: preemptible, retpolines; the default
-#	lean		without both
+#	lean		without both, for benchmarks
+#	distro		with both, for benchmarks
 #	debug		with all that finds errors, for QEMU's emulator
 #	debug-vmx	with the part of that which is light enough for Bochs
 #	kcsan		with the detector of data races
@@ -15,7 +16,8 @@ set -euo pipefail
 
 flavour=${1:-kernel}
 case $flavour in
-lean) fragments=(kernel) ;;
+lean) fragments=(kernel bpf) ;;
+distro) fragments=(kernel preempt bpf) ;;
 kernel) fragments=(kernel preempt) ;;
 debug-vmx) fragments=(kernel preempt lockdep) ;;
 debug) fragments=(kernel preempt lockdep debug) ;;
