@@ -10,41 +10,19 @@
 # The list is tests/faults. Results are KTAP lines.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/kvm-copy.sh"
 
 kernel=$build/kernel
 scratch=$build/mutate
 chosen=("$@")
 number=0 failed=0
 
-# Sources as they are; objects of an earlier run stay, for make to use again.
+# Sources as they are.
 prepare() {
-	local source
-	source=$(realpath "$kernel/source")
-	copy_tree "$source/arch/x86/kvm" "$scratch/kvm/arch/x86/kvm"
-	copy_tree "$source/virt/kvm" "$scratch/kvm/virt/kvm"
-	refresh "$source/arch/x86/include/asm/kvm_exit_profiler.h" "$scratch/kvm/include/asm/kvm_exit_profiler.h"
+	copy_kvm "$kernel" "$scratch/kvm"
 	git -C "$top" ls-files --cached --others --exclude-standard | while read -r file; do
 		[ ! -f "$top/$file" ] || refresh "$top/$file" "$scratch/project/$file"
 	done
-}
-
-# refresh FROM TO: copies a file that differs.
-refresh() {
-	cmp -s "$1" "$2" || install -D -m "$(stat -c %a "$1")" "$1" "$2"
-}
-
-copy_tree() {
-	(cd "$1" && find . -type f ! -name '*.o' ! -name '.*' ! -name '*.ko' ! -name '*.mod*') |
-		while read -r file; do
-			refresh "$1/$file" "$2/$file"
-		done
-}
-
-# KVM as an external module of the kernel that it belongs to; its header for us
-# comes before the kernel's own.
-build_kvm() {
-	make -C "$kernel" M="$scratch/kvm/arch/x86/kvm" "${kernel_tools[@]}" -j"$(nproc)" \
-		NOSTDINC_FLAGS="-nostdinc -I$scratch/kvm/include" modules
 }
 
 build_module() {
@@ -97,7 +75,7 @@ fault() {
 	perl -0pi -e "$change" "$file"
 	if cmp -s "$file" "$scratch/original"; then
 		verdict="not there: the change does not apply"
-	elif ! { build_kvm && build_module; } >"$scratch/$name.build" 2>&1; then
+	elif ! { build_kvm "$kernel" "$scratch/kvm" && build_module; } >"$scratch/$name.build" 2>&1; then
 		verdict="not there: does not build, see $scratch/$name.build"
 	else
 		run_tests "$@" >"$scratch/$name.log" 2>"$scratch/$name.err"
@@ -118,7 +96,7 @@ fault() {
 
 say "preparing"
 prepare
-{ build_kvm && build_module; } >"$scratch/build.log" 2>&1 || {
+{ build_kvm "$kernel" "$scratch/kvm" && build_module; } >"$scratch/build.log" 2>&1 || {
 	tail -n 20 "$scratch/build.log" >&2
 	die "KVM or the module does not build without a fault"
 }
