@@ -2,7 +2,7 @@
 
 //! The profile model, against the user-visible rules and for any input.
 
-use kvm_exitprof::profile::counts::{Profile, Sample};
+use kvm_exitprof::profile::counts::{Counter, Cpus, Profile, Sample};
 use kvm_exitprof::profile::leaf::{self, Answer, LogLine, Protocol, Query, Registers};
 use kvm_exitprof::profile::reason::{Isa, Status};
 use proptest::prelude::*;
@@ -178,6 +178,52 @@ fn distinct(isa: Isa) -> Fake {
 fn ask(profile: &Fake, eax: u32, ecx: u32) -> [u32; 4] {
     let r = Registers::from(Query::new(eax, ecx).unwrap().answer(profile));
     [r.eax, r.ebx, r.ecx, r.edx]
+}
+
+/// What each CPU has counted.
+struct OfCpus(Isa, Vec<Vec<Counter>>);
+
+impl OfCpus {
+    fn cpus(&self) -> Cpus<impl Iterator<Item = &[Counter]>> {
+        Cpus(self.1.iter().map(Vec::as_slice))
+    }
+}
+
+impl Profile for OfCpus {
+    fn isa(&self) -> Isa {
+        self.0
+    }
+
+    fn slot(&self, slot: usize) -> Sample {
+        self.cpus().slot(slot)
+    }
+
+    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
+        self.cpus().sum(wanted)
+    }
+
+    fn protocol(&self) -> Protocol {
+        unreachable!("nobody asks for it")
+    }
+}
+
+#[test]
+fn answers_are_sums_over_cpus() {
+    for isa in [Isa::Vmx, Isa::Svm] {
+        let profile = distinct(isa);
+        let counter = |s: &Sample| Counter {
+            exits: s.exits.into(),
+            cycles: s.cycles.into(),
+        };
+        let cpu = || profile.1.iter().map(counter).collect();
+        let cpus = OfCpus(isa, vec![cpu(), cpu(), cpu()]);
+        let thrice = |s: Sample| s + s + s;
+        for slot in 0..isa.slots() {
+            assert_eq!(cpus.slot(slot), thrice(profile.slot(slot)));
+        }
+        assert_eq!(cpus.total(), thrice(profile.total()));
+        assert_eq!(cpus.hidden(), thrice(profile.hidden()));
+    }
 }
 
 #[test]

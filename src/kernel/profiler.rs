@@ -10,7 +10,7 @@ use crate::{
     bindings, errno, log,
     percpu::{Counters, PerCpu},
     profile::{
-        counts::{Profile, Sample},
+        counts::{Counter, Cpus, Profile, Sample},
         leaf::{self, Protocol, Query, Registers, Scope},
         reason::Isa,
     },
@@ -19,7 +19,7 @@ use core::{
     arch::asm,
     marker::PhantomData,
     mem, ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed},
 };
 use kernel::prelude::*;
 
@@ -32,24 +32,11 @@ const CPUID_80000001_ECX_SVM: u32 = 1 << 2;
 #[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
 const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE);
 
-/// A CPU's counters of a slot. [`record`] knows this layout.
-#[repr(C, align(16))]
-struct Slot {
-    exits: AtomicU64,
-    cycles: AtomicU64,
-}
-
-impl Slot {
-    fn load(&self) -> Sample {
-        Sample {
-            exits: self.exits.load(Relaxed),
-            cycles: self.cycles.load(Relaxed),
-        }
-    }
-}
+// [`record`] knows how a counter is laid out.
+const _: () = assert!(mem::size_of::<Counter>() == 16);
 
 // SAFETY: `AtomicU64` may be zero, and be read while it is changed.
-unsafe impl Counters for Slot {}
+unsafe impl Counters for Counter {}
 
 /// The counters in use, [`Isa::slots`] for each CPU; null unless a [`Profiler`]
 /// is registered.
@@ -57,7 +44,7 @@ unsafe impl Counters for Slot {}
 /// Relaxed accesses are enough: KVM calls `record()` only after a grace period
 /// and after changing code, and `cpuid()` through the pointer that it publishes,
 /// ahead of which x86 does no load of ours; the parameters' lock is for the rest.
-static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
+static SLOTS: AtomicPtr<Counter> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether the CPU has SVM, and not VMX; set before [`SLOTS`].
 static IS_SVM: AtomicBool = AtomicBool::new(false);
@@ -125,7 +112,7 @@ unsafe extern "C" fn record_svm(_vcpu: *mut bindings::kvm_vcpu, code: u32, cycle
 /// registered.
 #[inline(always)]
 unsafe fn record(isa: Isa, reason: u32, cycles: u64) {
-    let offset = isa.slot(reason).wrapping_mul(mem::size_of::<Slot>());
+    let offset = isa.slot(reason).wrapping_mul(mem::size_of::<Counter>());
     // SAFETY: `SLOTS` is per-CPU memory while the profiler is registered, and
     // `Isa::slot()` is below the number of slots in it. Aligned additions are
     // atomic with regard to this CPU, the only one that writes its counters,
@@ -180,7 +167,7 @@ unsafe extern "C" fn cpuid(
 /// # Invariants
 ///
 /// The pointer is that of a `PerCpu` of [`Isa::slots`] that lives for `'a`.
-pub(crate) struct Totals<'a>(*mut Slot, PhantomData<&'a Slot>);
+pub(crate) struct Totals<'a>(*mut Counter, PhantomData<&'a Counter>);
 
 impl<'a> Totals<'a> {
     /// Those of the registered profiler, if there is one.
@@ -197,7 +184,7 @@ impl<'a> Totals<'a> {
     }
 
     /// The counters of each CPU.
-    fn cpus(&self) -> impl Iterator<Item = &'a [Slot]> {
+    fn cpus(&self) -> impl Iterator<Item = &'a [Counter]> {
         // SAFETY: By the type's invariant.
         unsafe { PerCpu::arrays(self.0, isa().slots()) }
     }
@@ -209,16 +196,11 @@ impl Profile for Totals<'_> {
     }
 
     fn slot(&self, slot: usize) -> Sample {
-        self.cpus()
-            .filter_map(|slots| slots.get(slot))
-            .fold(Sample::default(), |sum, slot| sum + slot.load())
+        Cpus(self.cpus()).slot(slot)
     }
 
     fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
-        self.cpus()
-            .flat_map(|slots| slots.iter().enumerate())
-            .filter(|&(index, _)| wanted(index))
-            .fold(Sample::default(), |sum, (_, slot)| sum + slot.load())
+        Cpus(self.cpus()).sum(wanted)
     }
 
     fn protocol(&self) -> Protocol {
@@ -239,7 +221,7 @@ impl Profile for Totals<'_> {
 /// The parameters' lock is held when it is made or unregistered; dropping it
 /// after that only frees the counters.
 pub(crate) struct Profiler {
-    slots: PerCpu<Slot>,
+    slots: PerCpu<Counter>,
 }
 
 impl Profiler {

@@ -4,7 +4,11 @@
 
 use super::leaf::Protocol;
 use super::reason::{Isa, Status};
-use core::fmt;
+use core::{
+    fmt,
+    ops::Add,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// What was recorded of a set of VM exits.
 ///
@@ -18,7 +22,7 @@ pub struct Sample {
     pub cycles: u64,
 }
 
-impl core::ops::Add for Sample {
+impl Add for Sample {
     type Output = Sample;
 
     fn add(self, other: Sample) -> Sample {
@@ -26,6 +30,54 @@ impl core::ops::Add for Sample {
             exits: self.exits.wrapping_add(other.exits),
             cycles: self.cycles.wrapping_add(other.cycles),
         }
+    }
+}
+
+/// A sample that one CPU adds to, and any CPU reads.
+#[derive(Debug, Default)]
+#[repr(C, align(16))]
+#[allow(missing_docs)] // As in `Sample`.
+pub struct Counter {
+    pub exits: AtomicU64,
+    pub cycles: AtomicU64,
+}
+
+impl Counter {
+    /// What it has come to.
+    #[inline]
+    pub fn load(&self) -> Sample {
+        Sample {
+            exits: self.exits.load(Relaxed),
+            cycles: self.cycles.load(Relaxed),
+        }
+    }
+}
+
+/// What each CPU has counted, by slot, summed as it is asked for: a [`Profile`]'s
+/// `slot` and `sum`.
+#[derive(Clone, Debug)]
+pub struct Cpus<I>(pub I);
+
+impl<'a, I: Iterator<Item = &'a [Counter]>> Cpus<I> {
+    /// The sum of one slot.
+    pub fn slot(self, slot: usize) -> Sample {
+        self.0
+            .filter_map(|counters| counters.get(slot))
+            .map(Counter::load)
+            .fold(Sample::default(), Sample::add)
+    }
+
+    /// The sum of those that `wanted` chooses, which is asked for each CPU again.
+    pub fn sum(self, wanted: impl Fn(usize) -> bool) -> Sample {
+        let mut sum = Sample::default();
+        for counters in self.0 {
+            for (slot, counter) in counters.iter().enumerate() {
+                if wanted(slot) {
+                    sum = sum + counter.load();
+                }
+            }
+        }
+        sum
     }
 }
 
@@ -68,7 +120,12 @@ pub trait Profile {
     /// [`visible`]: Profile::visible
     fn hidden(&self) -> Sample {
         let isa = self.isa();
-        self.sum(|slot| isa.reason(slot).map(|r| isa.status(r)) != Some(Status::Handled))
+        // Made once, for a sum may be over many CPUs.
+        let mut hidden = [true; Isa::MAX_SLOTS];
+        for (slot, hidden) in hidden.iter_mut().enumerate() {
+            *hidden = isa.reason(slot).map(|r| isa.status(r)) != Some(Status::Handled);
+        }
+        self.sum(|slot| hidden.get(slot) == Some(&true))
     }
 }
 

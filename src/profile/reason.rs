@@ -69,6 +69,16 @@ impl Isa {
         slots
     }
 
+    /// The most slots that there are.
+    pub const MAX_SLOTS: usize = {
+        let (vmx, svm) = (Isa::Vmx.slots(), Isa::Svm.slots());
+        if vmx > svm {
+            vmx
+        } else {
+            svm
+        }
+    };
+
     /// The counter of `reason`, which may be any number: below [`slots`].
     ///
     /// [`slots`]: Isa::slots
