@@ -7,7 +7,8 @@
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
 #
 # CPUS in the environment says how many the machine has: 2 unless told otherwise;
-# KVM, where its patched modules are: in build/FLAVOUR.
+# KVM, where its patched modules are: in build/FLAVOUR; APPEND, what the kernel's
+# command line has besides.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -17,21 +18,37 @@ limit=1800
 case $1:$3 in
 debug* | kcsan:* | *:soak) limit=14400 ;;
 esac
-kernel=$build/$1 module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
+kernel=$build/$1 peers=$build/bench/$1/root module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
+cpus=${CPUS:-2} options=() files=("$module:/modules/")
 # Costs repeat exactly on one CPU only.
-cpus=${CPUS:-2}
-[ "$1" != cost ] || cpus=1
-
-files=("$module:/modules/")
+case $1 in
+cost)
+	cpus=1
+	[ $# != 1 ] && [[ " $* " != *" perf_kvm_stat "* ]] || options=(--perf)
+	;;&
+cost | scale)
+	# Others that count exits, of which bench.sh has built what it needs.
+	while read -r file; do
+		files+=("$peers/$file:/$file")
+	done < <(cd "$peers" && find . -type f -printf '%P\n')
+	;;
+esac
 for file in kvm kvm-intel kvm-amd; do
 	files+=("${KVM:-$kernel/arch/x86/kvm}/$file.ko:/modules/patched/"
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
 [ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")
 mkdir -p "$out"
-"$top/scripts/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
+"$top/scripts/initramfs.sh" "${options[@]}" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
 "$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
-	"console=ttyS0 quiet loglevel=5 log_buf_len=8M mitigations=off nokaslr no_timer_check msr.allow_writes=on idle=halt panic=-1 reboot=t -- $*"
+	"console=ttyS0 quiet loglevel=5 log_buf_len=8M mitigations=off nokaslr no_timer_check msr.allow_writes=on idle=halt panic=-1 reboot=t ${APPEND:-} -- $*"
 "$top/scripts/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"
+# Tests have a plan to compare with, and measurements a last word.
+case $1 in
+cost | scale)
+	grep -qx complete "$out/results.log" ||
+		die "measuring ended early: $(grep '^#' "$out/results.log" | tail -n 1)"
+	;;
+esac

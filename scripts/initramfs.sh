@@ -5,10 +5,11 @@
 # else the emulated machine needs. Does not need root, and gives the same bytes
 # for the same inputs.
 #
-#	initramfs.sh [--qemu] [--cpuid] OUT INIT [SRC:DEST...]
+#	initramfs.sh [--qemu] [--cpuid] [--perf] OUT INIT [SRC:DEST...]
 #
 #	--qemu	adds QEMU for microvm guests (qemu-system-x86_64-microvm)
 #	--cpuid	adds the cpuid tool
+#	--perf	adds perf
 #	OUT	compressed if its name ends in .gz
 #	INIT	becomes /init
 #	DEST	an absolute path; a trailing slash keeps SRC's name
@@ -16,16 +17,17 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-qemu='' cpuid=''
+qemu='' cpuid='' perf=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--qemu) qemu=1 ;;
 	--cpuid) cpuid=1 ;;
+	--perf) perf=1 ;;
 	*) break ;;
 	esac
 	shift
 done
-[ $# -ge 2 ] || die "usage: $0 [--qemu] [--cpuid] OUT INIT [SRC:DEST...]"
+[ $# -ge 2 ] || die "usage: $0 [--qemu] [--cpuid] [--perf] OUT INIT [SRC:DEST...]"
 out=$1 init=$2
 shift 2
 
@@ -74,6 +76,10 @@ if [ "$qemu" ]; then
 	for rom in bios-microvm.bin qboot.rom linuxboot_dma.bin pvh.bin; do
 		add "$root/usr/share/qemu/$rom" /usr/share/qemu/
 	done
+fi
+if [ "$perf" ]; then
+	root=$("$top/scripts/packages.sh" linux-perf)
+	program perf
 fi
 for file; do
 	add "${file%:*}" "${file##*:}"

@@ -1,50 +1,131 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an exit costs: TSC ticks of a guest's loop, by workload and by what
-//! is loaded.
+//! is loaded, ours or a peer's.
 //!
 //! Under Bochs a tick is an instruction. The loop runs in batches, and two
 //! figures come of it: the mean over all exits, which includes the host's
-//! timer interrupts, and the cheapest batch, which none disturbed.
+//! timer interrupts and what a peer does to empty its buffers, and the cheapest
+//! batch, which nothing disturbed.
 
-use crate::guest::Program;
+mod peers;
+pub mod scale;
+
+use crate::cpu;
+use crate::guest::{Program, layout};
 use crate::ktap::Ktap;
 use crate::leaf;
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::vm::{Config, Vm};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use peers::Peer;
 
 /// Exits per batch.
 const BATCH: u32 = 20;
-const ROUNDS: usize = 3;
+const ROUNDS: u32 = 3;
 
-/// Name, operation with its argument, whether it needs an APIC, and batches:
-/// 20,000 exits where nothing is asked of the profiler, for it takes longer.
-const WORKLOADS: [(&str, Op, u32, bool, u32); 7] = [
-    ("cpuid", Op::Cpuid, 0, false, 1000),
-    ("vmcall", Op::Vmcall, 0, false, 1000),
-    ("out", Op::Out, 0, false, 1000),
-    ("rdmsr", Op::Rdmsr, 0x1b, false, 1000),
-    ("tsc_deadline", Op::WrmsrZero, 0x6e0, true, 1000),
-    ("ask_total", Op::Cpuid, leaf::TOTAL_EXITS, false, 50),
-    ("ask_reason", Op::Cpuid, leaf::EXITS, false, 50),
+struct Workload {
+    name: &'static str,
+    op: Op,
+    arg: u32,
+    /// How far the argument moves from batch to batch.
+    stride: u32,
+    /// Whether it needs KVM's interrupt controllers.
+    irqchip: bool,
+    batches: u32,
+}
+
+const fn workload(name: &'static str, op: Op, arg: u32) -> Workload {
+    Workload {
+        name,
+        op,
+        arg,
+        stride: 0,
+        irqchip: false,
+        batches: 250,
+    }
+}
+
+const CPUID: Workload = workload("cpuid", Op::Cpuid, 0);
+const ASK_TOTAL: Workload = workload("ask_total", Op::Cpuid, leaf::TOTAL_EXITS);
+const ASK_REASON: Workload = workload("ask_reason", Op::Cpuid, leaf::EXITS);
+
+const WORKLOADS: [Workload; 10] = [
+    CPUID,
+    workload("vmcall", Op::Vmcall, 0),
+    workload("rdmsr", Op::Rdmsr, 0x1b),
+    Workload {
+        irqchip: true,
+        ..workload("out_kernel", Op::OutPic, 0)
+    },
+    workload("out_user", Op::Out, 0),
+    // Without an interrupt controller the VMM is told, and goes on at once.
+    workload("hlt_user", Op::Hlt, 0),
+    Workload {
+        irqchip: true,
+        ..workload("tsc_deadline", Op::WrmsrZero, 0x6e0)
+    },
+    // The host has the pages; KVM maps them, and now and then takes a page for
+    // its tables.
+    Workload {
+        stride: BATCH * layout::PAGE,
+        batches: 100,
+        ..workload("ept_violation", Op::Touch, layout::UNTOUCHED)
+    },
+    ASK_TOTAL,
+    ASK_REASON,
 ];
 
-/// A way to set the host up.
-type Setup = fn(&mut Host) -> Result<()>;
+/// A way to set the host up, and what then runs beside the guest.
+type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
-const SETUPS: [(&str, Setup); 4] = [
-    ("unpatched", |host| host.reach(State::Unpatched)),
-    ("absent", |host| host.reach(State::Absent)),
-    ("sampling_off", |host| {
-        host.reach(State::Profiled)?;
-        module::set_param(PROFILER, "sampling", "N")
+/// The first is what all others are compared with.
+const SETUPS: [(&str, Setup); 9] = [
+    ("unpatched", |host| reach(host, State::Unpatched)),
+    ("absent", |host| reach(host, State::Absent)),
+    ("sampling_off", |host| sampling(host, "N")),
+    ("loaded", |host| sampling(host, "Y")),
+    ("naive", |host| {
+        host.unload_all()?;
+        host.forget();
+        // Laid out like the other directory, with the naive KVM as unpatched.
+        reach(&mut Host::new("/modules/naive".as_ref())?, State::Unpatched)
     }),
-    ("loaded", |host| {
-        host.reach(State::Profiled)?;
-        module::set_param(PROFILER, "sampling", "Y")
+    ("bpf", |host| {
+        reach(host, State::Unpatched)?;
+        peers::bpf().map(Some)
+    }),
+    ("trace_exit", |host| {
+        reach(host, State::Unpatched)?;
+        peers::tracepoints(&["kvm_exit"]).map(Some)
+    }),
+    ("trace_both", |host| {
+        reach(host, State::Unpatched)?;
+        peers::tracepoints(&["kvm_exit", "kvm_entry"]).map(Some)
+    }),
+    ("perf_kvm_stat", |host| {
+        reach(host, State::Unpatched)?;
+        peers::perf().map(Some)
     }),
 ];
+
+/// Whether a setup is possible here: two know the innards of VMX.
+fn possible(setup: &str) -> bool {
+    cpu::is_vmx() || !["naive", "bpf"].contains(&setup)
+}
+
+fn reach(host: &mut Host, state: State) -> Result<Option<Peer>> {
+    host.reach(state)?;
+    Ok(None)
+}
+
+/// Without the log, whose lines would be most of what a query costs.
+fn sampling(host: &mut Host, on: &str) -> Result<Option<Peer>> {
+    host.reach(State::Profiled)?;
+    module::set_param(PROFILER, "log", "N")?;
+    module::set_param(PROFILER, "sampling", on)?;
+    Ok(None)
+}
 
 /// Ticks per exit.
 #[derive(Clone, Copy)]
@@ -53,64 +134,65 @@ struct Cost {
     least: f64,
 }
 
-/// Measures everything and prints a table, then lines for programs: `cost
-/// WORKLOAD SETUP MEAN LEAST`.
-pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
-    let mut rows = WORKLOADS.map(|_| Vec::new());
-    for (name, set_up) in SETUPS {
-        set_up(host).with_context(|| name.to_owned())?;
-        for ((_, op, arg, irqchip, batches), row) in WORKLOADS.into_iter().zip(&mut rows) {
-            row.push(measure(op, arg, irqchip, batches)?);
+/// Measures everything, or the setups in `names`, and prints lines for programs:
+/// `cost WORKLOAD SETUP MEAN LEAST`.
+pub fn run(host: &mut Host, ktap: &mut Ktap, names: &[String]) -> Result<()> {
+    let chosen = |setup: &str| names.is_empty() || names.iter().any(|n| n == setup);
+    for (setup, set_up) in SETUPS.into_iter().filter(|(setup, _)| chosen(setup)) {
+        if !possible(setup) {
+            ktap.note(&format!("{setup}: left out, for it is for VMX only"));
+            continue;
         }
-    }
-    host.unload_all()?;
-
-    ktap.line(&format!("# ticks per exit, best of {ROUNDS} runs"));
-    let names = SETUPS.map(|(name, _)| format!("{name:>13}")).concat();
-    for (title, pick) in [
-        ("mean", (|c| c.mean) as fn(Cost) -> f64),
-        ("least", |c| c.least),
-    ] {
-        ktap.line(&format!("# {title:<13}{names}"));
-        for ((name, ..), row) in WORKLOADS.iter().zip(&rows) {
-            let cell = |&cost: &Cost| format!("{:>13.2}", pick(cost));
-            let cells: String = row.iter().map(cell).collect();
-            ktap.line(&format!("# {name:<13}{cells}"));
-        }
-    }
-    for ((name, ..), row) in WORKLOADS.iter().zip(&rows) {
-        for ((setup, _), cost) in SETUPS.iter().zip(row) {
-            let Cost { mean, least } = cost;
+        let peer = set_up(host).with_context(|| setup.to_owned())?;
+        for workload in &WORKLOADS {
+            let name = workload.name;
+            let Cost { mean, least } = workload.measure().context(name)?;
             ktap.line(&format!("cost {name} {setup} {mean:.2} {least:.2}"));
         }
+        if let Some(peer) = peer {
+            let exits: u32 = WORKLOADS.iter().map(|w| ROUNDS * w.batches * BATCH).sum();
+            let due = u64::from(exits) * peer.records_per_exit();
+            let recorded = peer.finish().context(setup)?;
+            ktap.note(&format!("{setup}: {recorded} records, at least {due} due"));
+            ensure!(recorded >= due, "{setup} recorded too little");
+        }
     }
-    Ok(())
+    host.unload_all()
 }
 
-fn measure(op: Op, arg: u32, irqchip: bool, batches: u32) -> Result<Cost> {
-    let mut vm = Vm::new(&Config {
-        irqchip,
-        ..Config::default()
-    })?;
-    let mut program = Program::new();
-    program.tsc();
-    for _ in 0..batches {
-        program.repeat(op, BATCH, arg);
+impl Workload {
+    fn program(&self) -> Program {
+        let mut program = Program::new();
         program.tsc();
+        for batch in 0..self.batches {
+            program.repeat(self.op, BATCH, self.arg + batch * self.stride);
+            program.tsc();
+        }
+        program
     }
-    let mut best = Cost {
-        mean: f64::INFINITY,
-        least: f64::INFINITY,
-    };
-    for _ in 0..ROUNDS {
-        let times = vm.run(&program)?;
-        let ticks = |[low, high, ..]: [u32; 4]| u64::from(high) << 32 | u64::from(low);
-        let per = |ticks: u64, exits: u32| ticks as f64 / f64::from(exits);
-        let whole = ticks(times[times.len() - 1]) - ticks(times[0]);
-        let each = times.windows(2).map(|w| ticks(w[1]) - ticks(w[0]));
-        let least = each.min().unwrap_or(u64::MAX);
-        best.mean = best.mean.min(per(whole, BATCH * batches));
-        best.least = best.least.min(per(least, BATCH));
+
+    /// In a VM of its own each time, for it to have touched nothing.
+    fn measure(&self) -> Result<Cost> {
+        let config = Config {
+            irqchip: self.irqchip,
+            populated: true,
+            ..Config::default()
+        };
+        let program = self.program();
+        let mut best = Cost {
+            mean: f64::INFINITY,
+            least: f64::INFINITY,
+        };
+        for _ in 0..ROUNDS {
+            let times = Vm::new(&config)?.run(&program)?;
+            let ticks = |[low, high, ..]: [u32; 4]| u64::from(high) << 32 | u64::from(low);
+            let per = |ticks: u64, exits: u32| ticks as f64 / f64::from(exits);
+            let whole = ticks(times[times.len() - 1]) - ticks(times[0]);
+            let each = times.windows(2).map(|w| ticks(w[1]) - ticks(w[0]));
+            let least = each.min().unwrap_or(u64::MAX);
+            best.mean = best.mean.min(per(whole, BATCH * self.batches));
+            best.least = best.least.min(per(least, BATCH));
+        }
+        Ok(best)
     }
-    Ok(best)
 }

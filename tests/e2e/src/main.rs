@@ -2,15 +2,17 @@
 //! End-to-end tests of kvm-exitprof, run as root on the emulated host.
 //!
 //! ```text
-//! e2e [test|soak|cost|probe] [--out FILE] [--modules DIR] [--seed N] [NAME...]
+//! e2e [test|soak|cost|scale|probe] [--out FILE] [--modules DIR] [--seed N]
+//!     [NAME...]
 //! ```
 //!
 //! `test` runs every test, or those whose names begin with a NAME, and writes
 //! KTAP to FILE (/dev/ttyS1 unless told otherwise); `soak` does the same for
 //! much longer, with random numbers that begin with N, or with something new
-//! every time; `cost` measures what an exit costs; `probe` shows how many exits
-//! each workload causes by KVM's own statistic and by its tracepoint, which
-//! needs no profiler.
+//! every time; `cost` measures what an exit costs, with the setups that are
+//! named, or all; `scale`, how that grows with CPUs; `probe` shows how many
+//! exits each workload causes by KVM's own statistic and by its tracepoint,
+//! which needs no profiler.
 //!
 //! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
 //! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
@@ -82,7 +84,7 @@ fn options() -> Result<Options> {
             "--out" => options.out = value().into(),
             "--modules" => options.modules = value().into(),
             "--seed" => options.seed = Some(effort::seed(&value())?),
-            "test" | "soak" | "cost" | "probe" => options.mode = arg,
+            "test" | "soak" | "cost" | "scale" | "probe" => options.mode = arg,
             _ => {
                 ensure!(!arg.starts_with('-'), "unknown option {arg}");
                 options.names.push(arg);
@@ -113,7 +115,8 @@ fn run(options: &Options) -> Result<bool> {
     let mut ktap = Ktap::open(&options.out)?;
     let mut host = Host::new(&options.modules)?;
     let done = match options.mode.as_str() {
-        "cost" => cost::run(&mut host, &mut ktap),
+        "cost" => cost::run(&mut host, &mut ktap, &options.names),
+        "scale" => cost::scale::run(&mut host, &mut ktap),
         "probe" => {
             probe(&mut host, &mut ktap);
             Ok(())
@@ -136,8 +139,9 @@ fn run(options: &Options) -> Result<bool> {
         }
         mode => bail!("unknown mode {mode}"),
     };
-    if let Err(e) = &done {
-        ktap.note(&format!("{e:#}"));
+    match &done {
+        Ok(()) => ktap.line("complete"),
+        Err(e) => ktap.note(&format!("{e:#}")),
     }
     Ok(done.is_ok())
 }

@@ -94,6 +94,8 @@ ops! {
 
     Out: "out %al, ${sink}";
     Outl: "out %eax, ${sink}";
+    /// To KVM's own interrupt controller, which masks everything.
+    OutPic: "mov $-1, %eax", "out %al, $0x21";
     In: "in ${sink}, %al";
     Inl: "in ${sink}, %eax";
     Outsw: "push %esi", "mov ${sink}, %edx", "outsw", "pop %esi";

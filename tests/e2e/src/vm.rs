@@ -26,6 +26,8 @@ pub struct Config {
     pub without: Option<Feature>,
     /// KVM's own interval timer, too.
     pub pit: bool,
+    /// RAM that the host has taken pages for already.
+    pub populated: bool,
     /// CPUID entries that the VMM sets itself.
     pub entries: Vec<kvm_cpuid_entry2>,
 }
@@ -67,7 +69,7 @@ impl Vm {
         if config.pit {
             fd.create_pit2(kvm_pit_config::default())?;
         }
-        let memory = Arc::new(Memory::new()?);
+        let memory = Arc::new(Memory::new(config.populated)?);
         let region = kvm_userspace_memory_region {
             guest_phys_addr: 0,
             memory_size: layout::RAM as u64,
@@ -332,14 +334,15 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn new() -> Result<Self> {
+    fn new(populated: bool) -> Result<Self> {
+        let populate = if populated { libc::MAP_POPULATE } else { 0 };
         // SAFETY: a new private mapping at an address of the kernel's choice.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 layout::RAM,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | populate,
                 -1,
                 0,
             )

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Others that record exits, on KVM as it is: its tracepoints in the kernel's
+//! ring buffer, `perf kvm stat`, and a BPF program.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+const TRACING: &str = "/sys/kernel/tracing";
+const PERF_DATA: &str = "/tmp/perf.data";
+
+/// A peer at work.
+pub enum Peer {
+    Tracepoints(&'static [&'static str]),
+    Perf(Child),
+    Bpf(Child),
+}
+
+/// KVM's `events` into the ring buffer, which overwrites the oldest.
+pub fn tracepoints(events: &'static [&'static str]) -> Result<Peer> {
+    File::create(format!("{TRACING}/trace"))?; // empties it
+    for event in events {
+        enable(event, true)?;
+    }
+    Ok(Peer::Tracepoints(events))
+}
+
+/// `perf kvm stat record` of all CPUs, into memory. It records exits and
+/// entries, and what the guest does to devices by way of userspace.
+pub fn perf() -> Result<Peer> {
+    const CONTROL: [&str; 2] = ["/tmp/perf.ctl", "/tmp/perf.ack"];
+    let [mut ctl, mut ack] = [fifo(CONTROL[0])?, fifo(CONTROL[1])?];
+    let mut perf = Command::new("/usr/bin/perf");
+    perf.args(["kvm", "stat", "record", "-a", "-o", PERF_DATA]);
+    let control = format!("fifo:{}", CONTROL.join(","));
+    perf.args(["--delay=-1", "--control", &control]);
+    perf.env("HOME", "/tmp").stderr(Stdio::piped());
+    let mut child = perf.spawn().context("perf")?;
+    // Kept until it gets there.
+    ctl.write_all(b"enable\n")?;
+    for _ in 0..100 {
+        if let Some(status) = child.try_wait()? {
+            bail!("perf: {status}, {}", rest_of(child.stderr.take())?);
+        }
+        if ack.read(&mut [0; 8]).is_ok_and(|len| len > 0) {
+            return Ok(Peer::Perf(child));
+        }
+        sleep(Duration::from_millis(100));
+    }
+    child.kill()?;
+    bail!("perf has not begun to record")
+}
+
+/// A pipe with a name, of which neither end blocks.
+fn fifo(path: &str) -> Result<File> {
+    let name = CString::new(path)?;
+    // SAFETY: a NUL-terminated string, alive meanwhile.
+    ensure!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) } == 0, "{path}");
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK);
+    options.open(path).context(path.to_owned())
+}
+
+/// Counts and times by reason in per-CPU maps, compiled by the kernel's JIT.
+pub fn bpf() -> Result<Peer> {
+    let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable")?;
+    ensure!(jit.trim() == "1", "the BPF JIT is off");
+    let mut load = Command::new("/bench/load");
+    load.arg("/bench/exits.bpf.o");
+    load.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = load.spawn().context("load")?;
+    let mut line = String::new();
+    // A byte at a time, for nothing may be lost in a buffer; it is one line.
+    let out = child.stdout.as_mut().context("a pipe")?;
+    BufReader::with_capacity(1, out).read_line(&mut line)?;
+    ensure!(line == "ready\n", "load says {line:?}");
+    Ok(Peer::Bpf(child))
+}
+
+impl Peer {
+    /// How many records it makes of an exit, at least.
+    pub fn records_per_exit(&self) -> u64 {
+        match self {
+            Self::Tracepoints(events) => events.len() as u64,
+            Self::Perf(_) => 2,
+            Self::Bpf(_) => 1,
+        }
+    }
+
+    /// Ends it, and tells how much it has recorded.
+    pub fn finish(self) -> Result<u64> {
+        match self {
+            Self::Tracepoints(events) => {
+                for event in events {
+                    enable(event, false)?;
+                }
+                recorded()
+            }
+            Self::Perf(mut child) => {
+                let pid = libc::pid_t::try_from(child.id())?;
+                // SAFETY: a child that has not been waited for has its number.
+                unsafe { libc::kill(pid, libc::SIGINT) };
+                let said = rest_of(child.stderr.take())?;
+                child.wait()?;
+                fs::remove_file(PERF_DATA)?;
+                // "[ perf record: Captured and wrote 1.234 MB FILE (567 samples) ]"
+                let samples = said.split('(').nth(1).and_then(|s| s.split(' ').next());
+                let samples = samples.and_then(|s| s.parse().ok());
+                samples.with_context(|| format!("perf says {said:?}"))
+            }
+            Self::Bpf(mut child) => {
+                drop(child.stdin.take());
+                let said = rest_of(child.stdout.take())?;
+                ensure!(child.wait()?.success(), "load failed");
+                let counts = said.lines().filter_map(|l| l.split(' ').nth(1));
+                counts.map(|c| Ok(c.parse::<u64>()?)).sum()
+            }
+        }
+    }
+}
+
+fn rest_of(pipe: Option<impl Read>) -> Result<String> {
+    let mut text = String::new();
+    pipe.context("a pipe")?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn enable(event: &str, on: bool) -> Result<()> {
+    let path = format!("{TRACING}/events/kvm/{event}/enable");
+    fs::write(&path, if on { "1" } else { "0" }).context(path)
+}
+
+/// Events that the ring buffers hold, or have overwritten.
+fn recorded() -> Result<u64> {
+    let mut sum = 0;
+    for cpu in fs::read_dir(format!("{TRACING}/per_cpu"))? {
+        let stats = fs::read_to_string(cpu?.path().join("stats"))?;
+        for line in stats.lines() {
+            if let Some(("entries" | "overrun", number)) = line.split_once(": ") {
+                sum += number.parse::<u64>()?;
+            }
+        }
+    }
+    Ok(sum)
+}
