@@ -1,16 +1,138 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What an exit costs, in instructions, with and without the profiler: on a kernel
-# that has as little else as can be, in Bochs, whose TSC counts instructions.
+# What an exit costs, with and without the profiler and with its peers.
+#
+#	bench.sh [FLAVOUR [SETUP...]]
+#
+#	FLAVOUR	"lean", a kernel that has as little else as can be, which most targets
+#		are for; or "distro", or "kernel": see kernel.sh
+#	SETUP	what to compare, of the table in tests/e2e/src/cost.rs: all, or those
+#
+# ACCEL in the environment chooses the machine: bochs, the default, whose TSC counts
+# instructions, the same in each run; kvm, which lends the guest the CPU's own VMX or
+# SVM, for figures in cycles; or tcg, which shows that the way kvm goes works.
+#
+# Makes build/bench/NAME.txt, .json, .md and, on stdout, KTAP, where NAME is the flavour,
+# with the machine if that is not Bochs. In Bochs, what ours add must not exceed that
+# in tests/bench/FLAVOUR.baseline; a change that is meant to, brings a new one:
+#
+#	grep -E '^cost \S+ (unpatched|absent|sampling_off|loaded) ' build/bench/FLAVOUR.txt | grep -v ask_
+#
+# All setups together also make the tables in README.md (lean) and tests/README.md
+# (distro).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/kvm-copy.sh"
 
-"$top/scripts/kernel.sh" lean
-"$top/scripts/module.sh" lean
+flavour=${1:-lean}
+setups=("${@:2}")
+machine=${ACCEL:-bochs}
+kernel=$build/$flavour
+module=$build/$flavour-module/kvm_exitprof.ko
+peers=$build/bench/$flavour
+
+# Said at once, and not when a kernel has been built.
+[ "$machine" != kvm ] || { [ -w /dev/kvm ] && grep -qsx '[Y1]' /sys/module/kvm_{intel,amd}/parameters/nested; } ||
+	die "ACCEL=kvm needs a usable /dev/kvm, and kvm_intel or kvm_amd with nested=Y"
+
+name=$flavour unit=instructions
+[ "$machine" = bochs ] || name=$flavour-$machine unit=cycles
+costs=$build/bench/$name.txt
+options=(--unit "$unit" --json "$build/bench/$name.json" --markdown "$build/bench/$name.md")
+if [ "$machine" = bochs ]; then
+	# The kernel for tests is the distribution's without BPF: it adds as much.
+	options+=(--targets --baseline "$top/tests/bench/${flavour/kernel/distro}.baseline")
+	case $flavour${setups[*]} in
+	lean) options+=(--table "$top/README.md") ;;
+	distro) options+=(--table "$top/tests/README.md") ;;
+	esac
+fi
+
+# wanted SETUP
+wanted() {
+	[ ${#setups[@]} = 0 ] || [[ " ${setups[*]} " == *" $1 "* ]]
+}
+
+# The unpatched KVM with counters that CPUs share.
+build_naive() {
+	local patch
+	copy_kvm "$kernel" "$peers/naive"
+	tac "$top/patches/series" | while read -r patch; do
+		change_naive -R <"$top/patches/$patch"
+	done
+	change_naive <"$top/tests/bench/naive.patch"
+	build_kvm "$kernel" "$peers/naive"
+	install -D -t "$peers/root/modules/naive/unpatched" "$peers"/naive/arch/x86/kvm/*.ko
+}
+
+change_naive() {
+	patch -d "$peers/naive" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "$@"
+}
+
+# The BPF program, and a static loader of it.
+build_bpf() {
+	local root lib offset out=$peers/bpf
+	root=$("$top/scripts/packages.sh" libbpf-dev)
+	lib=$root/usr/lib/x86_64-linux-gnu
+	mkdir -p "$out" "$peers/root/bench"
+	cp "$top"/tests/bench/bpf/{offset.c,Kbuild} "$out"
+	make -C "$kernel" M="$out" "${kernel_tools[@]}" offset.s
+	offset=$(sed -n 's/.*->EXIT_REASON \$\([0-9]*\) .*/\1/p' "$out/offset.s")
+	clang --target=bpf -O2 -g -Wall -Werror -DEXIT_REASON="$offset" -idirafter "$root/usr/include" \
+		-idirafter "$root/usr/include/x86_64-linux-gnu" \
+		-c "$top/tests/bench/bpf/exits.bpf.c" -o "$peers/root/bench/exits.bpf.o"
+	cc -O2 -Wall -Werror -static -idirafter "$root/usr/include" "$top/tests/bench/bpf/load.c" \
+		"$lib"/lib{bpf,elf,z}.a -o "$peers/root/bench/load"
+}
+
+# logged NAME COMMAND...: with its output in a file, shown if it fails.
+logged() {
+	local status log=$peers/$1.log
+	shift
+	# Not as a condition, in which the shell would go on after a failure.
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1
+	status=$?
+	set -e
+	[ $status = 0 ] || {
+		tail -n 30 "$log" >&2
+		die "$1 failed: the whole log is $log"
+	}
+}
+
+# locked FUNCTION OBJECT: how many instructions with a lock prefix it has. Each
+# writes a cache line that it takes from other CPUs.
+locked() {
+	local symbol
+	symbol=$(nm "$2" | awk -v name="(^|[0-9])$1\$" '$3 ~ name { print $3 }')
+	[ -n "$symbol" ] || die "there is no $1 in $2"
+	objdump -d --no-show-raw-insn --disassemble="$symbol" "$2" | grep -cw lock || true
+}
+
+# What runs at an exit, of KVM and of the module. That this writes memory of its CPU
+# alone, check-record.sh sees to.
+disassembly() {
+	local kvm=arch/x86/kvm/kvm-intel.ko
+	"$top/scripts/check-record.sh" "$module"
+	echo "locked loaded $(($(locked vmx_handle_exit_sampled "$kernel/$kvm") + $(locked record_vmx "$module")))"
+	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$peers/naive/$kvm")"
+}
+
+"$top/scripts/kernel.sh" "$flavour"
+"$top/scripts/module.sh" "$flavour"
 "$top/scripts/tool.sh" e2e
+mkdir -p "$peers/root"
+! wanted naive || logged naive build_naive
+! wanted bpf || logged bpf build_bpf
 
-say "measuring"
-mkdir -p "$build/bench"
-EMULATOR=bochs "$top/scripts/e2e.sh" lean "$build/lean-module/kvm_exitprof.ko" cost >"$build/bench/cost.txt"
-cat "$build/bench/cost.txt"
+say "measuring in $machine"
+{
+	EMULATOR=$machine "$top/scripts/e2e.sh" "$flavour" "$module" cost "${setups[@]}"
+	disassembly
+} | tee "$costs" | sed -un 's/^cost cpuid \(\S*\) .*/\1/p' | while read -r setup; do say "$setup"; done
+grep '^#' "$costs" || true
+"$top/scripts/cargo.sh" run --quiet --locked --package bench -- report "${options[@]}" "$costs"

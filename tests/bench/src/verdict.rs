@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Verdicts on costs: the targets, and what became dearer.
+//!
+//! All compare the least costs.
+
+use crate::costs::{Costs, UNPATCHED};
+
+/// What is expected of a setup.
+enum Target {
+    /// It adds at most so much to an exit of KVM as it is.
+    AtMost(f64),
+    /// It adds at least so many times as much as [`OURS`].
+    Times(f64),
+}
+
+const OURS: &str = "loaded";
+
+const TARGETS: [(&str, Target); 2] = [
+    ("absent", Target::AtMost(1.0)),
+    ("sampling_off", Target::AtMost(1.0)),
+];
+
+/// The configuration that these are for, besides the others.
+const LEAN: &str = "lean";
+const LEAN_TARGETS: [(&str, Target); 3] = [
+    (OURS, Target::AtMost(28.0)),
+    ("bpf", Target::Times(5.0)),
+    ("trace_both", Target::Times(40.0)),
+];
+
+/// What is less than an instruction, of figures with two digits: batches of 20 EPT
+/// violations differ by some instructions of their own.
+const FRACTION: f64 = 0.99;
+
+/// How much dearer a setup may become.
+const SLACK: f64 = 2.0;
+
+pub struct Verdict {
+    name: String,
+    /// What is bad; nothing if all is well.
+    bad: Vec<String>,
+    note: String,
+}
+
+impl Verdict {
+    pub fn is_good(&self) -> bool {
+        self.bad.is_empty()
+    }
+
+    /// The result with that number, of a test in `group`.
+    pub fn ktap(&self, number: u32, group: &str) -> String {
+        let name = &self.name;
+        if self.is_good() {
+            format!("ok {number} {group}.{name} # {}", self.note)
+        } else {
+            format!("not ok {number} {group}.{name} # {}", self.bad.join("; "))
+        }
+    }
+}
+
+/// Whether the costs of a configuration reach the targets; what was not measured is
+/// skipped.
+pub fn targets(configuration: &str, costs: &Costs) -> Vec<Verdict> {
+    let lean: &[_] = if configuration == LEAN {
+        &LEAN_TARGETS
+    } else {
+        &[]
+    };
+    let all = TARGETS.iter().chain(lean);
+    let verdicts = all.map(|(setup, t)| target(costs, setup, t));
+    verdicts.chain([locked(costs)]).collect()
+}
+
+/// Queries of the profiler are not what is compared.
+fn is_query(workload: &str) -> bool {
+    workload.starts_with("ask_")
+}
+
+fn target(costs: &Costs, setup: &str, target: &Target) -> Verdict {
+    let (mut bad, mut worst) = (Vec::new(), None::<f64>);
+    for workload in costs.workloads().filter(|w| !is_query(w)) {
+        let Some(more) = costs.more(workload, setup) else {
+            continue;
+        };
+        match *target {
+            Target::AtMost(limit) => {
+                worst = Some(worst.map_or(more, |w| w.max(more)));
+                if more >= limit + FRACTION {
+                    bad.push(format!("{workload}: adds {more:.2}, of {limit}"));
+                }
+            }
+            Target::Times(limit) => {
+                let ours = costs.more(workload, OURS).unwrap_or(f64::INFINITY);
+                let times = more / ours;
+                worst = Some(worst.map_or(times, |w| w.min(times)));
+                if more < limit * ours {
+                    bad.push(format!(
+                        "{workload}: adds {more:.2}, ours {ours:.2}: {times:.1} times as much, wanted {limit}"
+                    ));
+                }
+            }
+        }
+    }
+    let note = match (worst, target) {
+        (None, _) => "SKIP not measured".into(),
+        (Some(worst), Target::AtMost(limit)) => format!("adds at most {worst:.2}, of {limit}"),
+        (Some(worst), Target::Times(limit)) => {
+            format!("adds {worst:.1} times as much as we do, or more; wanted {limit}")
+        }
+    };
+    Verdict {
+        name: setup.into(),
+        bad,
+        note,
+    }
+}
+
+/// Ours has none; the naive form shows that they are found.
+fn locked(costs: &Costs) -> Verdict {
+    let of = |setup| costs.locked.iter().find(|(s, _)| s == setup).map(|l| l.1);
+    let what = "locked instructions, each of which writes a shared cache line";
+    let (bad, note) = match (of(OURS), of("naive")) {
+        (None, _) => (None, "SKIP not looked for".into()),
+        (Some(0), None) => (None, format!("0 {what}")),
+        (Some(0), Some(naive @ 1..)) => (None, format!("0 {what}; the naive form: {naive}")),
+        (Some(ours), naive) => (
+            Some(format!("{ours} {what}; the naive form: {naive:?}")),
+            String::new(),
+        ),
+    };
+    Verdict {
+        name: "locked".into(),
+        bad: bad.into_iter().collect(),
+        note,
+    }
+}
+
+/// Whether `costs` are those of `baseline`, within [`SLACK`], or better.
+pub fn regression(costs: &Costs, baseline: &Costs) -> Verdict {
+    let mut bad = Vec::new();
+    let mut compared = 0;
+    for old in baseline.costs.iter().filter(|c| c.setup != UNPATCHED) {
+        let (workload, setup) = (old.workload.as_str(), old.setup.as_str());
+        let was = baseline.more(workload, setup);
+        let is = costs.more(workload, setup);
+        match (was, is) {
+            (Some(was), Some(is)) if is <= was + SLACK => compared += 1,
+            (Some(was), Some(is)) => {
+                bad.push(format!("{workload} {setup}: adds {is:.2}, was {was:.2}"));
+            }
+            _ => bad.push(format!("{workload} {setup}: not measured")),
+        }
+    }
+    if compared == 0 {
+        bad.push("nothing to compare".into());
+    }
+    Verdict {
+        name: "regression".into(),
+        bad,
+        note: format!("{compared} costs are within {SLACK} instructions of what they were"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// KVM as it is, with a cost that cancels out, and setups that add so much.
+    fn costs(more: &[(&str, f64)]) -> Costs {
+        let mut text = "cost cpuid unpatched 1100 1000.25\n".to_owned();
+        for (setup, more) in more {
+            text += &format!("cost cpuid {setup} 1900 {}\n", 1000.25 + more);
+        }
+        Costs::parse(&text).unwrap()
+    }
+
+    fn good(costs: &Costs, name: &str) -> bool {
+        let verdicts = targets(LEAN, costs);
+        verdicts.iter().find(|v| v.name == name).unwrap().is_good()
+    }
+
+    #[test]
+    fn what_we_add_is_limited() {
+        for (setup, limit) in [("absent", 1.0), ("sampling_off", 1.0), ("loaded", 28.0)] {
+            for (more, expected) in [(-8.0, true), (limit + 0.8, true), (limit + 1.0, false)] {
+                assert_eq!(good(&costs(&[(setup, more)]), setup), expected, "{more}");
+            }
+        }
+    }
+
+    #[test]
+    fn peers_add_many_times_as_much() {
+        for (setup, times) in [("bpf", 5.0), ("trace_both", 40.0)] {
+            let all = |ours: f64, peer| costs(&[("loaded", ours), (setup, peer)]);
+            assert!(good(&all(20.0, 20.0 * times), setup));
+            assert!(!good(&all(20.0, 20.0 * times - 1.0), setup));
+            assert!(!good(&costs(&[(setup, 9999.0)]), setup));
+        }
+    }
+
+    #[test]
+    fn other_kernels_may_make_recording_dearer() {
+        let costs = costs(&[("loaded", 38.0)]);
+        assert!(!targets(LEAN, &costs).iter().all(Verdict::is_good));
+        assert!(targets("distro", &costs).iter().all(Verdict::is_good));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_skipped() {
+        for verdict in targets(LEAN, &costs(&[])) {
+            let line = verdict.ktap(1, "cost");
+            assert!(line.contains("# SKIP"), "{line}");
+        }
+    }
+
+    #[test]
+    fn ours_locks_nothing_and_the_naive_form_does() {
+        for (ours, naive, expected) in [(0, 2, true), (1, 2, false), (0, 0, false)] {
+            let text = format!("locked loaded {ours}\nlocked naive {naive}\n");
+            assert_eq!(good(&Costs::parse(&text).unwrap(), "locked"), expected);
+        }
+    }
+
+    #[test]
+    fn more_than_two_instructions_are_a_regression() {
+        let old = costs(&[("loaded", 26.0)]);
+        let dearer = |by: f64| regression(&costs(&[("loaded", 26.0 + by)]), &old).is_good();
+        assert!(dearer(2.0) && dearer(-5.0) && !dearer(2.01));
+        assert!(!regression(&costs(&[("absent", 0.0)]), &old).is_good());
+        assert!(!regression(&old, &costs(&[])).is_good());
+    }
+}
