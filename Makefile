@@ -33,7 +33,9 @@ help:
 	@echo '  make kernel           get, patch, configure and build 6.1: build/kernel'
 	@echo '  make tool             build the tool for guests: build/exitprof'
 	@echo '  make check            style and consistency: all that needs no emulator'
-	@echo '  make bench            instructions per exit, on a lean kernel'
+	@echo '  make bench            what an exit costs, here and with others that count exits'
+	@echo '                        (with ACCEL=kvm in cycles, where the CPU has VMX or SVM)'
+	@echo '  make bench-build      how long make demo takes from a clone, and again'
 	@echo '  make test-debug       the tests end to end, on kernels that look for errors'
 	@echo '  make soak             the tests end to end, for hours'
 	@echo '  make mutate           faults that the tests must notice: tests/faults'
@@ -75,7 +77,14 @@ check: modules
 	@scripts/check.sh $(KDIR)
 
 bench: deps
-	@scripts/bench.sh
+	@scripts/bench.sh lean
+ifndef ACCEL
+	@scripts/bench.sh distro
+	@scripts/bench-scale.sh
+endif
+
+bench-build: deps
+	@scripts/bench-build.sh
 
 test-debug: deps
 	@scripts/kernel.sh debug
@@ -95,4 +104,4 @@ clean:
 	rm -rf build src/kernel/bindings.rs
 
 .NOTPARALLEL:
-.PHONY: help demo test deps kernel modules modules_install patch config tool check bench test-debug soak mutate clean
+.PHONY: help demo test deps kernel modules modules_install patch config tool check bench bench-build test-debug soak mutate clean
