@@ -52,7 +52,7 @@ results() {
 
 # cargo's lines for tests, as KTAP.
 model() {
-	"$top/scripts/cargo.sh" test --locked --package kvm-exitprof 2>&1 | tee "$build/cargo.log" |
+	"$top/scripts/cargo.sh" test --locked --package kvm-exitprof --package bench 2>&1 | tee "$build/cargo.log" |
 		sed -n 's/^test \(.*\) \.\.\. ok$/ok model.\1/p; s/^test \(.*\) \.\.\. FAILED$/not ok model.\1/p
 			s/^test \(.*\) \.\.\. ignored.*/ok model.\1 # SKIP ignored/p'
 }
@@ -75,11 +75,23 @@ all() {
 	results e2e.vmx.1cpu e2e "${EMULATOR:-auto}" 1 "${many[@]}"
 	# Not what changes code under load, which QEMU does not stand on many CPUs.
 	results e2e.svm.4cpus e2e tcg 4 smp. fuzz.frozen fuzz.counting
+	costs
 	step demo scripts/demo.sh
 	step demo.svm env EMULATOR=tcg scripts/demo.sh
 }
 
 many=(smp. unload. sleep. total. sampling. fuzz. log.flood)
+
+# Without peers, whose packages and time few changes are worth.
+costs() {
+	local ours=(unpatched absent sampling_off loaded)
+	results cost.kernel scripts/bench.sh kernel "${ours[@]}"
+	if [ -e "$build/lean" ]; then
+		results cost.lean scripts/bench.sh lean "${ours[@]}"
+	else
+		count <<<"ok cost.lean # SKIP no lean kernel here: make bench builds one, as long as the other took"
+	fi
+}
 
 # e2e EMULATOR CPUS [NAME...]
 e2e() {
