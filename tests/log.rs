@@ -58,12 +58,12 @@ fn a_full_queue_refuses_and_keeps_order() {
     for lap in 0..3u64 {
         assert_eq!(queue.pop(), None);
         let mut n = 0;
-        while queue.push([lap, n, !n]) {
+        while queue.push([lap, n, !n, 0]) {
             n += 1;
         }
         assert!(n >= BURST);
         for i in 0..n {
-            assert_eq!(queue.pop(), Some([lap, i, !i]));
+            assert_eq!(queue.pop(), Some([lap, i, !i, 0]));
         }
     }
 }
@@ -79,7 +79,7 @@ fn concurrent_writers_lose_and_repeat_nothing() {
             let queue = &queue;
             scope.spawn(move || {
                 for n in 0..EACH {
-                    while !queue.push([writer, n, writer ^ n]) {
+                    while !queue.push([writer, n, writer ^ n, !n]) {
                         std::thread::yield_now();
                     }
                 }
@@ -87,12 +87,12 @@ fn concurrent_writers_lose_and_repeat_nothing() {
         }
         let mut left = WRITERS * EACH;
         while left > 0 {
-            let Some([writer, n, check]) = queue.pop() else {
+            let Some([writer, n, check, complement]) = queue.pop() else {
                 std::thread::yield_now();
                 continue;
             };
             let want = next.entry(writer).or_insert(0);
-            assert_eq!((n, check), (*want, writer ^ n));
+            assert_eq!((n, check, complement), (*want, writer ^ n, !n));
             *want += 1;
             left -= 1;
         }

@@ -2,8 +2,10 @@
 
 //! The profile model, against the user-visible rules and for any input.
 
-use kvm_exitprof::profile::counts::{Counter, Cpus, Profile, Sample};
-use kvm_exitprof::profile::leaf::{self, Answer, LogLine, Protocol, Query, Registers};
+use kvm_exitprof::profile::counts::{Counter, Profile, Sample, Summed};
+use kvm_exitprof::profile::leaf::{
+    self, Answer, Asker, Command, LogLine, Protocol, Query, Registers, Responder, Scope, Snapshot,
+};
 use kvm_exitprof::profile::reason::{Isa, Status};
 use proptest::prelude::*;
 use std::ops::RangeInclusive;
@@ -137,9 +139,29 @@ fn all(ranges: &[RangeInclusive<u32>]) -> impl Iterator<Item = u32> + '_ {
     ranges.iter().cloned().flatten()
 }
 
-/// Counters as a test sets them.
+/// Summed as a test sets them.
 #[derive(Clone, Debug)]
 struct Fake(Isa, Vec<Sample>);
+
+impl Responder for Fake {
+    fn protocol(&self) -> Protocol {
+        Protocol {
+            version: 2,
+            isa: self.0 as u8,
+            scope: 1,
+            features: 1,
+            epoch: 7,
+            tsc_khz: 50_000,
+        }
+    }
+
+    fn snapshot(&mut self, command: Command) -> Snapshot {
+        Snapshot {
+            held: command == Command::Take,
+            taken: 0x8000_0001,
+        }
+    }
+}
 
 impl Profile for Fake {
     fn isa(&self) -> Isa {
@@ -148,17 +170,6 @@ impl Profile for Fake {
 
     fn slot(&self, slot: usize) -> Sample {
         self.1[slot]
-    }
-
-    fn protocol(&self) -> Protocol {
-        Protocol {
-            version: 1,
-            isa: self.0 as u8,
-            scope: 1,
-            features: 0,
-            epoch: 7,
-            tsc_khz: 50_000,
-        }
     }
 }
 
@@ -176,34 +187,20 @@ fn distinct(isa: Isa) -> Fake {
 }
 
 fn ask(profile: &Fake, eax: u32, ecx: u32) -> [u32; 4] {
-    let r = Registers::from(Query::new(eax, ecx).unwrap().answer(profile));
+    let r = Registers::from(Query::new(eax, ecx).unwrap().answer(&mut profile.clone()));
     [r.eax, r.ebx, r.ecx, r.edx]
 }
 
 /// What each CPU has counted.
 struct OfCpus(Isa, Vec<Vec<Counter>>);
 
-impl OfCpus {
-    fn cpus(&self) -> Cpus<impl Iterator<Item = &[Counter]>> {
-        Cpus(self.1.iter().map(Vec::as_slice))
-    }
-}
-
-impl Profile for OfCpus {
+impl Summed for OfCpus {
     fn isa(&self) -> Isa {
         self.0
     }
 
-    fn slot(&self, slot: usize) -> Sample {
-        self.cpus().slot(slot)
-    }
-
-    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
-        self.cpus().sum(wanted)
-    }
-
-    fn protocol(&self) -> Protocol {
-        unreachable!("nobody asks for it")
+    fn each(&self, mut with: impl FnMut(&[Counter])) {
+        self.1.iter().for_each(|counters| with(counters));
     }
 }
 
@@ -328,10 +325,12 @@ fn discovery_shows_the_highest_leaf_and_the_signature() {
 
 #[test]
 fn the_protocol_leaf_describes_the_profile() {
-    for (isa, eax) in [(Isa::Vmx, 0x0101_0001), (Isa::Svm, 0x0102_0001)] {
+    for (isa, eax) in [(Isa::Vmx, 0x0101_0002), (Isa::Svm, 0x0102_0002)] {
         let profile = distinct(isa);
-        assert_eq!(ask(&profile, 0x4fff_ff01, 0), [eax, 0, 7, 50_000]);
-        let protocol = Protocol::from(Registers::from(Query::Protocol.answer(&profile)));
+        assert_eq!(ask(&profile, 0x4fff_ff01, 0), [eax, 1, 7, 50_000]);
+        let protocol = Protocol::from(Registers::from(
+            Query::Protocol.answer(&mut profile.clone()),
+        ));
         assert_eq!(protocol, profile.protocol());
         assert_eq!(Isa::from_number(protocol.isa), Some(isa));
     }
@@ -339,8 +338,29 @@ fn the_protocol_leaf_describes_the_profile() {
 }
 
 #[test]
+fn a_snapshot_is_released_taken_and_told_of() {
+    let profile = zeros(Isa::Vmx);
+    for (command, held) in [(0, 0), (1, 1), (2, 0)] {
+        let answer = ask(&profile, 0x4fff_ff03, command);
+        assert_eq!(answer, [held, 0x8000_0001, 0, 0]);
+    }
+    for command in [3, 0x101, u32::MAX] {
+        assert_eq!(ask(&profile, 0x4fff_ff03, command), [0, 0, 0, u32::MAX]);
+    }
+    let snapshot = profile.clone().snapshot(Command::Take);
+    assert_eq!(Snapshot::from(Registers::from(snapshot)), snapshot);
+}
+
+#[test]
+fn scopes_have_numbers() {
+    let scopes = [0, 1, 2, 3, 4].map(Scope::from_number);
+    let [host, vm, vcpu] = [Scope::Host, Scope::Vm, Scope::Vcpu].map(Some);
+    assert_eq!(scopes, [None, host, vm, vcpu, None]);
+}
+
+#[test]
 fn unassigned_leaves_read_zero_and_others_are_not_ours() {
-    for eax in 0x4fff_ff03..=0x4fff_fffb {
+    for eax in 0x4fff_ff04..=0x4fff_fffb {
         assert_eq!(ask(&distinct(Isa::Vmx), eax, 1), [0; 4], "{eax:#x}");
     }
     for eax in [
@@ -385,7 +405,8 @@ fn log_lines_have_the_documented_form() {
             exits: 701_051,
             cycles: 5_000_000_000,
         };
-        LogLine::new(query, query.answer(&profile)).map(|line| line.to_string())
+        let asker = Asker { pid: 1234, vcpu: 7 };
+        LogLine::new(asker, query, query.answer(&mut profile.clone())).map(|line| line.to_string())
     };
     for (eax, ecx, want) in [
         (0x4fff_fffc, 0, "0x4ffffffc, Total exits=701051"),
@@ -407,10 +428,18 @@ fn log_lines_have_the_documented_form() {
             "0x4ffffffe, Exit number 35. Total exits=0 (undefined)",
         ),
     ] {
-        assert_eq!(line(eax, ecx).as_deref(), Some(want));
+        let want = format!("{want} (pid 1234, vCPU 7)");
+        assert_eq!(line(eax, ecx), Some(want));
     }
-    for eax in [0x4fff_ff00, 0x4fff_ff01, 0x4fff_ff02, 0x4fff_ff80] {
+    for eax in [
+        0x4fff_ff00,
+        0x4fff_ff01,
+        0x4fff_ff02,
+        0x4fff_ff03,
+        0x4fff_ff80,
+    ] {
         assert_eq!(line(eax, 0), None, "{eax:#x}");
+        assert_eq!(line(eax, 99), None, "{eax:#x}");
     }
 }
 
@@ -445,7 +474,7 @@ proptest! {
         ecx in any_reason(),
     ) {
         let query = Query::new(eax, ecx).unwrap();
-        let answer = query.answer(&profile);
+        let answer = query.answer(&mut profile.clone());
         prop_assert_eq!(query.decode(answer.into()), answer);
     }
 
@@ -453,7 +482,7 @@ proptest! {
     fn reasons_and_what_they_hide_add_up(profile in any_profile()) {
         let read = |eax, ecx| {
             let query = Query::new(eax, ecx).unwrap();
-            query.decode(Registers::from(query.answer(&profile)))
+            query.decode(Registers::from(query.answer(&mut profile.clone())))
         };
         let (mut exits, mut cycles) = match read(leaf::HIDDEN, 0) {
             Answer::Sample(hidden) => (hidden.exits, hidden.cycles),

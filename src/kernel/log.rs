@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests' queries and the profile in the host's log.
+//! Guests' queries in the host's log.
 
 use crate::{
     bindings,
     profile::{
-        counts::{Profile, Row, Sample},
-        leaf::{join, split, Answer, LogLine, Query, Registers},
+        leaf::{join, split, Answer, Asker, LogLine, Query, Registers},
         log::{Budget, Queue},
     },
 };
@@ -23,16 +22,38 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// How long suppressed lines are counted before that is logged.
 const SUPPRESSED_DELAY_MS: u32 = 1000;
 
-/// Queues the log line for a query by the guest `vm`, with EAX and ECX as in
-/// `input`; never waits.
-pub(crate) fn query(vm: u64, query: Query, input: (u32, u32), answer: Answer) {
+/// Queues the log line for a query by `vcpu`, with EAX and ECX as in `input`;
+/// never waits.
+///
+/// # Safety
+///
+/// `vcpu` is valid.
+pub(crate) unsafe fn query(
+    vcpu: *const bindings::kvm_vcpu,
+    query: Query,
+    input: (u32, u32),
+    answer: Answer,
+) {
     // SAFETY: The kernel writes only true and false, as a single byte.
     let enabled = unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_log)) };
-    if !enabled || LogLine::new(query, answer).is_none() {
+    if !enabled {
+        return;
+    }
+    // SAFETY: By the caller's promise.
+    let (pid, id, vm) = unsafe {
+        (
+            bindings::exitprof_vm_pid(vcpu),
+            bindings::exitprof_vcpu_id(vcpu),
+            bindings::exitprof_vm_number(vcpu),
+        )
+    };
+    let asker = Asker { pid, vcpu: id };
+    if LogLine::new(asker, query, answer).is_none() {
         return;
     }
     let out = Registers::from(answer);
     let line = [
+        join(asker.pid, asker.vcpu),
         join(input.0, input.1),
         join(out.eax, out.ebx),
         join(out.ecx, out.edx),
@@ -52,7 +73,8 @@ pub(crate) fn query(vm: u64, query: Query, input: (u32, u32), answer: Answer) {
 /// Prints what was queued: the work item, which runs on one CPU at a time.
 #[no_mangle]
 extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
-    while let Some([input, out_low, out_high]) = QUEUE.pop() {
+    while let Some([asker, input, out_low, out_high]) = QUEUE.pop() {
+        let (pid, vcpu) = split(asker);
         let (eax, ecx) = split(input);
         let ((eax_out, ebx_out), (ecx_out, edx_out)) = (split(out_low), split(out_high));
         let out = Registers {
@@ -61,7 +83,8 @@ extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
             ecx: ecx_out,
             edx: edx_out,
         };
-        let line = Query::new(eax, ecx).and_then(|q| LogLine::new(q, q.decode(out)));
+        let asker = Asker { pid, vcpu };
+        let line = Query::new(eax, ecx).and_then(|q| LogLine::new(asker, q, q.decode(out)));
         if let Some(line) = line {
             pr_info!("{line}\n");
         }
@@ -90,39 +113,4 @@ pub(crate) fn flush() {
     }
     exitprof_print_log(ptr::null_mut());
     exitprof_print_suppressed(ptr::null_mut());
-}
-
-/// Prints the reasons that occurred, most frequent first.
-pub(crate) fn table(profile: &impl Profile) {
-    let isa = profile.isa();
-    let mut rows = Vec::new();
-    let mut total = Sample::default();
-    for slot in 0..isa.slots() {
-        let sample = profile.slot(slot);
-        total = total + sample;
-        if sample.exits > 0 && rows.try_push(Some((slot, sample))).is_err() {
-            pr_info!("no memory for the table of exits\n");
-            return;
-        }
-    }
-    // Sorting by core::slice could panic, as far as the compiler knows.
-    let mut next = || {
-        rows.iter_mut()
-            .filter(|row| row.is_some())
-            .max_by_key(|row| row.map(|(_, sample)| sample.exits))
-            .and_then(Option::take)
-    };
-
-    pr_info!("{}\n", Row::HEAD);
-    while let Some((slot, sample)) = next() {
-        let Sample { exits, cycles } = sample;
-        match isa.reason(slot) {
-            Some(reason) => pr_info!(
-                "{}\n",
-                Row(isa.number(reason), isa.name(reason), exits, cycles)
-            ),
-            None => pr_info!("{}\n", Row("other", "", exits, cycles)),
-        }
-    }
-    pr_info!("{}\n", Row("total", "", total.exits, total.cycles));
 }

@@ -16,15 +16,21 @@
     unsafe_op_in_unsafe_fn
 )]
 mod bindings; // Made by bindgen: see Kbuild.
+mod counters;
+mod debugfs;
 mod log;
 mod percpu;
 #[path = "../profile/mod.rs"]
 #[allow(dead_code, unreachable_pub)] // The tools use it all.
 mod profile;
 mod profiler;
+mod table;
+mod vcpu;
+mod view;
 
+use debugfs::Dir;
 use kernel::prelude::*;
-use profiler::{Profiler, Totals};
+use profiler::Profiler;
 
 #[cfg(not(CONFIG_SMP))]
 compile_error!("per-CPU memory is at gs: only with CONFIG_SMP");
@@ -39,15 +45,21 @@ module! {
 
 struct ExitProf {
     profiler: Profiler,
+    _dir: Dir,
 }
 
 impl kernel::Module for ExitProf {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let _lock = ParamLock::new();
+        let dir = Dir::new();
         let profiler = Profiler::register()?;
         exitprof_sampling_changed();
+        dir.make_files();
         pr_info!("loaded: answering CPUID 0x4fffff00-0x4fffffff\n");
-        Ok(ExitProf { profiler })
+        Ok(ExitProf {
+            profiler,
+            _dir: dir,
+        })
     }
 }
 
@@ -56,7 +68,7 @@ impl Drop for ExitProf {
         let _lock = ParamLock::new();
         let totals = self.profiler.unregister();
         log::flush();
-        log::table(&totals);
+        table::by_reason(&totals, table::log);
         pr_info!("unloaded\n");
     }
 }
@@ -70,10 +82,12 @@ extern "C" fn exitprof_sampling_changed() {
 
 /// Parameter `report` was written; the parameters' lock is held.
 #[no_mangle]
-extern "C" fn exitprof_report() {
+extern "C" fn exitprof_report(by_vcpu: bool) {
     // SAFETY: The lock is held until we return.
-    if let Some(totals) = unsafe { Totals::current() } {
-        log::table(&totals);
+    match unsafe { profiler::totals() } {
+        Some(totals) if by_vcpu => table::by_vcpu(&totals, table::log),
+        Some(totals) => table::by_reason(&totals, table::log),
+        None => (),
     }
 }
 

@@ -8,16 +8,17 @@
 
 use crate::{
     bindings, errno, log,
-    percpu::{Counters, PerCpu},
+    percpu::PerCpu,
     profile::{
-        counts::{Counter, Cpus, Profile, Sample},
-        leaf::{self, Protocol, Query, Registers, Scope},
+        counts::Counter,
+        leaf::{self, Query, Registers, Scope},
         reason::Isa,
     },
+    vcpu::{self, Vcpus},
+    view::{Guest, Totals},
 };
 use core::{
     arch::asm,
-    marker::PhantomData,
     mem, ptr,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed},
 };
@@ -32,13 +33,8 @@ const CPUID_80000001_ECX_SVM: u32 = 1 << 2;
 #[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
 const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE);
 
-// [`record`] knows how a counter is laid out.
-const _: () = assert!(mem::size_of::<Counter>() == 16);
-
-// SAFETY: `AtomicU64` may be zero, and be read while it is changed.
-unsafe impl Counters for Counter {}
-
-/// The counters in use, [`Isa::slots`] for each CPU; null unless a [`Profiler`]
+/// The counters in use, for each CPU [`Isa::slots`] of all exits, and as many of the
+/// unattributed: those of vCPUs without a profile. Null unless a [`Profiler`]
 /// is registered.
 ///
 /// Relaxed accesses are enough: KVM calls `record()` only after a grace period
@@ -50,7 +46,7 @@ static SLOTS: AtomicPtr<Counter> = AtomicPtr::new(ptr::null_mut());
 static IS_SVM: AtomicBool = AtomicBool::new(false);
 
 /// The instruction set whose exits are recorded.
-fn isa() -> Isa {
+pub(crate) fn isa() -> Isa {
     if IS_SVM.load(Relaxed) {
         Isa::Svm
     } else {
@@ -61,26 +57,73 @@ fn isa() -> Isa {
 /// Changes when the counters start from zero.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
+/// See [`leaf::Protocol::epoch`].
+pub(crate) fn epoch() -> u32 {
+    EPOCH.load(Relaxed)
+}
+
+/// Whether vCPUs have profiles, where there is memory for them.
+pub(crate) fn per_vcpu() -> bool {
+    // SAFETY: It is set before `init()` begins, and not again.
+    unsafe { bindings::exitprof_per_vcpu }
+}
+
+/// The number of the scope that guests read, a [`Scope`] or 0 for none.
+pub(crate) fn scope() -> u8 {
+    // SAFETY: An aligned word, which its parameter may change at any time.
+    let scope = unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_scope)) };
+    scope as u8
+}
+
+/// The host's totals while a profiler is registered.
+///
+/// # Safety
+///
+/// `'a` must end with the call that KVM has made of us, or with the hold of the
+/// parameters' lock in which the function is called, or with the reading of a
+/// file of the host's, which holds the module.
+pub(crate) unsafe fn totals<'a>() -> Option<Totals<'a>> {
+    let slots = SLOTS.load(Relaxed);
+    // SAFETY: `Profiler` frees the memory after the last call from KVM has
+    // returned, with its files gone, and its pointer taken back under the lock.
+    (!slots.is_null()).then(|| unsafe { Totals::new(slots) })
+}
+
 type Ops = bindings::kvm_exit_profiler;
+type Record = unsafe extern "C" fn(*mut bindings::kvm_vcpu, u32, u64);
 
-/// What KVM calls where the CPU has VMX.
-static VMX_OPS: Ops = Ops {
-    record: Some(record_vmx),
-    ..SVM_OPS
-};
+/// What KVM calls.
+const fn new_ops(record: Record) -> Ops {
+    Ops {
+        version: bindings::KVM_EXIT_PROFILER_VERSION,
+        size: mem::size_of::<Ops>() as u32,
+        record: Some(record),
+        cpuid: Some(cpuid),
+        attach: None,
+        detach: None,
+    }
+}
 
-/// What KVM calls where the CPU has SVM.
-static SVM_OPS: Ops = Ops {
-    version: bindings::KVM_EXIT_PROFILER_VERSION,
-    size: mem::size_of::<Ops>() as u32,
-    record: Some(record_svm),
-    cpuid: Some(cpuid),
-};
+/// The same, where vCPUs have profiles.
+const fn new_vcpu_ops(record: Record) -> Ops {
+    Ops {
+        attach: Some(vcpu::attach),
+        detach: Some(vcpu::detach),
+        ..new_ops(record)
+    }
+}
+
+static VMX_OPS: Ops = new_ops(record_vmx);
+static SVM_OPS: Ops = new_ops(record_svm);
+static VMX_VCPU_OPS: Ops = new_vcpu_ops(record_vmx_vcpu);
+static SVM_VCPU_OPS: Ops = new_vcpu_ops(record_svm_vcpu);
 
 fn ops() -> &'static Ops {
-    match isa() {
-        Isa::Vmx => &VMX_OPS,
-        Isa::Svm => &SVM_OPS,
+    match (isa(), per_vcpu()) {
+        (Isa::Vmx, false) => &VMX_OPS,
+        (Isa::Svm, false) => &SVM_OPS,
+        (Isa::Vmx, true) => &VMX_VCPU_OPS,
+        (Isa::Svm, true) => &SVM_VCPU_OPS,
     }
 }
 
@@ -104,6 +147,26 @@ unsafe extern "C" fn record_svm(_vcpu: *mut bindings::kvm_vcpu, code: u32, cycle
     unsafe { record(Isa::Svm, code, cycles) };
 }
 
+/// Records an exit by its basic exit reason, for the vCPU too.
+///
+/// # Safety
+///
+/// As for [`record_vcpu`].
+unsafe extern "C" fn record_vmx_vcpu(vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
+    // SAFETY: By this function's contract.
+    unsafe { record_vcpu(Isa::Vmx, vcpu, reason, cycles) };
+}
+
+/// Records an exit by its exit code, for the vCPU too.
+///
+/// # Safety
+///
+/// As for [`record_vcpu`].
+unsafe extern "C" fn record_svm_vcpu(vcpu: *mut bindings::kvm_vcpu, code: u32, cycles: u64) {
+    // SAFETY: By this function's contract.
+    unsafe { record_vcpu(Isa::Svm, vcpu, code, cycles) };
+}
+
 /// Records an exit of `reason`, which may be any number.
 ///
 /// # Safety
@@ -112,17 +175,60 @@ unsafe extern "C" fn record_svm(_vcpu: *mut bindings::kvm_vcpu, code: u32, cycle
 /// registered.
 #[inline(always)]
 unsafe fn record(isa: Isa, reason: u32, cycles: u64) {
-    let offset = isa.slot(reason).wrapping_mul(mem::size_of::<Counter>());
-    // SAFETY: `SLOTS` is per-CPU memory while the profiler is registered, and
-    // `Isa::slot()` is below the number of slots in it. Aligned additions are
-    // atomic with regard to this CPU, the only one that writes its counters,
-    // and to other CPUs' loads.
+    // SAFETY: By this function's contract, and `Isa::slot()` is below the number
+    // of slots.
+    unsafe { add(isa.slot(reason), cycles) };
+}
+
+/// As [`record`] does, and for the vCPU: in its profile, or as unattributed.
+///
+/// # Safety
+///
+/// Called by KVM as [`record`] is, in the task of `vcpu`, whose profile [`vcpu`]
+/// has made.
+#[inline(always)]
+unsafe fn record_vcpu(isa: Isa, vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
+    let slot = isa.slot(reason);
+    // SAFETY: By this function's contract, `Isa::slot()` is below the number of
+    // slots, of which there are twice as many in `SLOTS` and once in a profile,
+    // which KVM detaches only when we are not called. Only the vCPU's task writes
+    // its counters, so that what is true of a CPU's is true of them: see `add()`.
+    unsafe {
+        add(slot, cycles);
+        let profile = vcpu.cast::<u8>().add(bindings::EXITPROF_PROFILE as usize);
+        let profile = (*profile.cast::<AtomicPtr<u8>>()).load(Relaxed);
+        if profile.is_null() {
+            add(slot.wrapping_add(isa.slots()), cycles);
+        } else {
+            asm!(
+                "inc qword ptr [{profile} + {offset}]",
+                "add qword ptr [{profile} + {offset} + 8], {cycles}",
+                profile = in(reg) profile,
+                offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
+                cycles = in(reg) cycles,
+                options(nostack),
+            );
+        }
+    }
+}
+
+/// Adds an exit to the CPU's counters of `slot`.
+///
+/// # Safety
+///
+/// Preemption is disabled, and a [`Profiler`] registered; `slot` is below twice
+/// the number of slots.
+#[inline(always)]
+unsafe fn add(slot: usize, cycles: u64) {
+    // SAFETY: `SLOTS` is per-CPU memory while the profiler is registered. Aligned
+    // additions are atomic with regard to this CPU, the only one that writes its
+    // counters, and to other CPUs' loads.
     unsafe {
         asm!(
             "inc qword ptr gs:[{slots} + {offset}]",
             "add qword ptr gs:[{slots} + {offset} + 8], {cycles}",
             slots = in(reg) SLOTS.load(Relaxed),
-            offset = in(reg) offset,
+            offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
             cycles = in(reg) cycles,
             options(nostack),
         );
@@ -143,77 +249,20 @@ unsafe extern "C" fn cpuid(
     edx: *mut u32,
 ) -> bool {
     // SAFETY: By this function's contract.
-    let (leaf, parameter, vm) = unsafe { (*eax, *ecx, bindings::exitprof_vm_id(vcpu)) };
-    // SAFETY: KVM has called us, and `totals` ends before we return.
-    let totals = match unsafe { Totals::current() } {
-        Some(totals) => totals,
-        None => return false,
+    let (leaf, parameter) = unsafe { (*eax, *ecx) };
+    // SAFETY: KVM has called us, and `guest` ends before we return.
+    let (query, mut guest) = match (Query::new(leaf, parameter), unsafe { Guest::new(vcpu) }) {
+        (Some(query), Some(guest)) => (query, guest),
+        _ => return false,
     };
-    let query = match Query::new(leaf, parameter) {
-        Some(query) => query,
-        None => return false,
-    };
-    let answer = query.answer(&totals);
-    log::query(vm, query, (leaf, parameter), answer);
+    let answer = query.answer(&mut guest);
+    // SAFETY: By this function's contract.
+    unsafe { log::query(vcpu, query, (leaf, parameter), answer) };
 
     let out = Registers::from(answer);
     // SAFETY: By this function's contract.
     unsafe { (*eax, *ebx, *ecx, *edx) = (out.eax, out.ebx, out.ecx, out.edx) };
     true
-}
-
-/// The host's totals: the counters of all CPUs, summed as they are asked for.
-///
-/// # Invariants
-///
-/// The pointer is that of a `PerCpu` of [`Isa::slots`] that lives for `'a`.
-pub(crate) struct Totals<'a>(*mut Counter, PhantomData<&'a Counter>);
-
-impl<'a> Totals<'a> {
-    /// Those of the registered profiler, if there is one.
-    ///
-    /// # Safety
-    ///
-    /// `'a` must end with the call that KVM has made of us, or with the hold of
-    /// the parameters' lock, in which the function is called.
-    pub(crate) unsafe fn current() -> Option<Totals<'a>> {
-        let slots = SLOTS.load(Relaxed);
-        // INVARIANT: `Profiler` frees the memory after the last call from KVM
-        // has returned, and with its pointer taken back under the lock.
-        (!slots.is_null()).then(|| Totals(slots, PhantomData))
-    }
-
-    /// The counters of each CPU.
-    fn cpus(&self) -> impl Iterator<Item = &'a [Counter]> {
-        // SAFETY: By the type's invariant.
-        unsafe { PerCpu::arrays(self.0, isa().slots()) }
-    }
-}
-
-impl Profile for Totals<'_> {
-    fn isa(&self) -> Isa {
-        isa()
-    }
-
-    fn slot(&self, slot: usize) -> Sample {
-        Cpus(self.cpus()).slot(slot)
-    }
-
-    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
-        Cpus(self.cpus()).sum(wanted)
-    }
-
-    fn protocol(&self) -> Protocol {
-        Protocol {
-            version: leaf::VERSION,
-            isa: isa() as u8,
-            scope: Scope::Host as u8,
-            features: 0,
-            epoch: EPOCH.load(Relaxed),
-            // SAFETY: An aligned word, which the kernel may refine at any time.
-            tsc_khz: unsafe { ptr::read_volatile(ptr::addr_of!(bindings::tsc_khz)) },
-        }
-    }
 }
 
 /// The registration with KVM, and the counters.
@@ -242,8 +291,12 @@ impl Profiler {
             return Err(errno(bindings::ENODEV));
         }
         IS_SVM.store(!is_vmx, Relaxed);
+        if !per_vcpu() && scope() > Scope::Host as u8 {
+            pr_info!("cannot load: per_vcpu=N has only scope=host and scope=off\n");
+            return Err(errno(bindings::EINVAL));
+        }
 
-        let slots = PerCpu::try_new(isa().slots())?;
+        let slots = PerCpu::try_new(isa().slots().wrapping_mul(2))?;
         // SAFETY: It has no requirements.
         EPOCH.store(unsafe { bindings::get_random_u32() }, Relaxed);
         SLOTS.store(slots.as_ptr(), Relaxed);
@@ -274,9 +327,10 @@ impl Profiler {
             // SAFETY: The pointer shows that `ops()` are registered.
             unsafe { bindings::kvm_unregister_exit_profiler(ops()) };
             SLOTS.store(ptr::null_mut(), Relaxed);
+            Vcpus::end();
         }
-        // INVARIANT: `self.slots` lives as long as the borrow.
-        Totals(self.slots.as_ptr(), PhantomData)
+        // SAFETY: `self.slots` lives as long as the borrow.
+        unsafe { Totals::new(self.slots.as_ptr()) }
     }
 }
 

@@ -2,7 +2,6 @@
 
 //! What is counted, and sums over it.
 
-use super::leaf::Protocol;
 use super::reason::{Isa, Status};
 use core::{
     fmt,
@@ -33,7 +32,7 @@ impl Add for Sample {
     }
 }
 
-/// A sample that one CPU adds to, and any CPU reads.
+/// A sample that one CPU or task adds to, and any CPU reads.
 #[derive(Debug, Default)]
 #[repr(C, align(16))]
 #[allow(missing_docs)] // As in `Sample`.
@@ -51,33 +50,12 @@ impl Counter {
             cycles: self.cycles.load(Relaxed),
         }
     }
-}
 
-/// What each CPU has counted, by slot, summed as it is asked for: a [`Profile`]'s
-/// `slot` and `sum`.
-#[derive(Clone, Debug)]
-pub struct Cpus<I>(pub I);
-
-impl<'a, I: Iterator<Item = &'a [Counter]>> Cpus<I> {
-    /// The sum of one slot.
-    pub fn slot(self, slot: usize) -> Sample {
-        self.0
-            .filter_map(|counters| counters.get(slot))
-            .map(Counter::load)
-            .fold(Sample::default(), Sample::add)
-    }
-
-    /// The sum of those that `wanted` chooses, which is asked for each CPU again.
-    pub fn sum(self, wanted: impl Fn(usize) -> bool) -> Sample {
-        let mut sum = Sample::default();
-        for counters in self.0 {
-            for (slot, counter) in counters.iter().enumerate() {
-                if wanted(slot) {
-                    sum = sum + counter.load();
-                }
-            }
-        }
-        sum
+    /// Adds to what nobody else writes at present.
+    pub fn add(&self, more: Sample) {
+        let Sample { exits, cycles } = self.load() + more;
+        self.exits.store(exits, Relaxed);
+        self.cycles.store(cycles, Relaxed);
     }
 }
 
@@ -88,9 +66,6 @@ pub trait Profile {
 
     /// What is recorded in `slot`, which is below [`Isa::slots`].
     fn slot(&self, slot: usize) -> Sample;
-
-    /// How the profile describes itself to a guest.
-    fn protocol(&self) -> Protocol;
 
     /// The sum over the slots that `wanted` chooses.
     fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
@@ -126,6 +101,44 @@ pub trait Profile {
             *hidden = isa.reason(slot).map(|r| isa.status(r)) != Some(Status::Handled);
         }
         self.sum(|slot| hidden.get(slot) == Some(&true))
+    }
+}
+
+/// Exits that several count: CPUs, or vCPUs. Such a profile is their sum, which is
+/// made as it is asked for.
+pub trait Summed {
+    /// The instruction set that the reasons belong to.
+    fn isa(&self) -> Isa;
+
+    /// Calls `with` for the counters of each, by slot.
+    fn each(&self, with: impl FnMut(&[Counter]));
+}
+
+impl<T: Summed + ?Sized> Profile for T {
+    fn isa(&self) -> Isa {
+        Summed::isa(self)
+    }
+
+    fn slot(&self, slot: usize) -> Sample {
+        let mut sum = Sample::default();
+        self.each(|counters| {
+            if let Some(counter) = counters.get(slot) {
+                sum = sum + counter.load();
+            }
+        });
+        sum
+    }
+
+    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
+        let mut sum = Sample::default();
+        self.each(|counters| {
+            for (slot, counter) in counters.iter().enumerate() {
+                if wanted(slot) {
+                    sum = sum + counter.load();
+                }
+            }
+        });
+        sum
     }
 }
 

@@ -11,10 +11,17 @@
 //! | 0x4FFFFF00 | discovery                | 0x4FFFFFFF | "KVME"       | "xitP"      | "rof\0"      |
 //! | 0x4FFFFF01 | protocol                 | [`Protocol`] |            |             |              |
 //! | 0x4FFFFF02 | what FE and FF hide      | exits 31:0 | exits 63:32  | cycles 31:0 | cycles 63:32 |
+//! | 0x4FFFFF03 | a snapshot, by ECX       | [`Snapshot`] |            |             |              |
 //!
 //! A reason is VMX's basic exit reason, or SVM's exit code. One that is not
 //! defined answers EDX = 0xFFFFFFFF and zeros, one that KVM does not handle
 //! answers zeros. The rest of the block 0x4FFFFF00–0x4FFFFFFF answers zeros.
+//!
+//! Reading causes exits, so that leaves read one after another belong to different
+//! times. Those of exits and cycles (02, FC to FF) answer from the vCPU's snapshot
+//! while it holds one: there, FC is the sum of all FE and of 02, and FD that of all
+//! FF and of 02. Leaf 03 takes a snapshot for the vCPU that asks (ECX = 1) in place
+//! of one that it holds, releases it (0), or only tells (2); other ECX are undefined.
 
 use super::counts::{Profile, Sample};
 use core::fmt;
@@ -45,6 +52,8 @@ pub const DISCOVERY: u32 = 0x4fff_ff00;
 pub const PROTOCOL: u32 = 0x4fff_ff01;
 /// The leaf of what [`EXITS`] and [`CYCLES`] hide: [`Profile::hidden`].
 pub const HIDDEN: u32 = 0x4fff_ff02;
+/// The leaf of the vCPU's [`Snapshot`].
+pub const SNAPSHOT: u32 = 0x4fff_ff03;
 /// The leaf of all exits.
 pub const TOTAL_EXITS: u32 = 0x4fff_fffc;
 /// The leaf of the cycles in all exits.
@@ -64,7 +73,8 @@ pub const PRESENT: Registers = Registers {
     edx: u32::from_le_bytes(*b"rof\0"),
 };
 
-/// What [`EXITS`] and [`CYCLES`] answer for a reason that is not defined.
+/// What [`EXITS`] and [`CYCLES`] answer for a reason that is not defined, and
+/// [`SNAPSHOT`] for a command that is not.
 pub const UNDEFINED: Registers = Registers {
     eax: 0,
     ebx: 0,
@@ -73,7 +83,7 @@ pub const UNDEFINED: Registers = Registers {
 };
 
 /// The version of this protocol; the next adds to it, and takes nothing away.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Whose exits the leaves answer; its number in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +91,81 @@ pub const VERSION: u16 = 1;
 pub enum Scope {
     /// Those of all guests of the host.
     Host = 1,
+    /// Those of the VM that asks.
+    Vm = 2,
+    /// Those of the vCPU that asks.
+    Vcpu = 3,
+}
+
+impl Scope {
+    /// The scope with that number in the protocol.
+    pub fn from_number(number: u8) -> Option<Scope> {
+        [Scope::Host, Scope::Vm, Scope::Vcpu]
+            .iter()
+            .copied()
+            .find(|&scope| scope as u8 == number)
+    }
+}
+
+/// The bit among the features of [`Protocol`] that says that there are snapshots.
+pub const FEATURE_SNAPSHOT: u32 = 1;
+
+/// What a guest can do with its vCPU's snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Command {
+    /// Answer as things are again.
+    Release = 0,
+    /// Take one, in place of the one held.
+    Take = 1,
+    /// Only tell.
+    Tell = 2,
+}
+
+impl Command {
+    /// The command with that number in ECX.
+    pub fn from_number(number: u32) -> Option<Command> {
+        [Command::Release, Command::Take, Command::Tell]
+            .iter()
+            .copied()
+            .find(|&command| command as u32 == number)
+    }
+}
+
+/// The answer of leaf [`SNAPSHOT`], after what was asked for is done.
+///
+/// | register | meaning                                                          |
+/// |----------|------------------------------------------------------------------|
+/// | EAX      | 1 if the vCPU holds a snapshot, or 0, also if there is no memory |
+/// | EBX      | how many it has taken, modulo 2^32                               |
+///
+/// Whoever takes one and finds EBX and EAX unchanged in the end has read nothing
+/// but that one, whoever else runs on the vCPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whether the vCPU holds a snapshot.
+    pub held: bool,
+    /// How many it has taken, modulo 2^32.
+    pub taken: u32,
+}
+
+impl From<Snapshot> for Registers {
+    fn from(snapshot: Snapshot) -> Registers {
+        Registers {
+            eax: snapshot.held.into(),
+            ebx: snapshot.taken,
+            ..Registers::default()
+        }
+    }
+}
+
+impl From<Registers> for Snapshot {
+    fn from(r: Registers) -> Snapshot {
+        Snapshot {
+            held: r.eax != 0,
+            taken: r.ebx,
+        }
+    }
 }
 
 /// How the profiler describes itself in leaf [`PROTOCOL`].
@@ -89,8 +174,9 @@ pub enum Scope {
 /// |----------|-------|--------------------------------------------------------|
 /// | EAX      | 15:0  | version of the protocol                                |
 /// | EAX      | 23:16 | instruction set: 1 VMX, 2 SVM                          |
-/// | EAX      | 31:24 | scope: 1 host                                          |
-/// | EBX      | 31:0  | features beyond the leaves above: none, 0              |
+/// | EAX      | 31:24 | scope: 1 host, 2 the VM that asks, 3 the vCPU          |
+/// | EBX      | 0     | there are snapshots: [`SNAPSHOT`] (since version 2)    |
+/// | EBX      | 31:1  | features yet to come: 0                                |
 /// | ECX      | 31:0  | epoch: another value when the counters start from zero |
 /// | EDX      | 31:0  | frequency of the host's TSC in kHz, 0 if unknown       |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +221,15 @@ impl From<Registers> for Protocol {
     }
 }
 
+/// A profile that a guest reads.
+pub trait Responder: Profile {
+    /// How it describes itself.
+    fn protocol(&self) -> Protocol;
+
+    /// Does what `command` says to the guest's snapshot.
+    fn snapshot(&mut self, command: Command) -> Snapshot;
+}
+
 /// What a guest asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Of the fields.
@@ -145,6 +240,8 @@ pub enum Query {
     Protocol,
     /// Leaf [`HIDDEN`].
     Hidden,
+    /// Leaf [`SNAPSHOT`].
+    Snapshot { command: u32 },
     /// Leaf [`TOTAL_EXITS`].
     TotalExits,
     /// Leaf [`TOTAL_CYCLES`].
@@ -166,7 +263,7 @@ pub enum Answer {
     Cycles(u64),
     /// A number of exits, and of cycles.
     Sample(Sample),
-    /// There is no such exit reason.
+    /// There is no such exit reason, or command.
     Undefined,
     /// Something else.
     Other(Registers),
@@ -180,6 +277,7 @@ impl Query {
             DISCOVERY => Query::Discovery,
             PROTOCOL => Query::Protocol,
             HIDDEN => Query::Hidden,
+            SNAPSHOT => Query::Snapshot { command: ecx },
             TOTAL_EXITS => Query::TotalExits,
             TOTAL_CYCLES => Query::TotalCycles,
             EXITS => Query::Exits { reason: ecx },
@@ -190,11 +288,15 @@ impl Query {
     }
 
     /// What `profile` answers.
-    pub fn answer(self, profile: &impl Profile) -> Answer {
+    pub fn answer(self, profile: &mut impl Responder) -> Answer {
         match self {
             Query::Discovery => Answer::Other(PRESENT),
             Query::Protocol => Answer::Other(profile.protocol().into()),
             Query::Hidden => Answer::Sample(profile.hidden()),
+            Query::Snapshot { command } => Command::from_number(command)
+                .map_or(Answer::Undefined, |command| {
+                    Answer::Other(profile.snapshot(command).into())
+                }),
             Query::TotalExits => Answer::Exits(profile.total().exits),
             Query::TotalCycles => Answer::Cycles(profile.total().cycles),
             Query::Exits { reason } => profile
@@ -210,14 +312,20 @@ impl Query {
     /// The answer that the registers hold: the inverse of `Registers::from`.
     pub fn decode(self, r: Registers) -> Answer {
         match self {
-            Query::Exits { .. } | Query::Cycles { .. } if r == UNDEFINED => Answer::Undefined,
+            Query::Exits { .. } | Query::Cycles { .. } | Query::Snapshot { .. }
+                if r == UNDEFINED =>
+            {
+                Answer::Undefined
+            }
             Query::TotalExits | Query::Exits { .. } => Answer::Exits(join(r.eax, r.ebx)),
             Query::TotalCycles | Query::Cycles { .. } => Answer::Cycles(join(r.ecx, r.ebx)),
             Query::Hidden => Answer::Sample(Sample {
                 exits: join(r.eax, r.ebx),
                 cycles: join(r.ecx, r.edx),
             }),
-            Query::Discovery | Query::Protocol | Query::Unassigned => Answer::Other(r),
+            Query::Discovery | Query::Protocol | Query::Snapshot { .. } | Query::Unassigned => {
+                Answer::Other(r)
+            }
         }
     }
 }
@@ -252,23 +360,37 @@ impl From<Answer> for Registers {
     }
 }
 
+/// The vCPU that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The process of its VM, as KVM's debugfs names it.
+    pub pid: u32,
+    /// The vCPU's number in its VM.
+    pub vcpu: u32,
+}
+
 /// A query and its answer as one line of the host's log; only those for exits
 /// or for cycles have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLine {
+    asker: Asker,
     query: Query,
     value: Option<u64>,
 }
 
 impl LogLine {
     /// The line for `query` that was answered by `answer`, if there is one.
-    pub fn new(query: Query, answer: Answer) -> Option<LogLine> {
-        let value = match answer {
-            Answer::Exits(value) | Answer::Cycles(value) => Some(value),
-            Answer::Undefined => None,
-            Answer::Sample(_) | Answer::Other(_) => return None,
+    pub fn new(asker: Asker, query: Query, answer: Answer) -> Option<LogLine> {
+        let value = match (query, answer) {
+            (_, Answer::Exits(value) | Answer::Cycles(value)) => Some(value),
+            (Query::Exits { .. } | Query::Cycles { .. }, Answer::Undefined) => None,
+            _ => return None,
         };
-        Some(LogLine { query, value })
+        Some(LogLine {
+            asker,
+            query,
+            value,
+        })
     }
 }
 
@@ -281,11 +403,17 @@ impl fmt::Display for LogLine {
             Query::Cycles { reason } => {
                 write!(f, "{CYCLES:#x}, Exit number {reason}. Total cycles=")?
             }
-            Query::Discovery | Query::Protocol | Query::Hidden | Query::Unassigned => (),
+            Query::Discovery
+            | Query::Protocol
+            | Query::Hidden
+            | Query::Snapshot { .. }
+            | Query::Unassigned => (),
         }
         match self.value {
-            Some(value) => write!(f, "{value}"),
-            None => f.write_str("0 (undefined)"),
+            Some(value) => write!(f, "{value}")?,
+            None => f.write_str("0 (undefined)")?,
         }
+        let Asker { pid, vcpu } = self.asker;
+        write!(f, " (pid {pid}, vCPU {vcpu})")
     }
 }

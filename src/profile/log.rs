@@ -69,15 +69,17 @@ impl Budget {
 
 /// Entries that a [`Queue`] holds: the bursts of four guests at the same time.
 const CAPACITY: u64 = 1024;
+/// Words of an entry.
+pub const WORDS: usize = 4;
 
 /// An entry, and whose turn it is to use it: that of the `turn / 2`th writer
 /// where even, else its reader's.
 struct Entry {
     turn: AtomicU64,
-    words: [AtomicU64; 3],
+    words: [AtomicU64; WORDS],
 }
 
-/// A bounded queue of triples of words, for many writers and one reader, none of
+/// A bounded queue of entries of [`WORDS`] words, for many writers and one reader, none of
 /// which waits for another.
 pub struct Queue {
     entries: [Entry; CAPACITY as usize],
@@ -91,7 +93,7 @@ impl Queue {
         const ZERO: AtomicU64 = AtomicU64::new(0);
         const EMPTY: Entry = Entry {
             turn: AtomicU64::new(0),
-            words: [ZERO; 3],
+            words: [ZERO; WORDS],
         };
         Queue {
             entries: [EMPTY; CAPACITY as usize],
@@ -106,7 +108,7 @@ impl Queue {
     }
 
     /// Appends `words`; false if the queue is full.
-    pub fn push(&self, words: [u64; 3]) -> bool {
+    pub fn push(&self, words: [u64; WORDS]) -> bool {
         let mut position = self.written.load(Relaxed);
         while let Some((entry, turn)) = self.entry(position) {
             if entry.turn.load(Acquire) == turn {
@@ -138,14 +140,14 @@ impl Queue {
 
     /// Takes the oldest entry; for one reader at a time. An entry that is still
     /// being written hides those after it.
-    pub fn pop(&self) -> Option<[u64; 3]> {
+    pub fn pop(&self) -> Option<[u64; WORDS]> {
         let position = self.read.load(Relaxed);
         let (entry, turn) = self.entry(position)?;
         if entry.turn.load(Acquire) != turn.wrapping_add(1) {
             return None;
         }
-        let [a, b, c] = &entry.words;
-        let words = [a.load(Relaxed), b.load(Relaxed), c.load(Relaxed)];
+        let [a, b, c, d] = &entry.words;
+        let words = [a, b, c, d].map(|word| word.load(Relaxed));
         entry.turn.store(turn.wrapping_add(2), Release);
         self.read.store(position.wrapping_add(1), Relaxed);
         Some(words)

@@ -4,8 +4,10 @@
 //! own as the module does, or all in the same ones; and how the answer of a leaf
 //! does with the CPUs that it sums over.
 
-use kvm_exitprof::profile::counts::{Counter, Cpus, Profile, Sample};
-use kvm_exitprof::profile::leaf::{EXITS, HIDDEN, Protocol, Query, TOTAL_CYCLES};
+use kvm_exitprof::profile::counts::{Counter, Summed};
+use kvm_exitprof::profile::leaf::{
+    Command, EXITS, HIDDEN, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES,
+};
 use kvm_exitprof::profile::reason::Isa;
 use std::arch::asm;
 use std::hint::black_box;
@@ -80,38 +82,35 @@ fn record(record: fn(&Counters, u32, u64), of_thread: &[&Counters]) -> f64 {
 }
 
 /// A host, summed as the module does it.
-struct Host(Isa, Vec<Counters>);
+#[derive(Clone, Copy)]
+struct Host<'a>(Isa, &'a [Counters]);
 
-impl Host {
-    fn cpus(&self) -> Cpus<impl Iterator<Item = &[Counter]>> {
-        Cpus(self.1.iter().map(Vec::as_slice))
-    }
-}
-
-impl Profile for Host {
+impl Summed for Host<'_> {
     fn isa(&self) -> Isa {
         self.0
     }
 
-    fn slot(&self, slot: usize) -> Sample {
-        self.cpus().slot(slot)
+    fn each(&self, mut with: impl FnMut(&[Counter])) {
+        self.1.iter().for_each(|counters| with(counters));
     }
+}
 
-    fn sum(&self, wanted: impl Fn(usize) -> bool) -> Sample {
-        self.cpus().sum(wanted)
-    }
-
+impl Responder for Host<'_> {
     fn protocol(&self) -> Protocol {
+        unreachable!("nobody asks for it")
+    }
+
+    fn snapshot(&mut self, _: Command) -> Snapshot {
         unreachable!("nobody asks for it")
     }
 }
 
 /// Nanoseconds for the answer to a query of `leaf`.
-fn answer(host: &Host, leaf: u32) -> f64 {
+fn answer(mut host: Host<'_>, leaf: u32) -> f64 {
     let begin = Instant::now();
     for _ in 0..ANSWERS {
         let query = Query::new(black_box(leaf), black_box(cpuid(host.0))).expect("a leaf of ours");
-        black_box(query.answer(black_box(host)));
+        black_box(query.answer(black_box(&mut host)));
     }
     begin.elapsed().as_nanos() as f64 / f64::from(ANSWERS)
 }
@@ -124,7 +123,7 @@ fn best(run: impl Fn() -> f64) -> f64 {
 ///
 /// - `record THREADS OWN SHARED`;
 /// - `answer ISA CPUS REASON TOTAL HIDDEN`, by what is asked for;
-/// - `memory ISA BYTES`, of each CPU.
+/// - `memory ISA BYTES`, of the counters of a vCPU; a CPU has twice as many.
 pub fn run() {
     let all = available_parallelism().map_or(1, usize::from);
     let mut threads = 1;
@@ -139,8 +138,9 @@ pub fn run() {
     }
     for isa in [Isa::Vmx, Isa::Svm] {
         for cpus in [1, 2, 8, 64, 512] {
-            let host = Host(isa, (0..cpus).map(|_| counters(isa)).collect());
-            let times = [EXITS, TOTAL_CYCLES, HIDDEN].map(|leaf| best(|| answer(&host, leaf)));
+            let counters: Vec<_> = (0..cpus).map(|_| counters(isa)).collect();
+            let host = Host(isa, &counters);
+            let times = [EXITS, TOTAL_CYCLES, HIDDEN].map(|leaf| best(|| answer(host, leaf)));
             let [reason, total, hidden] = times;
             println!("answer {isa:?} {cpus} {reason:.1} {total:.1} {hidden:.1}");
         }

@@ -7,10 +7,12 @@ use crate::cpu::{self, reasons};
 use crate::guest::{GARBAGE, Program, Regs};
 use crate::leaf::{self, cycles, exits, hidden};
 use crate::random::Query;
-use crate::vm::Vm;
+use crate::vm::{Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use kvm_exitprof::profile::counts::{Profile, Sample};
-use kvm_exitprof::profile::leaf::{Protocol, Query as ModelQuery, Registers};
+use kvm_exitprof::profile::leaf::{
+    Command, Protocol, Query as ModelQuery, Registers, Responder, Snapshot,
+};
 use kvm_exitprof::profile::reason::{Isa, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +30,8 @@ pub enum Want {
     Exits(Row),
     Cycles(Row),
     Both(Row),
+    /// Something about the vCPU's snapshot.
+    Snapshot,
 }
 
 /// Exits and cycles by row, and what describes them.
@@ -41,6 +45,11 @@ pub struct Book {
 impl Book {
     /// What a guest reads that is left in peace.
     pub fn read(vm: &mut Vm) -> Result<Self> {
+        Self::read_on(&mut vm.vcpus[0])
+    }
+
+    /// The same, on one of its vCPUs.
+    pub fn read_on(vcpu: &mut Vcpu) -> Result<Self> {
         let mut program = Program::new();
         for eax in [
             leaf::PROTOCOL,
@@ -55,7 +64,7 @@ impl Book {
             program.cpuid(leaf::EXITS, reason);
             program.cpuid(leaf::CYCLES, reason);
         }
-        let answers = vm.run(&program)?;
+        let answers = vcpu.run(&program)?;
         let mut rows = BTreeMap::new();
         rows.insert(Row::Hidden, hidden(answers[1]));
         rows.insert(Row::Total, (exits(answers[2])?, cycles(answers[3])?));
@@ -82,15 +91,18 @@ impl Book {
             0x4fff_ffff if self.rows.contains_key(&reason) => Want::Cycles(reason),
             0x4fff_fffe | 0x4fff_ffff if self.unhandled.contains(&ecx) => Want::Is([0; 4]),
             0x4fff_fffe | 0x4fff_ffff => Want::Is(leaf::UNDEFINED),
-            0x4fff_ff03..0x4fff_fffc => Want::Is([0; 4]),
+            0x4fff_ff03 if ecx <= 2 => Want::Snapshot,
+            0x4fff_ff03 => Want::Is(leaf::UNDEFINED),
+            0x4fff_ff04..0x4fff_fffc => Want::Is([0; 4]),
             _ => bail!("not what KVM itself answers"),
         })
     }
 
-    /// The answer while nothing is recorded.
-    pub fn answer(&self, query: Query) -> Result<Regs> {
+    /// The answer while nothing is recorded, but for what depends on the past.
+    pub fn answer(&self, query: Query) -> Result<Option<Regs>> {
         let halves = |value: u64| (value as u32, (value >> 32) as u32);
-        Ok(match self.want(query)? {
+        Ok(Some(match self.want(query)? {
+            Want::Snapshot => return Ok(None),
             Want::Is(regs) => regs,
             Want::Exits(row) => {
                 let (low, high) = halves(self.rows[&row].0);
@@ -105,7 +117,16 @@ impl Book {
                 let ((a, b), (c, d)) = (halves(exits), halves(cycles));
                 [a, b, c, d]
             }
-        })
+        }))
+    }
+
+    /// Demands that an answer is what it has to be while nothing is recorded.
+    pub fn is_frozen(&self, query: Query, got: Regs) -> Result<()> {
+        match self.answer(query)? {
+            Some(want) => ensure!(got == want, "want {want:x?}"),
+            None => drop(leaf::is_snapshot(got)?),
+        }
+        Ok(())
     }
 
     /// Demands that an answer counts no less than the last one did, which it
@@ -119,6 +140,7 @@ impl Book {
             Want::Exits(row) => (row, (exits(got)?, self.rows[&row].1)),
             Want::Cycles(row) => (row, (self.rows[&row].0, cycles(got)?)),
             Want::Both(row) => (row, hidden(got)),
+            Want::Snapshot => return leaf::is_snapshot(got).map(drop),
         };
         let last = self.rows.insert(row, new).unwrap_or_default();
         ensure!(
@@ -174,22 +196,30 @@ impl Model {
     }
 
     pub fn answer(&self, (eax, ecx): Query) -> Option<Regs> {
-        let answer = ModelQuery::new(eax, ecx)?.answer(self);
+        let mut model = self;
+        let answer = ModelQuery::new(eax, ecx)?.answer(&mut model);
         let Registers { eax, ebx, ecx, edx } = answer.into();
         Some([eax, ebx, ecx, edx])
     }
 }
 
-impl Profile for Model {
+impl Responder for &Model {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Not what a guest is to be compared with.
+    fn snapshot(&mut self, _: Command) -> Snapshot {
+        Snapshot::default()
+    }
+}
+
+impl Profile for &Model {
     fn isa(&self) -> Isa {
         self.isa
     }
 
     fn slot(&self, slot: usize) -> Sample {
         self.slots[slot]
-    }
-
-    fn protocol(&self) -> Protocol {
-        self.protocol
     }
 }

@@ -14,7 +14,7 @@ use crate::cpu;
 use crate::guest::{Program, layout};
 use crate::ktap::Ktap;
 use crate::leaf;
-use crate::module::{self, Host, PROFILER, State};
+use crate::module::{Host, State};
 use crate::ops::Op;
 use crate::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
@@ -80,11 +80,12 @@ const WORKLOADS: [Workload; 10] = [
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// The first is what all others are compared with.
-const SETUPS: [(&str, Setup); 9] = [
+const SETUPS: [(&str, Setup); 10] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
-    ("sampling_off", |host| sampling(host, "N")),
-    ("loaded", |host| sampling(host, "Y")),
+    ("sampling_off", |host| load(host, "sampling=N")),
+    ("loaded", |host| load(host, "per_vcpu=N")),
+    ("per_vcpu", |host| load(host, "per_vcpu=Y")),
     ("naive", |host| {
         host.unload_all()?;
         host.forget();
@@ -120,10 +121,8 @@ fn reach(host: &mut Host, state: State) -> Result<Option<Peer>> {
 }
 
 /// Without the log, whose lines would be most of what a query costs.
-fn sampling(host: &mut Host, on: &str) -> Result<Option<Peer>> {
-    host.reach(State::Profiled)?;
-    module::set_param(PROFILER, "log", "N")?;
-    module::set_param(PROFILER, "sampling", on)?;
+fn load(host: &mut Host, params: &str) -> Result<Option<Peer>> {
+    host.reload(&format!("log=N {params}"))?;
     Ok(None)
 }
 

@@ -9,7 +9,7 @@ use crate::tracepoint::Counter;
 use crate::vm::Vm;
 use anyhow::{Result, bail, ensure};
 pub use kvm_exitprof::profile::leaf::{
-    CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, TOTAL_CYCLES, TOTAL_EXITS,
+    CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
 };
 
 /// The signature that says the profiler is there.
@@ -43,6 +43,15 @@ pub fn cycles([eax, ebx, ecx, edx]: Regs) -> Result<u64> {
 pub fn hidden([eax, ebx, ecx, edx]: Regs) -> (u64, u64) {
     let join = |low, high| u64::from(high) << 32 | u64::from(low);
     (join(eax, ebx), join(ecx, edx))
+}
+
+/// Whether the vCPU holds a snapshot, and how many it has taken: leaf 03.
+pub fn is_snapshot([eax, ebx, ecx, edx]: Regs) -> Result<(bool, u32)> {
+    ensure!(
+        eax <= 1 && ecx == 0 && edx == 0,
+        "EAX={eax:#x} ECX={ecx:#x} EDX={edx:#x}, want 0 or 1, and zeros"
+    );
+    Ok((eax == 1, ebx))
 }
 
 /// Runs one CPUID.

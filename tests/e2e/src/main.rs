@@ -27,6 +27,7 @@ mod cost;
 mod cpu;
 mod cpus;
 mod debug;
+mod debugfs;
 mod effort;
 mod fuzz;
 mod guest;

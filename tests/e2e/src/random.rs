@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random queries, the same again for the same seed.
 
-use crate::leaf::{CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, TOTAL_CYCLES, TOTAL_EXITS};
+use crate::leaf::{
+    CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+};
 
 /// A leaf and its parameter: EAX and ECX.
 pub type Query = (u32, u32);
@@ -12,10 +14,11 @@ pub fn is_ours((eax, _): Query) -> bool {
 }
 
 /// Leaves that mean something, those with a parameter more than once.
-const ASSIGNED: [u32; 11] = [
+const ASSIGNED: [u32; 12] = [
     DISCOVERY,
     PROTOCOL,
     HIDDEN,
+    SNAPSHOT,
     TOTAL_EXITS,
     TOTAL_CYCLES,
     EXITS,

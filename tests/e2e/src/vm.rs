@@ -12,6 +12,7 @@ use kvm_bindings::{
     kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// What a test may choose about its VM.
@@ -35,8 +36,10 @@ pub struct Config {
 /// A VM and its vCPUs, ready to run programs.
 pub struct Vm {
     pub vcpus: Vec<Vcpu>,
+    /// The thread that made it, as which KVM knows it.
+    pub pid: libc::pid_t,
     // Closed last: this is when KVM lets go of the VM.
-    _fd: VmFd,
+    fd: VmFd,
 }
 
 /// Why a run that was not completed ended.
@@ -99,12 +102,22 @@ impl Vm {
             vcpu.warm_up()?;
             vcpus.push(vcpu);
         }
-        Ok(Self { vcpus, _fd: fd })
+        Ok(Self {
+            vcpus,
+            // SAFETY: the call has no requirements.
+            pid: unsafe { libc::gettid() },
+            fd,
+        })
     }
 
     /// A VM with one vCPU and nothing special.
     pub fn plain() -> Result<Self> {
         Self::new(&Config::default())
+    }
+
+    /// What KVM's debugfs calls it.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.pid, self.fd.as_raw_fd())
     }
 
     /// Runs `program` on the first vCPU.

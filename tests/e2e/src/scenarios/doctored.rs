@@ -44,15 +44,15 @@ const fn contract(version: u8, size: u8) -> [u8; 24] {
 
 pub const OTHER_CONTRACT: Change = Change {
     name: "other_contract",
-    from: &contract(1, 24),
-    to: &contract(2, 24),
+    from: &contract(1, 40),
+    to: &contract(2, 40),
     error: libc::EINVAL,
 };
 
 const OTHER_LAYOUT: Change = Change {
     name: "other_layout",
-    from: &contract(1, 24),
-    to: &contract(1, 32),
+    from: &contract(1, 40),
+    to: &contract(1, 48),
     error: libc::EINVAL,
 };
 
@@ -71,6 +71,15 @@ pub const WITHOUT_MEMORY: Change = Change {
     from: b"\0__alloc_percpu\0",
     to: b"\0int_pow\0\0\0\0\0\0\0\0",
     error: libc::ENOMEM,
+};
+
+/// For profiles of vCPUs and their snapshots, the same function answers NULL in
+/// place of `__kmalloc()`: an even size to the power of flags above 63.
+pub const WITHOUT_VCPU_MEMORY: Change = Change {
+    name: "without_vcpu_memory",
+    from: b"\0__kmalloc\0",
+    to: b"\0int_pow\0\0\0",
+    error: 0,
 };
 
 /// A changed module.
@@ -97,6 +106,11 @@ impl Doctored {
             path,
             error: change.error,
         })
+    }
+
+    /// Loads it, with `params`.
+    pub fn load(&self, params: &str) -> Result<()> {
+        module::insert(&self.path, params).context("the changed module")
     }
 
     /// Demands that it cannot be loaded.

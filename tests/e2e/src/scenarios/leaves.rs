@@ -55,12 +55,12 @@ fn discovery(host: &mut Host) -> Result<String> {
     ensure!(present == leaf::PRESENT, "{present:x?}");
     let [eax, ebx, epoch, khz] = query(&mut vm, leaf::PROTOCOL, GARBAGE)?;
     let want = if cpu::is_vmx() {
-        0x0101_0001
+        0x0101_0002
     } else {
-        0x0102_0001
+        0x0102_0002
     };
     ensure!(eax == want, "version, instruction set, host: {eax:#x}");
-    ensure!(ebx == 0, "features {ebx:#x}");
+    ensure!(ebx == 1, "features {ebx:#x}");
     let tsc = vm.vcpus[0].tsc_khz()?;
     ensure!(khz == tsc, "TSC {khz} kHz, KVM says {tsc}");
     let [.., again, _] = query(&mut vm, leaf::PROTOCOL, 0)?;
@@ -145,7 +145,7 @@ fn handled(_: &mut Host) -> Result<String> {
 }
 
 fn unassigned(_: &mut Host) -> Result<String> {
-    let leaves = 0x4fff_ff03..0x4fff_fffc_u32;
+    let leaves = 0x4fff_ff04..0x4fff_fffc_u32;
     let asked: Vec<_> = leaves.flat_map(|leaf| [(leaf, 0), (leaf, 48)]).collect();
     for (asked, got) in asked.iter().zip(ask(&mut Vm::plain()?, &asked)?) {
         ensure!(got == [0; 4], "{asked:x?}: {got:x?}");
@@ -218,7 +218,12 @@ fn emulator(_: &mut Host) -> Result<String> {
     let mut asked: Vec<_> = numbers
         .flat_map(|ecx| [(leaf::EXITS, ecx), (leaf::CYCLES, ecx)])
         .collect();
-    for leaf in [leaf::DISCOVERY, leaf::PROTOCOL, leaf::HIDDEN, 0x4fff_ff03] {
+    for leaf in [
+        leaf::DISCOVERY,
+        leaf::PROTOCOL,
+        leaf::HIDDEN,
+        leaf::SNAPSHOT,
+    ] {
         asked.push((leaf, GARBAGE));
     }
     asked.extend([(leaf::TOTAL_EXITS, GARBAGE), (leaf::TOTAL_CYCLES, GARBAGE)]);

@@ -18,9 +18,11 @@ mod lifetime;
 mod log;
 mod nested;
 mod reload;
+mod scope;
 mod sleep;
 mod smp;
 mod totals;
+mod vcpus;
 
 /// The whole run.
 pub fn all(effort: Effort) -> Vec<Test> {
@@ -35,6 +37,8 @@ pub fn all(effort: Effort) -> Vec<Test> {
     tests.extend(counts::tests());
     tests.extend(books::tests());
     tests.extend(nested::tests());
+    tests.extend(vcpus::tests(effort));
+    tests.extend(scope::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());
     tests.extend(console::tests());

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Whose exits a guest reads, and the snapshots that it reads them from.
+
+use super::leaves::ask;
+use super::test;
+use crate::book::{Book, Row};
+use crate::cpu::CPUID;
+use crate::guest::{GARBAGE, Program, Regs};
+use crate::kmsg::Kmsg;
+use crate::leaf::{self, exits, is_snapshot, query};
+use crate::module::{self, Host, PROFILER, State};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::vm::{Config, Vcpu, Vm};
+use anyhow::{Context, Result, bail, ensure};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("scope.vm", State::Absent, |host| sees_only(host, "vm")),
+        test("scope.vcpu", State::Absent, |host| sees_only(host, "vcpu")),
+        test("scope.host", State::Absent, sees_all),
+        test("scope.off", State::Absent, off),
+        test("scope.changed", State::Absent, changed),
+        test("snapshot.adds_up", State::Absent, adds_up),
+        test("snapshot.per_vcpu", State::Absent, per_vcpu),
+        test("snapshot.of_a_scope", State::Absent, of_a_scope),
+        test("snapshot.in_vain", State::Absent, in_vain),
+    ]
+}
+
+/// Commands of leaf 03.
+const RELEASE: u32 = 0;
+const TAKE: u32 = 1;
+const TELL: u32 = 2;
+
+/// Does something while other vCPUs exit as fast as they can.
+fn while_storming<T>(vcpus: &mut [Vcpu], what: impl FnOnce() -> Result<T>) -> Result<T> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stop = &stop;
+        let storms: Vec<_> = (vcpus.iter_mut())
+            .map(|vcpu| {
+                scope.spawn(move || {
+                    let mut program = Program::new();
+                    program.repeat(Op::Vmcall, 500, 0);
+                    program.repeat(Op::Wbinvd, 500, 0);
+                    program.repeat(Op::Cpuid, 50, leaf::TOTAL_EXITS);
+                    while !stop.load(Relaxed) {
+                        vcpu.run(&program)?;
+                    }
+                    anyhow::Ok(())
+                })
+            })
+            .collect();
+        let done = what();
+        stop.store(true, Relaxed);
+        for storm in storms {
+            storm.join().expect("no thread panics")?;
+        }
+        done
+    })
+}
+
+/// Totals and all reasons, again and again.
+fn sweeps() -> Program {
+    let mut program = Program::new();
+    for _ in 0..10 {
+        program.cpuid(leaf::TOTAL_EXITS, GARBAGE);
+        for reason in 0..0xa3 {
+            program.cpuid(leaf::EXITS, reason);
+        }
+        program.cpuid(leaf::HIDDEN, GARBAGE);
+    }
+    program
+}
+
+/// A guest that only reads, while another storms: all that it ever sees is what
+/// its own vCPU did, to the exit. With `scope=vm`, another vCPU of its own adds
+/// what it did before.
+fn sees_only(host: &mut Host, scope: &str) -> Result<String> {
+    host.reload(&format!("log=N scope={scope}"))?;
+    let mut storm = Vm::new(&Config {
+        more_vcpus: 1,
+        ..Config::default()
+    })?;
+    let mut vm = Vm::new(&Config {
+        more_vcpus: 1,
+        ..Config::default()
+    })?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 1009, 0);
+    vm.vcpus[1].run(&program)?;
+    let sibling = match scope {
+        "vm" => vm.vcpus[1].exits()?,
+        _ => 0,
+    };
+    let sweeps = sweeps();
+    let per_sweep = sweeps.reads() / 10;
+    let (mut read, mut interrupts) = (0, 0);
+    while_storming(&mut storm.vcpus, || {
+        for attempt in 0..10 {
+            let before = vm.vcpus[0].exits()?;
+            let answers = vm.vcpus[0].run(&sweeps)?;
+            let own = vm.vcpus[0].exits()? - before;
+            // It does nothing but read, and end.
+            let between = own - sweeps.reads() as u64 - 1;
+            for (at, &total) in answers.iter().enumerate().step_by(per_sweep) {
+                let (least, got) = (sibling + before + at as u64, exits(total)?);
+                let most = least + between;
+                ensure!(
+                    (least..=most).contains(&got),
+                    "read {at} of attempt {attempt}: total {got}, want {least} to {most}"
+                );
+            }
+            for sweep in answers.chunks_exact(per_sweep) {
+                let reasons: &[Regs] = &sweep[1..=0xa3];
+                let mut sum = leaf::hidden(sweep[per_sweep - 1]).0;
+                for &regs in reasons.iter().filter(|&&regs| regs != leaf::UNDEFINED) {
+                    sum += exits(regs)?;
+                }
+                // No more than there were at the end of the sweep, and on SVM
+                // less what is beyond 0xa2.
+                let total = exits(sweep[0])?;
+                let most = total + per_sweep as u64 + own;
+                ensure!(sum <= most, "sum {sum}, total {total} at first");
+                let wbinvd = exits(reasons[crate::cpu::WBINVD.number() as usize])?;
+                ensure!(wbinvd == 0, "{wbinvd} WBINVDs of the other guest");
+            }
+            read += answers.len();
+            interrupts += between;
+        }
+        Ok(())
+    })?;
+    let others = storm.exits()?;
+    Ok(format!(
+        "{read} answers, {interrupts} interrupts, {others} exits of the other guest"
+    ))
+}
+
+/// The same two guests, of which one sees the other.
+fn sees_all(host: &mut Host) -> Result<String> {
+    host.reload("log=N scope=host")?;
+    let (mut storm, mut vm) = (Vm::plain()?, Vm::plain()?);
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 1009, 0);
+    storm.run(&program)?;
+    let (others, own) = (storm.exits()?, vm.exits()?);
+    let got = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
+    ensure!(got == others + own, "want {others} + {own}, got {got}");
+    Ok(format!("{others} + {own} = {got}"))
+}
+
+/// What is asked of a profiler that is not there, or says so.
+fn everything() -> Vec<(u32, u32)> {
+    let leaves = (0x4fff_ff00..=0x4fff_ff08).chain(0x4fff_fffa..=0x4fff_ffff);
+    let with = |leaf| [0, 1, 10, 48, u32::MAX].map(|ecx| (leaf, ecx));
+    leaves.flat_map(with).collect()
+}
+
+/// Guests find nothing, and nothing is logged; the host goes on counting.
+fn off(host: &mut Host) -> Result<String> {
+    host.reach(State::Absent)?;
+    let asked = everything();
+    let absent = ask(&mut Vm::plain()?, &asked)?;
+    host.reload("scope=off")?;
+    let mut vm = Vm::plain()?;
+    let mut log = Kmsg::from_now()?;
+    let got = ask(&mut vm, &asked)?;
+    for ((asked, want), got) in asked.iter().zip(&absent).zip(&got) {
+        ensure!(got == want, "{asked:x?}: want {want:x?}, got {got:x?}");
+    }
+    module::set_param(PROFILER, "scope", "host")?;
+    let total = query(&mut vm, leaf::TOTAL_EXITS, 0)?;
+    let lines = log.drain()?;
+    // One for the total, if it has been printed already.
+    let ours = lines.iter().filter(|l| l.starts_with("kvm_exitprof: 0x"));
+    ensure!(ours.count() <= 1, "{lines:?}");
+    let (got, want) = (exits(total)?, vm.exits()? - 2);
+    ensure!(got <= want && got > asked.len() as u64, "{got}, {want}");
+    Ok(format!(
+        "{} answers as KVM's, then {got} exits",
+        asked.len()
+    ))
+}
+
+/// The parameter can be read and written while guests ask; nonsense is refused
+/// and changes nothing.
+fn changed(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let shown = module::param(PROFILER, "scope")?;
+    ensure!(shown == "host", "by default {shown}");
+    let (mut vm, mut other) = (Vm::plain()?, Vm::plain()?);
+    let number = |vm: &mut Vm| -> Result<u32> {
+        let [eax, ..] = query(vm, leaf::PROTOCOL, 0)?;
+        Ok(eax >> 24)
+    };
+    while_storming(&mut other.vcpus, || {
+        for _ in 0..20 {
+            for (scope, want) in [("vm", 2), ("vcpu", 3), ("host", 1)] {
+                module::set_param(PROFILER, "scope", scope)?;
+                let shown = module::param(PROFILER, "scope")?;
+                ensure!(shown == scope, "wrote {scope}, reads {shown}");
+                let got = number(&mut vm)?;
+                ensure!(got == want, "scope={scope}: want {want} got {got}");
+            }
+        }
+        for nonsense in ["\n", "hos", "hostile", "1", "vm vcpu", "VM"] {
+            let error = module::set_param(PROFILER, "scope", nonsense).err();
+            error.with_context(|| format!("scope={nonsense:?} was taken"))?;
+            let shown = module::param(PROFILER, "scope")?;
+            ensure!(shown == "host", "scope={nonsense:?} made it {shown}");
+        }
+        Ok(())
+    })?;
+    let refused = host.reload("scope=nonsense");
+    ensure!(refused.is_err(), "loaded with scope=nonsense");
+    host.forget();
+    Ok("host, vm and vcpu, 20 times".into())
+}
+
+/// Takes a snapshot on the vCPU, which must say so.
+fn command(vcpu: &mut Vcpu, number: u32) -> Result<(bool, u32)> {
+    let mut program = Program::new();
+    program.cpuid(leaf::SNAPSHOT, number);
+    is_snapshot(vcpu.run(&program)?[0])
+}
+
+/// A sweep from a snapshot adds up, to the exit and to the cycle, whatever else
+/// runs, and does not see the exits that it causes.
+fn adds_up(host: &mut Host) -> Result<String> {
+    let mut most = 0;
+    for scope in ["host", "vm", "vcpu"] {
+        host.reload(&format!("log=N scope={scope}"))?;
+        let mut vm = Vm::new(&Config {
+            more_vcpus: 1,
+            ..Config::default()
+        })?;
+        let (reader, sibling) = vm.vcpus.split_at_mut(1);
+        let reader = &mut reader[0];
+        while_storming(sibling, || {
+            for taken in 1..=10 {
+                let got = command(reader, TAKE)?;
+                ensure!(got == (true, taken), "taken: {got:?}, want {taken}");
+                let book = Book::read_on(reader)?;
+                let again = Book::read_on(reader)?;
+                ensure!(book == again, "{book:?}, then {again:?}");
+                let got = command(reader, TELL)?;
+                ensure!(got == (true, taken), "told: {got:?}, want {taken}");
+                let mut rows = book.rows;
+                let total = rows.remove(&Row::Total).context("no total")?;
+                let sum = rows.values().fold((0, 0), |s, r| (s.0 + r.0, s.1 + r.1));
+                ensure!(sum == total, "sum {sum:?}, total {total:?}");
+                most = most.max(total.0);
+            }
+            let got = command(reader, RELEASE)?;
+            ensure!(got == (false, 10), "released: {got:?}");
+            Ok(())
+        })?;
+    }
+    Ok(format!(
+        "10 snapshots with each scope, of up to {most} exits"
+    ))
+}
+
+/// A snapshot is one vCPU's; the other reads what is.
+fn per_vcpu(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut vm = Vm::new(&Config {
+        more_vcpus: 1,
+        ..Config::default()
+    })?;
+    let total = |vcpu: &mut Vcpu| {
+        let mut program = Program::new();
+        program.cpuid(leaf::TOTAL_EXITS, 0);
+        exits(vcpu.run(&program)?[0])
+    };
+    let [first, second] = &mut vm.vcpus[..] else {
+        bail!("not two vCPUs");
+    };
+    let none = [command(first, TELL)?, command(second, TELL)?];
+    ensure!(none == [(false, 0); 2], "{none:?}");
+    let before = total(first)?;
+    command(first, TAKE)?;
+    let held = total(first)?;
+    ensure!(held > before, "held {held}, before {before}");
+    let live = total(second)?;
+    ensure!(live > held, "held {held}, live {live}");
+    let again = total(first)?;
+    ensure!(again == held, "held {held}, again {again}");
+    let told = command(second, TELL)?;
+    ensure!(told == (false, 0), "the other holds {told:?}");
+    // Another takes the place of the first.
+    command(first, TAKE)?;
+    let newer = total(first)?;
+    ensure!(newer > live, "newer {newer}, live before {live}");
+    command(first, RELEASE)?;
+    let released = total(first)?;
+    ensure!(released > newer, "released {released}, newer {newer}");
+    for number in [3, 0x101, u32::MAX] {
+        let mut program = Program::new();
+        program.cpuid(leaf::SNAPSHOT, number);
+        let got = first.run(&program)?[0];
+        ensure!(got == leaf::UNDEFINED, "{number:#x}: {got:x?}");
+    }
+    Ok(format!(
+        "held {held}, then {newer}; live {live}, {released}"
+    ))
+}
+
+/// Changing the scope ends what guests hold: nothing of another scope remains.
+fn of_a_scope(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let (mut vm, mut other) = (Vm::plain()?, Vm::plain()?);
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 10007, 0);
+    other.run(&program)?;
+    command(&mut vm.vcpus[0], TAKE)?;
+    module::set_param(PROFILER, "scope", "vm")?;
+    let told = command(&mut vm.vcpus[0], TELL)?;
+    ensure!(told == (false, 1), "{told:?}");
+    let own = vm.exits()?;
+    let got = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
+    ensure!(got == own, "want {own} got {got}");
+    let [eax, ebx, ..] = query(&mut vm, leaf::EXITS, CPUID.number())?;
+    ensure!(ebx == 0 && u64::from(eax) <= own, "{eax} CPUIDs of {own}");
+    Ok(format!("{own} exits of its own"))
+}
+
+/// Without profiles of vCPUs there are no snapshots, which the protocol says.
+fn in_vain(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut vm = Vm::plain()?;
+    let [_, with, ..] = query(&mut vm, leaf::PROTOCOL, 0)?;
+    ensure!(with == 1, "features {with:#x}, want 1");
+    host.reload("log=N per_vcpu=N")?;
+    let mut vm = Vm::plain()?;
+    let [_, without, ..] = query(&mut vm, leaf::PROTOCOL, 0)?;
+    ensure!(without == 0, "features {without:#x}, want 0");
+    for number in [TAKE, TELL, RELEASE] {
+        let got = command(&mut vm.vcpus[0], number)?;
+        ensure!(got == (false, 0), "{number}: {got:?}");
+    }
+    let first = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
+    let later = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
+    ensure!(later > first, "{first}, then {later}");
+    Ok("features 1 and 0".into())
+}
