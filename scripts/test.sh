@@ -84,13 +84,7 @@ many=(smp. unload. sleep. total. sampling. fuzz. log.flood)
 
 # Without peers, whose packages and time few changes are worth.
 costs() {
-	local ours=(unpatched absent sampling_off loaded)
-	results cost.kernel scripts/bench.sh kernel "${ours[@]}"
-	if [ -e "$build/lean" ]; then
-		results cost.lean scripts/bench.sh lean "${ours[@]}"
-	else
-		count <<<"ok cost.lean # SKIP no lean kernel here: make bench builds one, as long as the other took"
-	fi
+	results cost scripts/bench.sh lean unpatched absent sampling_off loaded per_vcpu
 }
 
 # e2e EMULATOR CPUS [NAME...]

@@ -4,10 +4,11 @@
 use crate::costs::{Costs, UNPATCHED};
 
 /// The columns after that of KVM as it is, by setup.
-const COLUMNS: [(&str, &str); 8] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("absent", "not loaded"),
     ("sampling_off", "sampling off"),
     ("loaded", "**loaded**"),
+    ("per_vcpu", "**and vCPUs**"),
     ("naive", "naive form"),
     ("bpf", "BPF"),
     ("trace_exit", "kvm_exit"),
@@ -91,7 +92,7 @@ cost cpuid loaded 1065.71 1047.85";
         let old = "a\n\n| exit | unpatched KVM | x |\n|--|--|\n| OUT | 7 | 8 |\n\nb\n";
         let new = replaced(old, &Costs::parse(COSTS).unwrap()).unwrap();
         assert!(new.starts_with("a\n\n| exit | unpatched KVM | not loaded |"));
-        assert!(new.contains("\n| CPUID | 1022 | −10 | – | +26 | – |"));
+        assert!(new.contains("\n| CPUID | 1022 | −10 | – | +26 | – | – |"));
         assert!(new.ends_with(" |\n\nb\n") && !new.contains("| OUT | 7"));
         assert_eq!(replaced("a\n", &Costs::parse(COSTS).unwrap()), None);
     }
