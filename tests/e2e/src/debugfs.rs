@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const KVM: &str = "/sys/kernel/debug/kvm";
-const PROFILER: &str = "/sys/kernel/debug/kvm_exitprof";
+/// The profiler's directory.
+pub const PROFILER: &str = "/sys/kernel/debug/kvm_exitprof";
 
 /// Exits and cycles.
 pub type Sample = (u64, u64);

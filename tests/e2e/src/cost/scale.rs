@@ -5,6 +5,7 @@
 use super::{ASK_REASON, ASK_TOTAL, CPUID, Cost, SETUPS, Workload, possible, workload};
 use crate::cpu;
 use crate::cpus;
+use crate::debugfs;
 use crate::ktap::Ktap;
 use crate::leaf;
 use crate::module::{Host, State};
@@ -12,6 +13,7 @@ use crate::ops::Op;
 use crate::vm::Vm;
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
@@ -20,12 +22,13 @@ const ASK_HIDDEN: Workload = workload("ask_hidden", Op::Cpuid, leaf::HIDDEN);
 /// Prints lines for programs: `scale SETUP CPUS MEAN LEAST RATIO` for a CPUID's exit
 /// on one of so many busy CPUs, with the least as a ratio to that of one; and `answer
 /// POSSIBLE REASON TOTAL HIDDEN` for queries on a host with so many possible CPUs, by
-/// what is asked for: ticks more than KVM's own answer takes.
+/// what is asked for: ticks more than KVM's own answer takes; and `files POSSIBLE
+/// EXITS VCPUS` for a program that reads these, with one VM alive.
 pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     let online = cpus::online()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
-    let compared = ["unpatched", "loaded", "naive"];
+    let compared = ["unpatched", "loaded", "per_vcpu", "naive"];
     for (name, set_up) in SETUPS {
         if !compared.contains(&name) || !possible(name) {
             continue;
@@ -41,7 +44,7 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
             busy *= 2;
         }
         // QEMU's ticks are good for ratios only.
-        if name == "loaded" && !cpu::is_qemus() {
+        if name == "per_vcpu" && !cpu::is_qemus() {
             let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
             let last = possible.trim().rsplit('-').next().unwrap_or("0");
             let possible = last.parse::<u32>()? + 1;
@@ -50,9 +53,24 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
                 line += &format!(" {:.2}", query.measure()?.least - own);
             }
             ktap.line(&line);
+            let _alive = Vm::plain()?;
+            let [exits, vcpus] = [read("exits")?, read("vcpus")?];
+            ktap.line(&format!("files {possible} {exits} {vcpus}"));
         }
     }
     host.unload_all()
+}
+
+/// How many ticks it takes to read a file of the profiler's.
+fn read(name: &str) -> Result<u64> {
+    let path = Path::new(debugfs::PROFILER).join(name);
+    let mut least = u64::MAX;
+    for _ in 0..20 {
+        let begin = cpus::tsc();
+        fs::read(&path).with_context(|| path.display().to_string())?;
+        least = least.min(cpus::tsc() - begin);
+    }
+    Ok(least)
 }
 
 /// Does something on the first CPU while guests on `others` cause exits.
