@@ -315,9 +315,9 @@ fn after_load(host: &mut Host) -> Result<String> {
 fn tsc_behind(host: &mut Host) -> Result<String> {
     let cpu = cpus::second()?;
     host.reach(State::Absent)?;
-    // A tenth of a second: no handler takes that long, and timers of the CPU may
+    // Half a second: no handler takes that long, and timers of the CPU may
     // be late by it.
-    let ahead = u64::from(Vm::plain()?.vcpus[0].tsc_khz()?) * 100;
+    let ahead = u64::from(Vm::plain()?.vcpus[0].tsc_khz()?) * 500;
     // Time itself must not jump.
     fs::write(CLOCKSOURCE, "acpi_pm").context(CLOCKSOURCE)?;
     cpus::advance_tsc(cpu, ahead)?;
