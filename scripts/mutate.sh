@@ -61,7 +61,7 @@ check() {
 }
 
 model() {
-	check "model.$1" timeout 300 env CARGO_TARGET_DIR="$build/cargo" scripts/cargo.sh test --quiet --locked \
+	check "model.$1" timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/cargo.sh test --quiet --locked \
 		--package kvm-exitprof -- --exact "$1"
 }
 
