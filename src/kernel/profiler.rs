@@ -85,7 +85,8 @@ pub(crate) fn scope() -> u8 {
 pub(crate) unsafe fn totals<'a>() -> Option<Totals<'a>> {
     let slots = SLOTS.load(Relaxed);
     // SAFETY: `Profiler` frees the memory after the last call from KVM has
-    // returned, with its files gone, and its pointer taken back under the lock.
+    // returned, with its pointer taken back under the lock, and when the module
+    // is unloaded, which nobody holds then by an open file.
     (!slots.is_null()).then(|| unsafe { Totals::new(slots) })
 }
 

@@ -110,6 +110,14 @@ impl Vm {
         })
     }
 
+    /// A VM with so many vCPUs and nothing special.
+    pub fn with_vcpus(count: u8) -> Result<Self> {
+        Self::new(&Config {
+            more_vcpus: count - 1,
+            ..Config::default()
+        })
+    }
+
     /// A VM with one vCPU and nothing special.
     pub fn plain() -> Result<Self> {
         Self::new(&Config::default())

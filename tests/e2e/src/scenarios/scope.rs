@@ -11,7 +11,7 @@ use crate::leaf::{self, exits, is_snapshot, query};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
-use crate::vm::{Config, Vcpu, Vm};
+use crate::vm::{Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -81,14 +81,8 @@ fn sweeps() -> Program {
 /// what it did before.
 fn sees_only(host: &mut Host, scope: &str) -> Result<String> {
     host.reload(&format!("log=N scope={scope}"))?;
-    let mut storm = Vm::new(&Config {
-        more_vcpus: 1,
-        ..Config::default()
-    })?;
-    let mut vm = Vm::new(&Config {
-        more_vcpus: 1,
-        ..Config::default()
-    })?;
+    let mut storm = Vm::with_vcpus(2)?;
+    let mut vm = Vm::with_vcpus(2)?;
     let mut program = Program::new();
     program.repeat(Op::Vmcall, 1009, 0);
     vm.vcpus[1].run(&program)?;
@@ -233,10 +227,7 @@ fn adds_up(host: &mut Host) -> Result<String> {
     let mut most = 0;
     for scope in ["host", "vm", "vcpu"] {
         host.reload(&format!("log=N scope={scope}"))?;
-        let mut vm = Vm::new(&Config {
-            more_vcpus: 1,
-            ..Config::default()
-        })?;
+        let mut vm = Vm::with_vcpus(2)?;
         let (reader, sibling) = vm.vcpus.split_at_mut(1);
         let reader = &mut reader[0];
         while_storming(sibling, || {
@@ -267,10 +258,7 @@ fn adds_up(host: &mut Host) -> Result<String> {
 /// A snapshot is one vCPU's; the other reads what is.
 fn per_vcpu(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
-    let mut vm = Vm::new(&Config {
-        more_vcpus: 1,
-        ..Config::default()
-    })?;
+    let mut vm = Vm::with_vcpus(2)?;
     let total = |vcpu: &mut Vcpu| {
         let mut program = Program::new();
         program.cpuid(leaf::TOTAL_EXITS, 0);
@@ -309,7 +297,7 @@ fn per_vcpu(host: &mut Host) -> Result<String> {
     ))
 }
 
-/// Changing the scope ends what guests hold: nothing of another scope remains.
+/// A snapshot of another scope is not answered from.
 fn of_a_scope(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let (mut vm, mut other) = (Vm::plain()?, Vm::plain()?);

@@ -14,7 +14,7 @@ use crate::leaf::{self, Books};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
-use crate::vm::{Config, Vm};
+use crate::vm::Vm;
 use crate::watchdog;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -51,13 +51,6 @@ fn vmcalls(count: u32) -> Program {
     let mut program = Program::new();
     program.repeat(Op::Vmcall, count, 0);
     program
-}
-
-fn with_vcpus(count: u8) -> Result<Vm> {
-    Vm::new(&Config {
-        more_vcpus: count - 1,
-        ..Config::default()
-    })
 }
 
 /// Demands that each of `vms`, which are all that there are and began after the
@@ -98,7 +91,7 @@ fn agree(all: &[&Vm]) -> Result<Vcpus> {
 
 fn own_exits(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
-    let (mut one, mut two) = (with_vcpus(1)?, with_vcpus(2)?);
+    let (mut one, mut two) = (Vm::with_vcpus(1)?, Vm::with_vcpus(2)?);
     one.run(&vmcalls(23))?;
     two.vcpus[0].run(&vmcalls(1009))?;
     two.vcpus[1].run(&vmcalls(10007))?;
@@ -121,7 +114,7 @@ fn own_exits(host: &mut Host) -> Result<String> {
 /// have ended.
 fn ended(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
-    let (mut stays, mut goes) = (with_vcpus(1)?, with_vcpus(2)?);
+    let (mut stays, mut goes) = (Vm::with_vcpus(1)?, Vm::with_vcpus(2)?);
     stays.run(&vmcalls(23))?;
     goes.vcpus[0].run(&vmcalls(23))?;
     goes.vcpus[1].run(&vmcalls(23))?;
@@ -143,7 +136,7 @@ fn ended(host: &mut Host) -> Result<String> {
 
 /// vCPUs that run when the profiler is loaded have profiles from then on.
 fn already_running(host: &mut Host) -> Result<String> {
-    let mut vm = with_vcpus(2)?;
+    let mut vm = Vm::with_vcpus(2)?;
     let stop = AtomicBool::new(false);
     let (dirs, name) = ([vcpu_dir(&vm, 0), vcpu_dir(&vm, 1)], vm.name());
     // Two seconds, for KVM_RUN to last for as long as the test.
@@ -199,7 +192,7 @@ fn already_running(host: &mut Host) -> Result<String> {
 fn on_all_cpus(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let online = cpus::online()?;
-    let mut vm = with_vcpus(4)?;
+    let mut vm = Vm::with_vcpus(4)?;
     let program = vmcalls(1009);
     thread::scope(|scope| {
         let (program, online) = (&program, &online);
@@ -239,7 +232,7 @@ fn many_vms(host: &mut Host, effort: Effort) -> Result<String> {
                     let mut vms = Vec::new();
                     for n in 0..ALIVE / 4 {
                         watchdog::check()?;
-                        let mut vm = with_vcpus(1 + (n % 3) as u8)?;
+                        let mut vm = Vm::with_vcpus(1 + (n % 3) as u8)?;
                         for vcpu in &mut vm.vcpus {
                             vcpu.run(&vmcalls(23 + thread))?;
                         }
@@ -286,7 +279,7 @@ fn created_while_loading(host: &mut Host, effort: Effort) -> Result<String> {
                 scope.spawn(move || {
                     let mut created = 0;
                     while !stop.load(Relaxed) {
-                        let mut vm = with_vcpus(2)?;
+                        let mut vm = Vm::with_vcpus(2)?;
                         vm.vcpus[1].run(&vmcalls(23))?;
                         created += 1;
                     }
@@ -313,7 +306,7 @@ fn created_while_loading(host: &mut Host, effort: Effort) -> Result<String> {
     })?;
     host.reload("log=N")?;
     let mut books = Books::since_load()?;
-    let mut vm = with_vcpus(2)?;
+    let mut vm = Vm::with_vcpus(2)?;
     vm.vcpus[1].run(&vmcalls(1009))?;
     let total = books.balance(&[&vm])?;
     let table = Vcpus::read()?;
@@ -329,7 +322,7 @@ fn created_while_loading(host: &mut Host, effort: Effort) -> Result<String> {
 /// The table in the log, on demand.
 fn report(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
-    let mut vm = with_vcpus(2)?;
+    let mut vm = Vm::with_vcpus(2)?;
     vm.vcpus[1].run(&vmcalls(23))?;
     let mut log = Kmsg::from_now()?;
     module::set_param(PROFILER, "report", "vcpu")?;
@@ -378,7 +371,7 @@ fn without_memory(host: &mut Host) -> Result<String> {
 fn not_wanted(host: &mut Host) -> Result<String> {
     host.reload("log=N per_vcpu=N")?;
     let mut books = Books::since_load()?;
-    let mut vm = with_vcpus(1)?;
+    let mut vm = Vm::with_vcpus(1)?;
     vm.run(&vmcalls(23))?;
     let total = books.balance(&[&vm])?;
     let dirs = vms()?;
