@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-package=kvm-exitprof name=exitprof
+package=exitprof name=exitprof
 if [ "${1:-}" = e2e ]; then
 	package=e2e name=e2e
 fi

@@ -19,8 +19,10 @@
 //! tests.
 
 pub mod counts;
+pub mod dist;
 pub mod leaf;
 pub mod log;
 pub mod reason;
 mod svm;
+pub mod text;
 mod vmx;

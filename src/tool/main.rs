@@ -2,7 +2,7 @@
 
 //! exitprof: reads the profile of VM exits inside a guest.
 
-use anyhow::{bail, Result};
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use kvm_exitprof::profile::{
     counts::{Row, Sample},
@@ -93,7 +93,9 @@ fn sweep(all: bool, out: &mut impl Write) -> Result<()> {
     }
     let number = Protocol::from(cpuid(leaf::PROTOCOL, 0)).isa;
     let Some(isa) = Isa::from_number(number) else {
-        bail!("the host's instruction set is number {number}, and this exitprof knows only VMX (1) and SVM (2)");
+        bail!(
+            "the host's instruction set is number {number}, and this exitprof knows only VMX (1) and SVM (2)"
+        );
     };
 
     writeln!(out, "{}", Row::HEAD)?;

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! exitprof: shows which VM exits were counted, and what they cost.
+
+#![warn(missing_docs)]
+
+pub mod snapshot;
