@@ -108,8 +108,7 @@ logged() {
 # writes a cache line that it takes from other CPUs.
 locked() {
 	local symbol
-	symbol=$(nm "$2" | awk -v name="(^|[0-9])$1\$" '$3 ~ name { print $3 }')
-	[ -n "$symbol" ] || die "there is no $1 in $2"
+	symbol=$(symbol "$2" "$1")
 	objdump -d --no-show-raw-insn --disassemble="$symbol" "$2" | grep -cw lock || true
 }
 
@@ -118,7 +117,7 @@ locked() {
 disassembly() {
 	local kvm=arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
-	echo "locked loaded $(($(locked vmx_handle_exit_sampled "$kernel/$kvm") + $(locked record_vmx "$module")))"
+	echo "locked loaded $(($(locked vmx_handle_exit_sampled "$kernel/$kvm") + $(locked "record::<false, false, false>" "$module")))"
 	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$peers/naive/$kvm")"
 }
 

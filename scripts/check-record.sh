@@ -9,28 +9,35 @@ set -euo pipefail
 
 bad() {
 	echo "$code" >&2
-	die "profiler::$function $1"
+	die "$function $1"
 }
 
-# check FUNCTION FORBIDDEN OTHER: OTHER is how often it touches memory that is
-# not per-CPU.
+# check VARIANT FORBIDDEN PERCPU OTHER: of the function for <SVM, VCPU, SPREAD>, with
+# how often it touches per-CPU memory, and other memory.
 check() {
-	function=$1
-	local branch=$2 other=$3 symbol
-	symbol=$(nm "$object" | awk -v name="profiler[0-9]*$function\$" '$3 ~ name { print $3 }')
-	[ -n "$symbol" ] || die "there is no profiler::$function in $object"
+	local forbidden=$2 percpu=$3 other=$4 symbol
+	function="record::<$1>"
+	symbol=$(symbol "$object" "$function")
 	# Up to its return, what follows is padding.
 	code=$(objdump -d --no-show-raw-insn --disassemble="$symbol" "$object" | sed '1,/>:$/d; /[[:space:]]ret/,$d')
 	! grep -qwE 'lock|cmpxchg|xchg|xadd' <<<"$code" || bad "has a locked instruction"
-	! grep -qE "[[:space:]]($branch)[[:space:]]" <<<"$code" || bad "calls or branches"
-	[ "$(grep -c '%gs:' <<<"$code")" = 2 ] || bad "should touch per-CPU memory twice"
+	! grep -qE "[[:space:]]($forbidden)[[:space:]]" <<<"$code" || bad "calls or branches"
+	[ "$(grep -c '%gs:' <<<"$code")" = "$percpu" ] || bad "does not touch per-CPU memory $percpu times"
 	[ "$(grep '(%' <<<"$code" | grep -cvE '%gs:|lea |\(%rip\)')" = "$other" ] || bad "touches other memory"
-	say "profiler::$function: $(grep -cE '^ +[0-9a-f]+:' <<<"$code") instructions and a return, none locked, no call"
+	say "$function: $(grep -cE '^ +[0-9a-f]+:' <<<"$code") instructions and a return, none locked, no call"
 }
 
 object=$1
-check record_vmx 'call|j[a-z]+' 0
-check record_svm 'call' 0
-# The vCPU's pointer and its two counters.
-check record_vmx_vcpu 'call|j([^e]|e[a-z])[a-z]*' 3
-check record_svm_vcpu 'call' 3
+call=call any='j[a-z]+'
+# The vCPU's pointer, and its two counters.
+vcpu=3
+# Where the cycles are the least or the most, and where the vCPU has no profile.
+check "false, false, false" "$call|$any" 2 0
+check "false, false, true" "$call|j(a|b|e|ne|mp)" 7 0
+check "false, true, false" "$call|j([^e]|e[a-z])[a-z]*" 2 $vcpu
+check "false, true, true" "$call|j(a|b|ne|mp)" 7 $vcpu
+# SVM's codes are several ranges, and its distributions two parts.
+check "true, false, false" "$call" 2 0
+check "true, false, true" "$call" 7 1
+check "true, true, false" "$call" 2 $vcpu
+check "true, true, true" "$call" 7 $((vcpu + 1))

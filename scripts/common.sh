@@ -21,6 +21,15 @@ die() {
 	exit 1
 }
 
+# symbol OBJECT FUNCTION: what the function is called in it, which is named as a
+# programmer would, such as vmx_handle_exit or record::<true, true, false>.
+symbol() {
+	local found
+	found=$(paste <(nm "$1") <(nm -C "$1") | sed -n "s/^[^ ]* [tT] \([^\t]*\)\t[^ ]* [tT] \(.*::\)\?$2\$/\1/p")
+	[ -n "$found" ] || die "there is no $2 in $1"
+	echo "$found"
+}
+
 # The kernel's Rust is tied to one rustc: by default the distribution's, whatever
 # stands before it in PATH. Each can be set in the environment.
 export RUSTC=${RUSTC:-/usr/bin/rustc} RUSTDOC=${RUSTDOC:-/usr/bin/rustdoc}

@@ -19,9 +19,6 @@ use core::{
 };
 use kernel::prelude::*;
 
-// `record()` in `profiler.rs` knows this layout.
-const _: () = assert!(mem::size_of::<Counter>() == 16);
-
 // SAFETY: `AtomicU64` may be zero, and be read while it is changed.
 unsafe impl Counters for Counter {}
 
@@ -36,6 +33,12 @@ impl<H> Block<H> {
     /// Where the counters begin.
     const COUNTERS: usize = mem::size_of::<H>().wrapping_add(mem::align_of::<Counter>() - 1)
         & !(mem::align_of::<Counter>() - 1);
+
+    /// How many bytes it takes.
+    pub(crate) fn size() -> usize {
+        let counters = isa().slots().wrapping_mul(mem::size_of::<Counter>());
+        Self::COUNTERS.wrapping_add(counters)
+    }
 
     /// The block whose counters are at `thin`.
     pub(crate) fn from_thin(thin: NonNull<c_void>) -> *mut Self {
@@ -79,10 +82,8 @@ impl<H> Owned<H> {
     ///
     /// `ENOMEM`.
     pub(crate) fn try_new(head: H, wait: Wait) -> Result<Self> {
-        let counters = isa().slots().wrapping_mul(mem::size_of::<Counter>());
-        let size = Block::<H>::COUNTERS.wrapping_add(counters);
         // SAFETY: The function has no requirement but that it may sleep if told so.
-        let start = unsafe { bindings::exitprof_alloc(size, matches!(wait, Wait::Yes)) };
+        let start = unsafe { bindings::exitprof_alloc(Block::<H>::size(), matches!(wait, Wait::Yes)) };
         let start = start.cast::<Counter>();
         let block = ptr::slice_from_raw_parts_mut(start, isa().slots()) as *mut Block<H>;
         let block = NonNull::new(block).ok_or(kernel::error::code::ENOMEM)?;

@@ -10,9 +10,11 @@ use crate::{
         counts::{Counter, Summed},
         reason::Isa,
     },
-    profiler::{self, isa},
+    profiler::{self, isa, Profiler},
     table::{by_reason, by_vcpu},
+    text,
     vcpu::{VcpuProfile, Vcpus},
+    ParamLock,
 };
 use core::{
     ffi::{c_int, c_void},
@@ -85,7 +87,8 @@ unsafe extern "C" fn exitprof_host_show(to: *mut bindings::seq_file, _: *mut c_v
     let mut to = Seq(to);
     // SAFETY: The module, which is held, unregisters only when it is unloaded.
     if let Some(totals) = unsafe { profiler::totals() } {
-        by_reason(&totals, |line| to.line(line));
+        // Under the lock, lest they be set to zero meanwhile.
+        Vcpus::lock(|_| by_reason(&totals, |line| to.line(line)));
     }
     0
 }
@@ -100,6 +103,25 @@ unsafe extern "C" fn exitprof_vcpus_show(to: *mut bindings::seq_file, _: *mut c_
         by_vcpu(&totals, |line| to.line(line));
     }
     0
+}
+
+/// Shows all, for programs.
+#[no_mangle]
+unsafe extern "C" fn exitprof_text_show(to: *mut bindings::seq_file, _: *mut c_void) -> c_int {
+    // INVARIANT: By this function's contract.
+    let mut to = Seq(to);
+    // SAFETY: As above.
+    if let Some(totals) = unsafe { profiler::totals() } {
+        text::show(&totals, |line| to.line(line));
+    }
+    0
+}
+
+/// Lets the counters start from zero.
+#[no_mangle]
+extern "C" fn exitprof_reset() {
+    let _lock = ParamLock::new();
+    Profiler::reset();
 }
 
 /// The VM with that number: the sum of its vCPUs.

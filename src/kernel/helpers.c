@@ -63,6 +63,10 @@ bool exitprof_per_vcpu = true;
 module_param_named(per_vcpu, exitprof_per_vcpu, bool, 0444);
 MODULE_PARM_DESC(per_vcpu, "Count each vCPU's exits, too (default Y)");
 
+bool exitprof_distributions = true;
+module_param_named(distributions, exitprof_distributions, bool, 0444);
+MODULE_PARM_DESC(distributions, "Count how the cycles of exits are distributed, too (default Y)");
+
 /* Their numbers are those of the leaf protocol; 0 is none. */
 static const char *const scopes[] = { "off", "host", "vm", "vcpu" };
 int exitprof_scope = 1;
@@ -123,6 +127,21 @@ void exitprof_queue_suppressed_work(unsigned int delay_ms)
 void exitprof_cond_resched(void)
 {
 	cond_resched();
+}
+
+void exitprof_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+void exitprof_preempt_enable(void)
+{
+	preempt_enable();
+}
+
+unsigned int exitprof_online_cpus(void)
+{
+	return num_online_cpus();
 }
 
 unsigned int exitprof_next_possible_cpu(int cpu)
@@ -206,8 +225,38 @@ void exitprof_vcpus_unlock(void)
  */
 DEFINE_SHOW_ATTRIBUTE(exitprof_host);
 DEFINE_SHOW_ATTRIBUTE(exitprof_vcpus);
+DEFINE_SHOW_ATTRIBUTE(exitprof_text);
 DEFINE_SHOW_ATTRIBUTE(exitprof_vm);
 DEFINE_SHOW_ATTRIBUTE(exitprof_vcpu);
+
+static int reset_set(void *unused, u64 value)
+{
+	if (value != 1)
+		return -EINVAL;
+	exitprof_reset();
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(reset_fops, NULL, reset_set, "%llu\n");
+
+static int sampling_get(void *unused, u64 *value)
+{
+	*value = exitprof_sampling;
+	return 0;
+}
+
+static int sampling_set(void *unused, u64 value)
+{
+	if (value > 1)
+		return -EINVAL;
+	exitprof_param_lock();
+	exitprof_sampling = value;
+	exitprof_sampling_changed();
+	exitprof_param_unlock();
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(sampling_fops, sampling_get, sampling_set, "%llu\n");
 
 static struct dentry *root;
 
@@ -220,6 +269,9 @@ void exitprof_make_files(void)
 {
 	debugfs_create_file("exits", 0400, root, NULL, &exitprof_host_fops);
 	debugfs_create_file("vcpus", 0400, root, NULL, &exitprof_vcpus_fops);
+	debugfs_create_file("profile", 0400, root, NULL, &exitprof_text_fops);
+	debugfs_create_file("reset", 0200, root, NULL, &reset_fops);
+	debugfs_create_file("sampling", 0600, root, NULL, &sampling_fops);
 }
 
 void exitprof_remove_dir(void)

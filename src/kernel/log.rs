@@ -8,6 +8,7 @@ use crate::{
         leaf::{join, split, Answer, Asker, LogLine, Query, Registers},
         log::{Budget, Queue},
     },
+    profiler,
 };
 use core::{
     ptr,
@@ -17,7 +18,15 @@ use kernel::prelude::*;
 
 static BUDGET: Budget = Budget::new();
 static QUEUE: Queue = Queue::new();
+
+/// The lines that were not queued, and those of them that were told of.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were not queued since the module was loaded.
+pub(crate) fn suppressed() -> u64 {
+    SUPPRESSED.load(Relaxed)
+}
 
 /// How long suppressed lines are counted before that is logged.
 const SUPPRESSED_DELAY_MS: u32 = 1000;
@@ -58,9 +67,7 @@ pub(crate) unsafe fn query(
         join(out.eax, out.ebx),
         join(out.ecx, out.edx),
     ];
-    // SAFETY: It may be called in any context.
-    let now = unsafe { bindings::ktime_get_mono_fast_ns() };
-    if BUDGET.take(vm, now) && QUEUE.push(line) {
+    if BUDGET.take(vm, profiler::now()) && QUEUE.push(line) {
         // SAFETY: The work item is not cancelled before KVM has stopped calling us.
         unsafe { bindings::exitprof_queue_log_work() };
     } else {
@@ -97,9 +104,10 @@ extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
 /// in [`SUPPRESSED_DELAY_MS`] whatever else is logged.
 #[no_mangle]
 extern "C" fn exitprof_print_suppressed(_work: *mut bindings::work_struct) {
-    let suppressed = SUPPRESSED.swap(0, Relaxed);
-    if suppressed > 0 {
-        pr_info!("{suppressed} log lines suppressed\n");
+    let all = suppressed();
+    let untold = all.wrapping_sub(TOLD.swap(all, Relaxed));
+    if untold > 0 {
+        pr_info!("{untold} log lines suppressed\n");
     }
 }
 

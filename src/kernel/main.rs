@@ -16,6 +16,7 @@
     unsafe_op_in_unsafe_fn
 )]
 mod bindings; // Made by bindgen: see Kbuild.
+mod calibrate;
 mod counters;
 mod debugfs;
 mod log;
@@ -24,7 +25,9 @@ mod percpu;
 #[allow(dead_code, unreachable_pub)] // The tools use it all.
 mod profile;
 mod profiler;
+mod record;
 mod table;
+mod text;
 mod vcpu;
 mod view;
 

@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The profiler that KVM calls: it counts exits and answers CPUID.
-//!
-//! Each CPU writes only its own counters, by single instructions relative to
-//! its per-CPU base: atomic where it matters without a lock prefix. Readers sum
-//! over all CPUs.
+//! The profiler that KVM calls: its registration, when its counters start from
+//! zero, and its answers to CPUID.
 
 use crate::{
-    bindings, errno, log,
-    percpu::PerCpu,
+    bindings,
+    calibrate::calibrate,
+    errno, log,
     profile::{
-        counts::Counter,
         leaf::{self, Query, Registers, Scope},
         reason::Isa,
     },
+    record::{record, withdraw, Memory, Record, SLOTS},
     vcpu::{self, Vcpus},
     view::{Guest, Totals},
 };
 use core::{
-    arch::asm,
     mem, ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 use kernel::prelude::*;
 
@@ -32,15 +29,6 @@ const CPUID_80000001_ECX_SVM: u32 = 1 << 2;
 // KVM passes us the queries of the block that the protocol describes.
 #[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
 const _: () = assert!(leaf::DISCOVERY == bindings::KVM_EXIT_PROFILER_CPUID_BASE);
-
-/// The counters in use, for each CPU [`Isa::slots`] of all exits, and as many of the
-/// unattributed: those of vCPUs without a profile. Null unless a [`Profiler`]
-/// is registered.
-///
-/// Relaxed accesses are enough: KVM calls `record()` only after a grace period
-/// and after changing code, and `cpuid()` through the pointer that it publishes,
-/// ahead of which x86 does no load of ours; the parameters' lock is for the rest.
-static SLOTS: AtomicPtr<Counter> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether the CPU has SVM, and not VMX; set before [`SLOTS`].
 static IS_SVM: AtomicBool = AtomicBool::new(false);
@@ -54,18 +42,44 @@ pub(crate) fn isa() -> Isa {
     }
 }
 
-/// Changes when the counters start from zero.
+/// Changes when the counters start from zero; 0 while they are set to it.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
+
+/// When they did so last, in nanoseconds of CLOCK_MONOTONIC.
+static SINCE: AtomicU64 = AtomicU64::new(0);
 
 /// See [`leaf::Protocol::epoch`].
 pub(crate) fn epoch() -> u32 {
     EPOCH.load(Relaxed)
 }
 
+/// When the counters started from zero, in nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn since() -> u64 {
+    SINCE.load(Relaxed)
+}
+
+/// Now, in such nanoseconds.
+pub(crate) fn now() -> u64 {
+    // SAFETY: It may be called in any context.
+    unsafe { bindings::ktime_get_mono_fast_ns() }
+}
+
 /// Whether vCPUs have profiles, where there is memory for them.
 pub(crate) fn per_vcpu() -> bool {
     // SAFETY: It is set before `init()` begins, and not again.
     unsafe { bindings::exitprof_per_vcpu }
+}
+
+/// Whether it is counted, too, how cycles are distributed.
+pub(crate) fn distributions() -> bool {
+    // SAFETY: As above.
+    unsafe { bindings::exitprof_distributions }
+}
+
+/// Whether exits are recorded.
+pub(crate) fn sampling() -> bool {
+    // SAFETY: The kernel writes only true and false, as a single byte.
+    unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_sampling)) }
 }
 
 /// The number of the scope that guests read, a [`Scope`] or 0 for none.
@@ -91,7 +105,6 @@ pub(crate) unsafe fn totals<'a>() -> Option<Totals<'a>> {
 }
 
 type Ops = bindings::kvm_exit_profiler;
-type Record = unsafe extern "C" fn(*mut bindings::kvm_vcpu, u32, u64);
 
 /// What KVM calls.
 const fn new_ops(record: Record) -> Ops {
@@ -114,126 +127,22 @@ const fn new_vcpu_ops(record: Record) -> Ops {
     }
 }
 
-static VMX_OPS: Ops = new_ops(record_vmx);
-static SVM_OPS: Ops = new_ops(record_svm);
-static VMX_VCPU_OPS: Ops = new_vcpu_ops(record_vmx_vcpu);
-static SVM_VCPU_OPS: Ops = new_vcpu_ops(record_svm_vcpu);
+/// By what `record()` does: see there.
+static OPS: [Ops; 8] = [
+    new_ops(record::<false, false, false>),
+    new_ops(record::<false, false, true>),
+    new_vcpu_ops(record::<false, true, false>),
+    new_vcpu_ops(record::<false, true, true>),
+    new_ops(record::<true, false, false>),
+    new_ops(record::<true, false, true>),
+    new_vcpu_ops(record::<true, true, false>),
+    new_vcpu_ops(record::<true, true, true>),
+];
 
 fn ops() -> &'static Ops {
-    match (isa(), per_vcpu()) {
-        (Isa::Vmx, false) => &VMX_OPS,
-        (Isa::Svm, false) => &SVM_OPS,
-        (Isa::Vmx, true) => &VMX_VCPU_OPS,
-        (Isa::Svm, true) => &SVM_VCPU_OPS,
-    }
-}
-
-/// Records an exit by its basic exit reason.
-///
-/// # Safety
-///
-/// As for [`record`].
-unsafe extern "C" fn record_vmx(_vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
-    // SAFETY: By this function's contract.
-    unsafe { record(Isa::Vmx, reason, cycles) };
-}
-
-/// Records an exit by its exit code.
-///
-/// # Safety
-///
-/// As for [`record`].
-unsafe extern "C" fn record_svm(_vcpu: *mut bindings::kvm_vcpu, code: u32, cycles: u64) {
-    // SAFETY: By this function's contract.
-    unsafe { record(Isa::Svm, code, cycles) };
-}
-
-/// Records an exit by its basic exit reason, for the vCPU too.
-///
-/// # Safety
-///
-/// As for [`record_vcpu`].
-unsafe extern "C" fn record_vmx_vcpu(vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
-    // SAFETY: By this function's contract.
-    unsafe { record_vcpu(Isa::Vmx, vcpu, reason, cycles) };
-}
-
-/// Records an exit by its exit code, for the vCPU too.
-///
-/// # Safety
-///
-/// As for [`record_vcpu`].
-unsafe extern "C" fn record_svm_vcpu(vcpu: *mut bindings::kvm_vcpu, code: u32, cycles: u64) {
-    // SAFETY: By this function's contract.
-    unsafe { record_vcpu(Isa::Svm, vcpu, code, cycles) };
-}
-
-/// Records an exit of `reason`, which may be any number.
-///
-/// # Safety
-///
-/// Called by KVM with preemption disabled, while a [`Profiler`] for `isa` is
-/// registered.
-#[inline(always)]
-unsafe fn record(isa: Isa, reason: u32, cycles: u64) {
-    // SAFETY: By this function's contract, and `Isa::slot()` is below the number
-    // of slots.
-    unsafe { add(isa.slot(reason), cycles) };
-}
-
-/// As [`record`] does, and for the vCPU: in its profile, or as unattributed.
-///
-/// # Safety
-///
-/// Called by KVM as [`record`] is, in the task of `vcpu`, whose profile [`vcpu`]
-/// has made.
-#[inline(always)]
-unsafe fn record_vcpu(isa: Isa, vcpu: *mut bindings::kvm_vcpu, reason: u32, cycles: u64) {
-    let slot = isa.slot(reason);
-    // SAFETY: By this function's contract, `Isa::slot()` is below the number of
-    // slots, of which there are twice as many in `SLOTS` and once in a profile,
-    // which KVM detaches only when we are not called. Only the vCPU's task writes
-    // its counters, so that what is true of a CPU's is true of them: see `add()`.
-    unsafe {
-        add(slot, cycles);
-        let profile = vcpu.cast::<u8>().add(bindings::EXITPROF_PROFILE as usize);
-        let profile = (*profile.cast::<AtomicPtr<u8>>()).load(Relaxed);
-        if profile.is_null() {
-            add(slot.wrapping_add(isa.slots()), cycles);
-        } else {
-            asm!(
-                "inc qword ptr [{profile} + {offset}]",
-                "add qword ptr [{profile} + {offset} + 8], {cycles}",
-                profile = in(reg) profile,
-                offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
-                cycles = in(reg) cycles,
-                options(nostack),
-            );
-        }
-    }
-}
-
-/// Adds an exit to the CPU's counters of `slot`.
-///
-/// # Safety
-///
-/// Preemption is disabled, and a [`Profiler`] registered; `slot` is below twice
-/// the number of slots.
-#[inline(always)]
-unsafe fn add(slot: usize, cycles: u64) {
-    // SAFETY: `SLOTS` is per-CPU memory while the profiler is registered. Aligned
-    // additions are atomic with regard to this CPU, the only one that writes its
-    // counters, and to other CPUs' loads.
-    unsafe {
-        asm!(
-            "inc qword ptr gs:[{slots} + {offset}]",
-            "add qword ptr gs:[{slots} + {offset} + 8], {cycles}",
-            slots = in(reg) SLOTS.load(Relaxed),
-            offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
-            cycles = in(reg) cycles,
-            options(nostack),
-        );
-    }
+    let svm = usize::from(isa() == Isa::Svm);
+    let index = svm << 2 | usize::from(per_vcpu()) << 1 | usize::from(distributions());
+    OPS.get(index).unwrap_or(&OPS[0])
 }
 
 /// Answers a guest's CPUID; false if it is not for us.
@@ -271,7 +180,7 @@ unsafe extern "C" fn cpuid(
 /// The parameters' lock is held when it is made or unregistered; dropping it
 /// after that only frees the counters.
 pub(crate) struct Profiler {
-    slots: PerCpu<Counter>,
+    memory: Memory,
 }
 
 impl Profiler {
@@ -297,41 +206,60 @@ impl Profiler {
             return Err(errno(bindings::EINVAL));
         }
 
-        let slots = PerCpu::try_new(isa().slots().wrapping_mul(2))?;
-        // SAFETY: It has no requirements.
-        EPOCH.store(unsafe { bindings::get_random_u32() }, Relaxed);
-        SLOTS.store(slots.as_ptr(), Relaxed);
-        // SAFETY: `ops()` live as long as the module, which goes only after
+        let memory = Memory::try_new(isa(), distributions())?;
+        memory.publish();
+        let ops = ops();
+        if let Some(record) = ops.record {
+            // SAFETY: Its memory is in use, and KVM does not know of it yet.
+            unsafe { calibrate(record)? };
+        }
+        clear();
+        // SAFETY: `ops` live as long as the module, which goes only after
         // `unregister()`.
-        let r = unsafe { bindings::kvm_register_exit_profiler(ops()) };
+        let r = unsafe { bindings::kvm_register_exit_profiler(ops) };
         if r < 0 {
-            SLOTS.store(ptr::null_mut(), Relaxed);
             pr_info!("cannot load: KVM refuses the profiler, error {r}\n");
             return Err(errno(r.unsigned_abs()));
         }
-        Ok(Profiler { slots })
+        Ok(Profiler { memory })
+    }
+
+    /// Whether a profiler is registered. The caller holds the parameters' lock.
+    fn is_registered() -> bool {
+        !SLOTS.load(Relaxed).is_null()
     }
 
     /// Switches the recording of exits on or off, if a profiler is registered.
     /// The caller holds the parameters' lock.
     pub(crate) fn set_sampling(on: bool) {
-        if !SLOTS.load(Relaxed).is_null() {
-            // SAFETY: The pointer shows that `ops()` are registered, and the
-            // lock that they stay so.
+        if Profiler::is_registered() {
+            // SAFETY: `ops()` are registered, and the lock keeps them so.
             unsafe { bindings::kvm_set_exit_sampling(ops(), on) };
+        }
+    }
+
+    /// Lets the counters start from zero, if a profiler is registered. Exits that
+    /// are being handled meanwhile are not counted. The caller holds the parameters'
+    /// lock.
+    pub(crate) fn reset() {
+        if Profiler::is_registered() {
+            // KVM records no exit while that is off, and drops those that began then.
+            Profiler::set_sampling(false);
+            clear();
+            Profiler::set_sampling(sampling());
         }
     }
 
     /// Unregisters; what was counted can still be read.
     pub(crate) fn unregister(&mut self) -> Totals<'_> {
-        if !SLOTS.load(Relaxed).is_null() {
-            // SAFETY: The pointer shows that `ops()` are registered.
+        if Profiler::is_registered() {
+            // SAFETY: `ops()` are registered.
             unsafe { bindings::kvm_unregister_exit_profiler(ops()) };
-            SLOTS.store(ptr::null_mut(), Relaxed);
+            withdraw();
             Vcpus::end();
         }
-        // SAFETY: `self.slots` lives as long as the borrow.
-        unsafe { Totals::new(self.slots.as_ptr()) }
+        // SAFETY: The memory lives as long as the borrow.
+        unsafe { Totals::new(self.memory.slots()) }
     }
 }
 
@@ -339,4 +267,23 @@ impl Drop for Profiler {
     fn drop(&mut self) {
         self.unregister();
     }
+}
+
+/// Sets the counters that are in use to zero, while none of them is added to.
+/// Guests, who cannot be made to wait, see epoch 0 meanwhile.
+fn clear() {
+    Vcpus::lock(|vcpus| {
+        let next = match EPOCH.swap(0, Relaxed).wrapping_add(1) {
+            // SAFETY: It has no requirements.
+            1 => unsafe { bindings::get_random_u32() },
+            next => next,
+        };
+        // SAFETY: The caller has put them into use, or the parameters' lock keeps them.
+        if let Some(totals) = unsafe { totals() } {
+            totals.clear();
+        }
+        vcpus.clear();
+        SINCE.store(now(), Relaxed);
+        EPOCH.store(next.max(1), Relaxed);
+    });
 }

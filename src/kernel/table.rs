@@ -60,16 +60,21 @@ pub(crate) fn by_reason(profile: &(impl Summed + ?Sized), mut line: impl FnMut(A
 pub(crate) fn by_vcpu(totals: &Totals<'_>, mut line: impl FnMut(Arguments<'_>)) {
     // Nothing is written under the lock: the log may be slow.
     let mut vcpus: Vec<(Vm, u32, Sample)> = Vec::new();
-    let ended = Vcpus::lock(|all| {
+    let sums = Vcpus::lock(|all| {
         for profile in all.profiles() {
             let row = (profile.head.vm, profile.head.id, profile.total());
             vcpus.try_push(row).ok()?;
         }
         let ended = all.ended.iter();
-        Some(ended.fold(Sample::default(), |sum, &slot| sum + slot))
+        let ended = ended.fold(Sample::default(), |sum, &slot| sum + slot);
+        Some([
+            ("ended", ended),
+            ("unattributed", totals.unattributed()),
+            ("total", totals.total()),
+        ])
     });
-    let ended = match ended {
-        Some(ended) => ended,
+    let sums = match sums {
+        Some(sums) => sums,
         None => return line(format_args!("{NO_MEMORY}")),
     };
 
@@ -92,11 +97,7 @@ pub(crate) fn by_vcpu(totals: &Totals<'_>, mut line: impl FnMut(Arguments<'_>)) 
             row(vm.name(), id, &own.exits, &own.cycles);
         }
     }
-    for (name, sum) in [
-        ("ended", ended),
-        ("unattributed", totals.unattributed()),
-        ("total", totals.total()),
-    ] {
+    for (name, sum) in sums {
         row(name, &"", &sum.exits, &sum.cycles);
     }
 }

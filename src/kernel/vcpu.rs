@@ -10,7 +10,7 @@ use crate::{
     bindings,
     counters::{Block, Owned, Wait},
     profile::{
-        counts::Sample,
+        counts::{Counter, Sample},
         leaf::{Scope, Snapshot},
         reason::Isa,
     },
@@ -54,10 +54,14 @@ impl Vm {
     }
 }
 
+/// What the numbers of a snapshot mean: whose they are, and the epoch. When that is
+/// another, the snapshot is void.
+pub(crate) type Meaning = (Scope, u32);
+
 /// What a vCPU holds for [`Snapshot`].
 #[derive(Default)]
 struct Held {
-    block: Option<(Scope, Owned<()>)>,
+    block: Option<(Meaning, Owned<()>)>,
     taken: u32,
 }
 
@@ -96,18 +100,17 @@ pub(crate) unsafe fn of_vm(vcpu: *const bindings::kvm_vcpu, mut each: impl FnMut
 }
 
 impl VcpuProfile {
-    /// The snapshot that the vCPU holds of that scope. If the scope was changed
-    /// since, it holds none.
+    /// The snapshot that the vCPU holds, if it is of that meaning.
     ///
     /// # Safety
     ///
     /// Called by the vCPU's task; what is returned is gone before the next call of
     /// `set_snapshot()`.
-    pub(crate) unsafe fn snapshot(&self, scope: Scope) -> (Option<&Block<()>>, Snapshot) {
+    pub(crate) unsafe fn snapshot(&self, meaning: Meaning) -> (Option<&Block<()>>, Snapshot) {
         // SAFETY: Only the vCPU's task comes here, by the caller's promise.
         let held = unsafe { &*self.head.snapshot.get() };
         let block = match &held.block {
-            Some((of, block)) if *of == scope => Some(&**block),
+            Some((of, block)) if *of == meaning => Some(&**block),
             _ => None,
         };
         let snapshot = Snapshot {
@@ -122,7 +125,7 @@ impl VcpuProfile {
     /// # Safety
     ///
     /// As for `snapshot()`.
-    pub(crate) unsafe fn set_snapshot(&self, block: Option<(Scope, Owned<()>)>) {
+    pub(crate) unsafe fn set_snapshot(&self, block: Option<(Meaning, Owned<()>)>) {
         // SAFETY: As there.
         let held = unsafe { &mut *self.head.snapshot.get() };
         held.taken = held.taken.wrapping_add(block.is_some().into());
@@ -169,6 +172,13 @@ impl Vcpus {
     /// Frees what the list took, when no vCPU has a profile any more.
     pub(crate) fn end() {
         Vcpus::lock(|vcpus| vcpus.profiles = Vec::new());
+    }
+
+    /// Makes all counters zero, while none of them is added to.
+    pub(crate) fn clear(&mut self) {
+        let counters = self.profiles().flat_map(|profile| &profile.counters);
+        counters.for_each(Counter::clear);
+        self.ended = [Sample::default(); Isa::MAX_SLOTS];
     }
 
     /// All profiles, in no order.

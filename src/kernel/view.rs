@@ -8,19 +8,22 @@ use crate::{
     percpu::PerCpu,
     profile::{
         counts::{Counter, Sample, Summed},
+        dist::{Distribution, Spread},
         leaf::{self, Command, Protocol, Responder, Scope, Snapshot},
         reason::Isa,
     },
     profiler::{self, isa},
-    vcpu::{self, VcpuProfile},
+    record,
+    vcpu::{self, Meaning, VcpuProfile},
 };
-use core::{marker::PhantomData, ptr};
+use core::{marker::PhantomData, ptr, sync::atomic::Ordering::Relaxed};
 
 /// The host's totals: the counters of all CPUs.
 ///
 /// # Invariants
 ///
-/// The pointer is that of a `PerCpu` of twice [`Isa::slots`] that lives for `'a`.
+/// The pointer is that of a `PerCpu` of twice [`Isa::slots`] that lives for `'a`, and
+/// so do distributions that are in use.
 pub(crate) struct Totals<'a>(*mut Counter, PhantomData<&'a Counter>);
 
 impl<'a> Totals<'a> {
@@ -34,24 +37,59 @@ impl<'a> Totals<'a> {
     }
 
     /// The counters of each CPU: of all exits, and of those unattributed.
-    fn cpus(&self) -> impl Iterator<Item = (&'a [Counter], &'a [Counter])> {
+    pub(crate) fn cpus(&self) -> impl Iterator<Item = (&'a [Counter], &'a [Counter])> {
         let len = isa().slots();
         // SAFETY: By the type's invariant.
         let arrays = unsafe { PerCpu::arrays(self.0, len.wrapping_mul(2)) };
         arrays.filter_map(move |both: &[Counter]| Some((both.get(..len)?, both.get(len..)?)))
     }
 
+    /// The counters of each CPU for the exits of vCPUs that had no profile.
+    fn unattributed_cpus(&self) -> impl Iterator<Item = &'a [Counter]> {
+        // Not counted apart if that is all of them.
+        let apart = profiler::per_vcpu();
+        self.cpus()
+            .map(move |(all, unattributed)| if apart { unattributed } else { all })
+    }
+
     /// The exits of vCPUs that had no profile.
     pub(crate) fn unattributed(&self) -> Sample {
-        let counters = self.cpus().flat_map(|(all, unattributed)| {
-            // Not counted apart if that is all of them.
-            if profiler::per_vcpu() {
-                unattributed
-            } else {
-                all
-            }
-        });
+        let counters = self.unattributed_cpus().flatten();
         counters.fold(Sample::default(), |sum, counter| sum + counter.load())
+    }
+
+    /// Those of `slot`.
+    pub(crate) fn unattributed_slot(&self, slot: usize) -> Sample {
+        let counters = self.unattributed_cpus().filter_map(|cpu| cpu.get(slot));
+        counters.fold(Sample::default(), |sum, counter| sum + counter.load())
+    }
+
+    /// How the cycles of the exits of `slot` are distributed, if that is counted.
+    pub(crate) fn distribution(&self, slot: usize) -> Option<Distribution> {
+        let mut sum = Distribution::default();
+        let spreads = self.spreads(slot)?;
+        spreads.for_each(|spread| sum.add(&spread.load()));
+        Some(sum)
+    }
+
+    /// The distribution of `slot` on each CPU.
+    fn spreads(&self, slot: usize) -> Option<impl Iterator<Item = &'a Spread>> {
+        let (part, index) = record::place(slot);
+        let part = part.load(Relaxed);
+        // SAFETY: A part is in use as long as the counters are, and has what is
+        // up to `index` at the least.
+        let arrays = |part| unsafe { PerCpu::arrays(part, index.wrapping_add(1)) };
+        (!part.is_null()).then(|| arrays(part).filter_map(move |cpu: &[Spread]| cpu.get(index)))
+    }
+
+    /// Makes all of it zero, while nothing is added.
+    pub(crate) fn clear(&self) {
+        for (all, unattributed) in self.cpus() {
+            all.iter().chain(unattributed).for_each(Counter::clear);
+        }
+        for slot in 0..isa().slots() {
+            self.spreads(slot).into_iter().flatten().for_each(Spread::clear);
+        }
     }
 }
 
@@ -76,6 +114,7 @@ pub(crate) struct Guest<'a> {
     totals: Totals<'a>,
     own: Option<&'a VcpuProfile>,
     scope: Scope,
+    epoch: u32,
 }
 
 impl<'a> Guest<'a> {
@@ -86,6 +125,8 @@ impl<'a> Guest<'a> {
     /// By the type's invariant.
     pub(crate) unsafe fn new(vcpu: *const bindings::kvm_vcpu) -> Option<Guest<'a>> {
         let scope = Scope::from_number(profiler::scope())?;
+        // Before any counter, so that what is mixed up by a reset is of neither epoch.
+        let epoch = profiler::epoch();
         // SAFETY: By the caller's promise.
         let (totals, own) = unsafe { (profiler::totals()?, vcpu::profile(vcpu)) };
         if scope != Scope::Host && own.is_none() {
@@ -98,7 +139,12 @@ impl<'a> Guest<'a> {
             totals,
             own,
             scope,
+            epoch,
         })
+    }
+
+    fn meaning(&self) -> Meaning {
+        (self.scope, self.epoch)
     }
 
     /// Calls `with` for the counters as they are.
@@ -116,7 +162,7 @@ impl<'a> Guest<'a> {
     fn held(&self) -> (Option<&Block<()>>, Snapshot) {
         // SAFETY: By the type's invariant this is the vCPU's task. It is changed
         // by `snapshot()` alone, which borrows us exclusively.
-        let held = self.own.map(|own| unsafe { own.snapshot(self.scope) });
+        let held = self.own.map(|own| unsafe { own.snapshot(self.meaning()) });
         held.unwrap_or((None, Snapshot::default()))
     }
 
@@ -155,7 +201,7 @@ impl Responder for Guest<'_> {
             } else {
                 0
             },
-            epoch: profiler::epoch(),
+            epoch: self.epoch,
             // SAFETY: An aligned word, which the kernel may refine at any time.
             tsc_khz: unsafe { ptr::read_volatile(ptr::addr_of!(bindings::tsc_khz)) },
         }
@@ -164,7 +210,7 @@ impl Responder for Guest<'_> {
     fn snapshot(&mut self, command: Command) -> Snapshot {
         if let (Some(own), Command::Take | Command::Release) = (self.own, command) {
             let block = match command {
-                Command::Take => self.take().map(|block| (self.scope, block)),
+                Command::Take => self.take().map(|block| (self.meaning(), block)),
                 _ => None,
             };
             // SAFETY: By the type's invariant this is the vCPU's task; what

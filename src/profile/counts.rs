@@ -51,6 +51,12 @@ impl Counter {
         }
     }
 
+    /// Makes it zero; nobody else writes it at present.
+    pub fn clear(&self) {
+        self.exits.store(0, Relaxed);
+        self.cycles.store(0, Relaxed);
+    }
+
     /// Adds to what nobody else writes at present.
     pub fn add(&self, more: Sample) {
         let Sample { exits, cycles } = self.load() + more;

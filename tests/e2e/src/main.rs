@@ -42,6 +42,7 @@ mod random;
 mod runner;
 mod scenarios;
 mod stats;
+mod text;
 mod tracepoint;
 mod vm;
 mod watchdog;

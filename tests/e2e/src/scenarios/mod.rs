@@ -17,6 +17,7 @@ mod leaves;
 mod lifetime;
 mod log;
 mod nested;
+mod profile;
 mod reload;
 mod scope;
 mod sleep;
@@ -39,6 +40,7 @@ pub fn all(effort: Effort) -> Vec<Test> {
     tests.extend(nested::tests());
     tests.extend(vcpus::tests(effort));
     tests.extend(scope::tests());
+    tests.extend(profile::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());
     tests.extend(console::tests());

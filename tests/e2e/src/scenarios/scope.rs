@@ -31,12 +31,12 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Commands of leaf 03.
-const RELEASE: u32 = 0;
-const TAKE: u32 = 1;
-const TELL: u32 = 2;
+pub(super) const RELEASE: u32 = 0;
+pub(super) const TAKE: u32 = 1;
+pub(super) const TELL: u32 = 2;
 
 /// Does something while other vCPUs exit as fast as they can.
-fn while_storming<T>(vcpus: &mut [Vcpu], what: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn while_storming<T>(vcpus: &mut [Vcpu], what: impl FnOnce() -> Result<T>) -> Result<T> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let stop = &stop;
@@ -215,7 +215,7 @@ fn changed(host: &mut Host) -> Result<String> {
 }
 
 /// Takes a snapshot on the vCPU, which must say so.
-fn command(vcpu: &mut Vcpu, number: u32) -> Result<(bool, u32)> {
+pub(super) fn command(vcpu: &mut Vcpu, number: u32) -> Result<(bool, u32)> {
     let mut program = Program::new();
     program.cpuid(leaf::SNAPSHOT, number);
     is_snapshot(vcpu.run(&program)?[0])

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The profiler's file for programs, read as a stranger would: by its words.
+
+use crate::debugfs::{PROFILER, Sample};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// A line: its kind, and its fields.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub kind: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Line {
+    fn parse(line: &str) -> Result<Self> {
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap_or_default().to_owned();
+        let mut fields = BTreeMap::new();
+        for word in words {
+            let (key, value) = word.split_once('=').with_context(|| line.to_owned())?;
+            let old = fields.insert(key.to_owned(), value.to_owned());
+            ensure!(old.is_none(), "{line}: {key} twice");
+        }
+        Ok(Self { kind, fields })
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
+    pub fn text(&self, key: &str) -> Result<&str> {
+        let field = self.fields.get(key).map(String::as_str);
+        field.with_context(|| format!("{self:?} has no {key}"))
+    }
+
+    pub fn number(&self, key: &str) -> Result<u64> {
+        let text = self.text(key)?;
+        text.parse().with_context(|| format!("{key}={text}"))
+    }
+
+    pub fn sample(&self) -> Result<Sample> {
+        Ok((self.number("exits")?, self.number("cycles")?))
+    }
+
+    /// The histogram: exits by bucket.
+    pub fn log2(&self) -> Result<BTreeMap<u32, u64>> {
+        let pair = |pair: &str| {
+            let (bucket, exits) = pair.split_once(':').context("no colon")?;
+            anyhow::Ok((bucket.parse()?, exits.parse()?))
+        };
+        let text = self.text("log2")?;
+        text.split(',')
+            .map(pair)
+            .collect::<Result<_>>()
+            .with_context(|| format!("log2={text}"))
+    }
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct Text(Vec<Line>);
+
+impl Text {
+    /// As it is now, whole.
+    pub fn read() -> Result<Self> {
+        let path = format!("{PROFILER}/profile");
+        let text = fs::read_to_string(&path).context(path)?;
+        let lines: Result<Vec<_>> = text.lines().map(Line::parse).collect();
+        let text = Self(lines?);
+        let (head, end) = (text.head(), text.0.last().context("it is empty")?);
+        ensure!(head.kind == "profile" && end.kind == "end", "{text:?}");
+        ensure!(head.number("version")? == 1, "{head:?}");
+        ensure!(head.number("epoch")? == end.number("epoch")?, "{text:?}");
+        ensure!(end.number("lines")? == text.0.len() as u64, "{end:?}");
+        Ok(text)
+    }
+
+    pub fn head(&self) -> &Line {
+        &self.0[0]
+    }
+
+    pub fn account(&self) -> Result<&Line> {
+        self.of("account").next().context("no account")
+    }
+
+    /// The lines of a kind.
+    pub fn of(&self, kind: &str) -> impl Iterator<Item = &Line> {
+        self.0.iter().filter(move |line| line.kind == kind)
+    }
+
+    /// Exits and cycles by reason, in the lines of all `kinds`.
+    pub fn by_reason(&self, kinds: &[&str]) -> Result<BTreeMap<String, Sample>> {
+        let mut sums = BTreeMap::new();
+        for line in self.0.iter().filter(|l| kinds.contains(&&*l.kind)) {
+            let (exits, cycles) = line.sample()?;
+            ensure!(exits > 0, "{line:?}");
+            let sum: &mut Sample = sums.entry(line.text("reason")?.to_owned()).or_default();
+            *sum = (sum.0 + exits, sum.1 + cycles);
+        }
+        Ok(sums)
+    }
+
+    /// All exits and cycles of a kind.
+    pub fn total(&self, kind: &str) -> Result<Sample> {
+        let rows = self.by_reason(&[kind])?;
+        let add = |a: Sample, b: &Sample| (a.0 + b.0, a.1 + b.1);
+        Ok(rows.values().fold((0, 0), add))
+    }
+
+    /// Demands that the rows of vCPUs, of those that have ended and of those without
+    /// counters make up the host's, for each reason, as they do while nothing runs.
+    pub fn add_up(&self) -> Result<()> {
+        let host = self.by_reason(&["host"])?;
+        let parts = self.by_reason(&["vcpu", "ended", "unattributed"])?;
+        ensure!(host == parts, "host {host:?}, the others {parts:?}");
+        Ok(())
+    }
+}
