@@ -17,7 +17,7 @@
 # with the machine if that is not Bochs. In Bochs, what ours add must not exceed that
 # in tests/bench/FLAVOUR.baseline; a change that is meant to, brings a new one:
 #
-#	grep -E '^cost \S+ (unpatched|absent|sampling_off|loaded|per_vcpu) ' build/bench/FLAVOUR.txt | grep -v ask_
+#	grep -E '^cost \S+ (unpatched|absent|sampling_off|loaded|per_vcpu|distributions) ' build/bench/FLAVOUR.txt | grep -v ask_
 #
 # All setups together also make the tables in README.md (lean) and tests/README.md
 # (distro).

@@ -84,7 +84,7 @@ many=(smp. unload. sleep. total. sampling. fuzz. log.flood)
 
 # Without peers, whose packages and time few changes are worth.
 costs() {
-	results cost scripts/bench.sh lean unpatched absent sampling_off loaded per_vcpu
+	results cost scripts/bench.sh lean unpatched absent sampling_off loaded per_vcpu distributions
 }
 
 # e2e EMULATOR CPUS [NAME...]

@@ -4,11 +4,12 @@
 use crate::costs::{Costs, UNPATCHED};
 
 /// The columns after that of KVM as it is, by setup.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("absent", "not loaded"),
     ("sampling_off", "sampling off"),
     ("loaded", "**loaded**"),
     ("per_vcpu", "**and vCPUs**"),
+    ("distributions", "**and distributions**"),
     ("naive", "naive form"),
     ("bpf", "BPF"),
     ("trace_exit", "kvm_exit"),

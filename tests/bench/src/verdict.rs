@@ -22,9 +22,10 @@ const TARGETS: [(&str, Target); 2] = [
 
 /// The configuration that these are for, besides the others.
 const LEAN: &str = "lean";
-const LEAN_TARGETS: [(&str, Target); 4] = [
+const LEAN_TARGETS: [(&str, Target); 5] = [
     (OURS, Target::AtMost(28.0)),
     ("per_vcpu", Target::AtMost(45.0)),
+    ("distributions", Target::AtMost(60.0)),
     ("bpf", Target::Times(5.0)),
     ("trace_both", Target::Times(40.0)),
 ];

@@ -80,12 +80,13 @@ const WORKLOADS: [Workload; 10] = [
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// The first is what all others are compared with.
-const SETUPS: [(&str, Setup); 10] = [
+const SETUPS: [(&str, Setup); 11] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
     ("sampling_off", |host| load(host, "sampling=N")),
-    ("loaded", |host| load(host, "per_vcpu=N")),
-    ("per_vcpu", |host| load(host, "per_vcpu=Y")),
+    ("loaded", |host| load(host, "per_vcpu=N distributions=N")),
+    ("per_vcpu", |host| load(host, "distributions=N")),
+    ("distributions", |host| load(host, "")),
     ("naive", |host| {
         host.unload_all()?;
         host.forget();

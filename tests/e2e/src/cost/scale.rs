@@ -23,12 +23,12 @@ const ASK_HIDDEN: Workload = workload("ask_hidden", Op::Cpuid, leaf::HIDDEN);
 /// on one of so many busy CPUs, with the least as a ratio to that of one; and `answer
 /// POSSIBLE REASON TOTAL HIDDEN` for queries on a host with so many possible CPUs, by
 /// what is asked for: ticks more than KVM's own answer takes; and `files POSSIBLE
-/// EXITS VCPUS` for a program that reads these, with one VM alive.
+/// EXITS VCPUS PROFILE` for a program that reads these, with one VM alive.
 pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     let online = cpus::online()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
-    let compared = ["unpatched", "loaded", "per_vcpu", "naive"];
+    let compared = ["unpatched", "loaded", "distributions", "naive"];
     for (name, set_up) in SETUPS {
         if !compared.contains(&name) || !possible(name) {
             continue;
@@ -44,7 +44,7 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
             busy *= 2;
         }
         // QEMU's ticks are good for ratios only.
-        if name == "per_vcpu" && !cpu::is_qemus() {
+        if name == "distributions" && !cpu::is_qemus() {
             let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
             let last = possible.trim().rsplit('-').next().unwrap_or("0");
             let possible = last.parse::<u32>()? + 1;
@@ -54,8 +54,8 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
             }
             ktap.line(&line);
             let _alive = Vm::plain()?;
-            let [exits, vcpus] = [read("exits")?, read("vcpus")?];
-            ktap.line(&format!("files {possible} {exits} {vcpus}"));
+            let [exits, vcpus, profile] = [read("exits")?, read("vcpus")?, read("profile")?];
+            ktap.line(&format!("files {possible} {exits} {vcpus} {profile}"));
         }
     }
     host.unload_all()
