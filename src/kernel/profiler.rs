@@ -211,7 +211,7 @@ impl Profiler {
         let ops = ops();
         if let Some(record) = ops.record {
             // SAFETY: Its memory is in use, and KVM does not know of it yet.
-            unsafe { calibrate(record)? };
+            unsafe { calibrate(record) };
         }
         clear();
         // SAFETY: `ops` live as long as the module, which goes only after

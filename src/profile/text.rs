@@ -72,7 +72,7 @@ pub struct Head {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The cycles that an exit's figure is too high by, for it holds a reading of
-    /// the TSC: the least that was measured when the module was loaded.
+    /// the TSC: the least that was measured when the module was loaded, or 0.
     pub sample_cycles: u64,
     /// The cycles that taking and recording a sample adds to an exit, measured so.
     pub record_cycles: u64,
