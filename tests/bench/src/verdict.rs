@@ -25,7 +25,7 @@ const LEAN: &str = "lean";
 const LEAN_TARGETS: [(&str, Target); 5] = [
     (OURS, Target::AtMost(28.0)),
     ("per_vcpu", Target::AtMost(45.0)),
-    ("distributions", Target::AtMost(60.0)),
+    ("distributions", Target::AtMost(50.0)),
     ("bpf", Target::Times(5.0)),
     ("trace_both", Target::Times(40.0)),
 ];
