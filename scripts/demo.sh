@@ -30,7 +30,8 @@ if [ "$key" != "$(cat "$out/key" 2> /dev/null)" ]; then
 	"$top/scripts/initramfs.sh" --cpuid "$out/guest.cpio" "$top/scripts/demo-guest-init" \
 		"$tool:/usr/bin/exitprof"
 	"$top/scripts/initramfs.sh" --qemu "$out/host.cpio" "$top/scripts/demo-host-init" \
-		"$image:/guest/kernel" "$out/guest.cpio:/guest/initramfs" "${modules[@]/%/:/lib/modules/}"
+		"$tool:/usr/bin/" "$image:/guest/kernel" "$out/guest.cpio:/guest/initramfs" \
+		"${modules[@]/%/:/lib/modules/}"
 	"$top/scripts/image.sh" "$out/demo.iso" "$image" "$out/host.cpio" \
 		"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t"
 	echo "$key" > "$out/key"

@@ -75,6 +75,8 @@ all() {
 	results e2e.vmx.1cpu e2e "${EMULATOR:-auto}" 1 "${many[@]}"
 	# Not what changes code under load, which QEMU does not stand on many CPUs.
 	results e2e.svm.4cpus e2e tcg 4 smp. fuzz.frozen fuzz.counting
+	results live.vmx tests/live/run.sh
+	results live.svm env EMULATOR=tcg tests/live/run.sh
 	costs
 	step demo scripts/demo.sh
 	step demo.svm env EMULATOR=tcg scripts/demo.sh
