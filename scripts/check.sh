@@ -27,7 +27,7 @@ clippy_kernel() {
 	! grep -q '^warning\|^error' "$tmp/clippy"
 }
 
-shellcheck_all() { shellcheck -x -P scripts scripts/*.sh scripts/demo-*-init .ci/run; }
+shellcheck_all() { shellcheck -x -P scripts scripts/*.sh scripts/demo-*-init tests/live/* .ci/run; }
 
 # .checkpatch.conf says what is ignored, and why. Given a name, checkpatch would
 # take a file that git tracks for source code.

@@ -4,6 +4,7 @@
 # exitprof on real machines: boots a host in the emulator, and a guest of it in QEMU,
 # and has exitprof run in both. KTAP on stdout.
 set -euo pipefail
+# shellcheck source=scripts/common.sh
 . "$(dirname "$0")/../../scripts/common.sh"
 
 kernel=$build/kernel
