@@ -139,7 +139,8 @@ impl Command {
 /// | EAX      | 1 if the vCPU holds a snapshot, or 0, also if there is no memory |
 /// | EBX      | how many it has taken, modulo 2^32                               |
 ///
-/// Whoever takes one and finds EBX and EAX unchanged in the end has read nothing
+/// When the counters start from zero, it is held no more. Whoever takes one and
+/// finds EBX and EAX unchanged in the end has read nothing
 /// but that one, whoever else runs on the vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -177,7 +178,8 @@ impl From<Registers> for Snapshot {
 /// | EAX      | 31:24 | scope: 1 host, 2 the VM that asks, 3 the vCPU          |
 /// | EBX      | 0     | there are snapshots: [`SNAPSHOT`] (since version 2)    |
 /// | EBX      | 31:1  | features yet to come: 0                                |
-/// | ECX      | 31:0  | epoch: another value when the counters start from zero |
+/// | ECX      | 31:0  | epoch: another value when the counters start from     |
+/// |          |       | zero, and 0 while they do                              |
 /// | EDX      | 31:0  | frequency of the host's TSC in kHz, 0 if unknown       |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Protocol {
@@ -189,7 +191,7 @@ pub struct Protocol {
     pub scope: u8,
     /// Feature bits.
     pub features: u32,
-    /// Changes when the counters start from zero.
+    /// Another value when the counters start from zero, 0 while they do.
     pub epoch: u32,
     /// The frequency of the host's TSC in kHz, 0 if unknown; may be refined
     /// once after boot.

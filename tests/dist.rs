@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Distributions of cycles, for any number of them.
+
+use kvm_exitprof::profile::dist::{bounds, bucket, Distribution, Spread, BUCKETS};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[test]
+fn buckets_follow_each_other_and_hold_all_numbers() {
+    assert_eq!(bounds(0), (0, 1));
+    for n in 1..BUCKETS {
+        assert_eq!(bounds(n).0, bounds(n - 1).1 + 1);
+        assert_eq!(bounds(n).0, 1 << n);
+    }
+    assert_eq!(bounds(BUCKETS - 1).1, u64::MAX);
+}
+
+#[test]
+fn zeroed_memory_is_no_distribution_until_it_is_cleared() {
+    let zeros = || AtomicU64::new(0);
+    let spread = Spread {
+        min: zeros(),
+        max: zeros(),
+        buckets: [(); BUCKETS].map(|()| zeros()),
+    };
+    assert_ne!(spread.load(), Distribution::default());
+    spread.buckets[3].store(7, Relaxed);
+    spread.clear();
+    assert_eq!(spread.load(), Distribution::default());
+}
+
+/// The distribution of exits that took so many cycles.
+fn of(exits: &[u64]) -> Distribution {
+    let mut all = Distribution::default();
+    for &cycles in exits {
+        let mut one = Distribution {
+            min: cycles,
+            max: cycles,
+            ..Distribution::default()
+        };
+        one.buckets[bucket(cycles)] = 1;
+        all.add(&one);
+    }
+    all
+}
+
+proptest! {
+    #[test]
+    fn cycles_are_within_the_bounds_of_their_bucket(cycles: u64, shift in 0..64) {
+        let cycles = cycles >> shift;
+        let (first, last) = bounds(bucket(cycles));
+        prop_assert!((first..=last).contains(&cycles));
+    }
+
+    #[test]
+    fn sums_of_cpus_are_those_of_all_exits(
+        one in prop::collection::vec(any::<u64>(), 0..50),
+        two in prop::collection::vec(any::<u64>(), 0..50),
+    ) {
+        let mut sum = of(&one);
+        sum.add(&of(&two));
+        let all = [one, two].concat();
+        prop_assert_eq!(sum.exits(), all.len() as u64);
+        prop_assert_eq!(sum.min, all.iter().copied().min().unwrap_or(u64::MAX));
+        prop_assert_eq!(sum.max, all.iter().copied().max().unwrap_or(0));
+        prop_assert_eq!(sum, of(&all));
+    }
+}
