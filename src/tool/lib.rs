@@ -4,4 +4,8 @@
 
 #![warn(missing_docs)]
 
+pub mod cli;
+mod delta;
 pub mod snapshot;
+pub mod source;
+pub mod sweep;

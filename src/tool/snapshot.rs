@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a source of counters says at one time, and the difference of two such.
+//! What a source of counters says at one time.
 
 use anyhow::{Context, Result, bail, ensure};
 use kvm_exitprof::profile::{
     counts::Sample,
-    dist::{BUCKETS, Distribution, bounds},
+    dist::{BUCKETS, Distribution},
     reason::Isa,
     text::{self, Line, Whose},
 };
@@ -16,7 +16,7 @@ pub const VERSION: u32 = 1;
 
 /// The counters of a host or guest at one time, or what they grew by between two.
 ///
-/// As JSON, this is what `exitprof record` writes and `--format json` prints.
+/// As JSON, this is what `exitprof record` writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`VERSION`].
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub sampling: Option<bool>,
     /// What the profiler costs, if the source says.
     pub account: Option<Account>,
+    /// In a guest: how it was read.
+    pub reading: Option<Reading>,
     /// The vCPUs that have counters of their own.
     pub attached: Vec<Vcpu>,
     /// The exits, by whose they are and by reason; reasons without an exit may lack.
@@ -77,6 +79,16 @@ impl From<Isa> for InstructionSet {
     }
 }
 
+impl InstructionSet {
+    /// The reason of the exits that CPUID causes.
+    pub fn cpuid(self) -> u32 {
+        match self {
+            InstructionSet::Vmx => 10,
+            InstructionSet::Svm => 0x72,
+        }
+    }
+}
+
 impl From<InstructionSet> for Isa {
     fn from(isa: InstructionSet) -> Self {
         match isa {
@@ -96,8 +108,22 @@ pub struct Account {
     pub suppressed: u64,
 }
 
+/// How a guest has read a snapshot: by CPUIDs, each of which is an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Whether all figures are of one time: of a snapshot that the host held.
+    pub at_once: bool,
+    /// Which run of exitprof has read it: when that began, in nanoseconds.
+    pub reader: u64,
+    /// The CPUIDs that the run had executed before: these are in the figures, unless
+    /// the counters have started from zero since.
+    pub before: u64,
+    /// The CPUIDs of this reading that are not in its figures, and will be in the next.
+    pub after: u64,
+}
+
 /// A vCPU.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Vcpu {
     /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
     pub vm: String,
@@ -106,7 +132,7 @@ pub struct Vcpu {
 }
 
 /// Whose exits a row is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// All that the source tells of, which includes the others.
@@ -161,31 +187,6 @@ impl From<Distribution> for Cycles {
     }
 }
 
-impl Cycles {
-    /// What was added since `earlier`; all if that is none.
-    fn since(&self, earlier: Option<&Cycles>) -> Cycles {
-        let Some(earlier) = earlier else {
-            return self.clone();
-        };
-        let mut log2 = self.log2;
-        for (now, before) in log2.iter_mut().zip(earlier.log2) {
-            *now = now.wrapping_sub(before);
-        }
-        let taken = || (0..BUCKETS).filter(|&bucket| log2[bucket] > 0);
-        let lowest = taken().next().map_or(u64::MAX, |bucket| bounds(bucket).0);
-        let highest = taken().next_back().map_or(0, |bucket| bounds(bucket).1);
-        Cycles {
-            min: if self.min < earlier.min {
-                self.min
-            } else {
-                lowest.max(self.min)
-            },
-            max: highest.min(self.max),
-            log2,
-        }
-    }
-}
-
 impl Row {
     /// The exits and cycles.
     pub fn sample(&self) -> Sample {
@@ -193,11 +194,6 @@ impl Row {
             exits: self.exits,
             cycles: self.cycles,
         }
-    }
-
-    /// Whether both are of the same owner's exits of the same reason.
-    fn is_of(&self, other: &Row) -> bool {
-        self.owner == other.owner && self.reason == other.reason
     }
 }
 
@@ -231,6 +227,7 @@ impl Snapshot {
             cpus: Some(head.cpus),
             sampling: Some(head.sampling),
             account: None,
+            reading: None,
             attached: Vec::new(),
             rows: Vec::new(),
         };
@@ -271,6 +268,7 @@ impl Snapshot {
                         epoch == snapshot.epoch && lines == number as u64,
                         "the profile is not whole: its end does not fit its beginning"
                     );
+                    snapshot.check()?;
                     return Ok(snapshot);
                 }
                 Line::Unknown => (),
@@ -279,42 +277,45 @@ impl Snapshot {
         Err(anyhow::anyhow!("the profile is not whole: it has no end"))
     }
 
-    /// What was counted since `earlier`.
+    /// What `exitprof record` wrote, or debugfs' file `profile` as it is.
     ///
     /// # Errors
     ///
-    /// If they are not of the same counters, or of the other order.
-    pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot> {
+    /// If it is neither, or not one that this exitprof understands.
+    pub fn from_file(text: &str) -> Result<Snapshot> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+
+        if !text.trim_start().starts_with('{') {
+            return Snapshot::from_text(text);
+        }
+        let Version { version } = serde_json::from_str(text).context("not a snapshot")?;
         ensure!(
-            self.epoch == earlier.epoch,
-            "the counters have started from zero in between"
+            version == VERSION,
+            "the snapshot is of version {version}, and this exitprof knows only {VERSION}"
         );
-        ensure!(
-            self.source == earlier.source && self.isa == earlier.isa,
-            "they are of different sources"
-        );
-        self.time_ns
-            .checked_sub(earlier.time_ns)
-            .context("the one that is said to be earlier was read later")?;
-        let rows = self.rows.iter().filter_map(|row| {
-            let before = earlier.rows.iter().find(|before| before.is_of(row));
-            let Some(before) = before else {
-                return Some(row.clone());
-            };
-            let exits = row.exits.wrapping_sub(before.exits);
-            (exits > 0).then(|| Row {
-                exits,
-                cycles: row.cycles.wrapping_sub(before.cycles),
-                distribution: (row.distribution.as_ref())
-                    .map(|now| now.since(before.distribution.as_ref())),
-                ..row.clone()
-            })
+        let snapshot: Snapshot = serde_json::from_str(text).context("not a snapshot")?;
+        snapshot.check()?;
+        Ok(snapshot)
+    }
+
+    /// Whether names are such as can be shown on a terminal.
+    fn check(&self) -> Result<()> {
+        let vms = self.rows.iter().filter_map(|row| match &row.owner {
+            Owner::Vcpu(vcpu) => Some(&vcpu.vm),
+            _ => None,
         });
-        Ok(Snapshot {
-            since_ns: Some(earlier.time_ns),
-            rows: rows.collect(),
-            ..self.clone()
-        })
+        let names = (self.rows.iter().map(|row| &row.name)).chain(vms);
+        let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
+        for name in names.chain(attached) {
+            ensure!(
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
+                "{name:?} is no name of a reason or VM"
+            );
+        }
+        Ok(())
     }
 
     /// The rows of an owner.

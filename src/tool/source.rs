@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where counters are read: on a host, in a guest, or from a file.
+
+mod debugfs;
+pub mod guest;
+
+use crate::snapshot::Snapshot;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use debugfs::{Debugfs, Found};
+use guest::{Guest, Instruction};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// No snapshot is longer: on a host, one vCPU's takes 10 kB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Which source is wanted.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Choice {
+    /// Read on this host, or what this guest is told; otherwise the host, if it has the module
+    #[arg(long, global = true, value_name = "WHERE", help_heading = "Source")]
+    pub source: Option<Kind>,
+    /// Where debugfs is mounted, if not where /proc/mounts says
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Source")]
+    pub debugfs: Option<PathBuf>,
+}
+
+/// A kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The module's file in debugfs
+    Host,
+    /// The module on the host, by the CPUID instruction
+    Guest,
+}
+
+/// Something that can be asked for its counters, again and again.
+#[derive(Debug)]
+pub enum Source {
+    /// The module's file in debugfs.
+    Host(Debugfs),
+    /// The module on the host of this guest.
+    Guest(Guest<Instruction>),
+    /// What was recorded.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Finds what `choice` leaves open: debugfs, if the module is loaded here, and
+    /// otherwise the leaves.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: says why, and what to do.
+    pub fn find(choice: &Choice) -> Result<Source> {
+        let debugfs = || Debugfs::find(choice.debugfs.as_deref());
+        match choice.source {
+            Some(Kind::Host) => match debugfs() {
+                Found::Profile(debugfs) => Ok(Source::Host(debugfs)),
+                Found::Shut(why) | Found::Nothing(why) => bail!(why),
+            },
+            Some(Kind::Guest) => Ok(Source::Guest(Guest::find(Instruction)?)),
+            None => match debugfs() {
+                Found::Profile(debugfs) => Ok(Source::Host(debugfs)),
+                Found::Shut(why) => bail!(why),
+                Found::Nothing(why) => match Guest::find(Instruction) {
+                    Ok(guest) => Ok(Source::Guest(guest)),
+                    Err(e) => bail!(
+                        "there is nothing to read here\n  \
+                         as on a host: {why}\n  \
+                         as in a guest: {e:#}"
+                    ),
+                },
+            },
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read now. Later it may be: the module may be loaded again.
+    pub fn read(&mut self) -> Result<Snapshot> {
+        match self {
+            Source::Host(debugfs) => debugfs.read(),
+            Source::Guest(guest) => guest.read(),
+            Source::File(path) => read_file(path),
+        }
+    }
+}
+
+/// The snapshot in a file.
+///
+/// # Errors
+///
+/// If there is no file, or it holds something else.
+pub fn read_file(path: &Path) -> Result<Snapshot> {
+    let read = || {
+        let mut text = String::new();
+        let read = File::open(path)?
+            .take(MAX_BYTES)
+            .read_to_string(&mut text)?;
+        if read as u64 == MAX_BYTES {
+            bail!("it is too long for a snapshot");
+        }
+        Snapshot::from_file(&text)
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// Nanoseconds of the clock by which the kernel stamps its profile.
+pub(crate) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // The clock never shows less than zero.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Whether the module is loaded here, as anyone can see.
+fn is_loaded() -> bool {
+    fs::exists("/sys/module/kvm_exitprof").unwrap_or(false)
+}

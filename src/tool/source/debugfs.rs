@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's file in a host's debugfs.
+
+use super::is_loaded;
+use crate::snapshot::Snapshot;
+use anyhow::{Context, Result, anyhow};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+/// Where it is mounted by convention.
+const CONVENTION: &str = "/sys/kernel/debug";
+
+/// The file.
+#[derive(Debug)]
+pub struct Debugfs(PathBuf);
+
+/// What was found.
+pub(super) enum Found {
+    /// The module's file.
+    Profile(Debugfs),
+    /// It may be there, but we may not see it.
+    Shut(String),
+    /// It is not there.
+    Nothing(String),
+}
+
+impl Debugfs {
+    /// Looks for it in `dir`, or where debugfs is mounted.
+    pub(super) fn find(dir: Option<&Path>) -> Found {
+        let mounts = || fs::read("/proc/mounts").ok();
+        let dir = dir.map_or_else(|| mounted(mounts()), |dir| Some(dir.to_owned()));
+        let Some(dir) = dir else {
+            return Found::Nothing(format!(
+                "debugfs is not mounted: mount -t debugfs debugfs {CONVENTION}"
+            ));
+        };
+        let path = dir.join("kvm_exitprof/profile");
+        match File::open(&path) {
+            Ok(_) => Found::Profile(Debugfs(path)),
+            Err(e) => {
+                let why = explain(&path, &e);
+                match e.kind() {
+                    ErrorKind::NotFound => Found::Nothing(why),
+                    // Not ours to see, and nothing says that it is there.
+                    ErrorKind::PermissionDenied if !is_loaded() => Found::Nothing(why),
+                    _ => Found::Shut(why),
+                }
+            }
+        }
+    }
+
+    /// Reads it.
+    pub(super) fn read(&self) -> Result<Snapshot> {
+        let text = fs::read_to_string(&self.0).map_err(|e| anyhow!(explain(&self.0, &e)))?;
+        Snapshot::from_text(&text).with_context(|| self.0.display().to_string())
+    }
+}
+
+/// Where debugfs is mounted, by the text of /proc/mounts; where it would be, if
+/// that cannot be read.
+fn mounted(mounts: Option<Vec<u8>>) -> Option<PathBuf> {
+    let Some(mounts) = mounts else {
+        return Some(CONVENTION.into());
+    };
+    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let (_, dir, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == b"debugfs").then(|| unescape(dir).into())
+    })
+}
+
+/// A field of /proc/mounts, in which blanks and the like are `\` and three octal
+/// digits.
+fn unescape(field: &[u8]) -> OsString {
+    let mut bytes = Vec::new();
+    let mut rest = field;
+    while let [first, others @ ..] = rest {
+        let octal = (others.get(..3)).filter(|_| *first == b'\\').and_then(|d| {
+            let digits = OsStr::from_bytes(d).to_str()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        bytes.push(octal.unwrap_or(*first));
+        rest = &others[if octal.is_some() { 3 } else { 0 }..];
+    }
+    OsString::from_vec(bytes)
+}
+
+/// Why `path` cannot be read, and what to do.
+fn explain(path: &Path, e: &io::Error) -> String {
+    let dir = path.parent().unwrap_or(path);
+    match e.kind() {
+        ErrorKind::NotFound if dir.exists() => format!(
+            "{} is missing: the module that is loaded is older than this exitprof; load the one that came with it",
+            path.display()
+        ),
+        ErrorKind::NotFound => format!(
+            "the module is not loaded (there is no {}): insmod kvm_exitprof.ko",
+            dir.display()
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "{}: {e}: debugfs is for root (sudo exitprof …), and for nobody if the kernel is locked down",
+            path.display()
+        ),
+        _ => format!("{}: {e}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debugfs_is_found_where_it_is_mounted() {
+        let at = |text: &str| mounted(Some(text.into()));
+        let found = at("proc /proc proc rw 0 0\nnone /a\\040b\\134c debugfs rw 0 0\n");
+        assert_eq!(found, Some(r"/a b\c".into()));
+        assert_eq!(at("debugfs /proc proc rw 0 0\n"), None);
+        assert_eq!(at(""), None);
+        assert_eq!(mounted(None), Some(CONVENTION.into()));
+        assert_eq!(at("d /x\\ debugfs\n"), Some(r"/x\".into()));
+        assert_eq!(at("d /x\\999 debugfs\n"), Some(r"/x\999".into()));
+    }
+
+    #[test]
+    fn who_may_not_read_is_told_what_to_do() {
+        let path = Path::new("/sys/kernel/debug/kvm_exitprof/profile");
+        let shut = explain(path, &ErrorKind::PermissionDenied.into());
+        assert!(shut.contains("sudo"), "{shut}");
+    }
+}
