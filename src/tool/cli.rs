@@ -2,13 +2,10 @@
 
 //! The command line.
 
-use crate::{
-    source::{Choice, Source},
-    sweep,
-};
+use crate::{report, source::Choice, sweep};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 /// Shows which VM exits KVM has handled, and what they cost: on a host, and in its guests
 #[derive(Debug, Parser)]
@@ -23,6 +20,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what was counted so far, and what it means
+    Report(report::Arguments),
     /// Ask the host for the exits and cycles of every exit reason
     Sweep(sweep::Arguments),
 }
@@ -34,9 +33,10 @@ enum Command {
 /// If it cannot be done: says why, and what to do.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let choice = &arguments.choice;
-    let _find = || Source::find(choice);
+    let mut out = anstream::stdout().lock();
     match arguments.command {
-        Command::Sweep(arguments) => sweep::run(&arguments, &mut io::stdout().lock())?,
+        Command::Report(arguments) => report::run(&arguments, choice, &mut out)?,
+        Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

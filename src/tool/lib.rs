@@ -6,6 +6,16 @@
 
 pub mod cli;
 mod delta;
+pub mod interrupt;
+pub mod output;
+mod percentile;
+pub mod rate;
+pub mod report;
+pub mod select;
 pub mod snapshot;
 pub mod source;
 pub mod sweep;
+pub mod table;
+pub mod units;
+pub mod view;
+pub mod words;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Views for programs: JSON and CSV, as `exitprof schema` describes them.
+
+use crate::{
+    rate::Stability,
+    snapshot::{Account, InstructionSet, Reading, Snapshot, Source},
+    view::{Line, View},
+};
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::Write;
+
+/// The version of what is printed as JSON.
+pub const VERSION: u32 = 1;
+
+/// How figures are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs: see exitprof schema
+    Json,
+    /// For spreadsheets: see exitprof schema
+    Csv,
+}
+
+/// All exits that shares are shares of.
+#[derive(Serialize)]
+struct Total {
+    samples: u64,
+    cycles: u64,
+}
+
+/// A view and what it is of.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    source: Source,
+    isa: InstructionSet,
+    epoch: u32,
+    tsc_khz: u32,
+    seconds: Option<f64>,
+    cpus: Option<u32>,
+    sampling: Option<bool>,
+    account: Option<Account>,
+    reading: Option<Reading>,
+    total: Total,
+    rows: &'a [Line],
+    rate: Option<&'a Stability>,
+}
+
+/// Prints a view of `snapshot` as JSON in one line.
+///
+/// # Errors
+///
+/// If `out` takes nothing.
+pub fn json(
+    snapshot: &Snapshot,
+    view: &View,
+    rate: Option<&Stability>,
+    out: &mut impl Write,
+) -> Result<()> {
+    let document = Document {
+        version: VERSION,
+        source: snapshot.source,
+        isa: snapshot.isa,
+        epoch: snapshot.epoch,
+        tsc_khz: snapshot.tsc_khz,
+        seconds: snapshot.seconds(),
+        cpus: snapshot.cpus,
+        sampling: snapshot.sampling,
+        account: snapshot.account,
+        reading: snapshot.reading,
+        total: Total {
+            samples: view.total.exits,
+            cycles: view.total.cycles,
+        },
+        rows: view.shown(),
+        rate,
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// The columns of CSV.
+pub const COLUMNS: [&str; 13] = [
+    "vm",
+    "vcpu",
+    "reason",
+    "name",
+    "samples",
+    "samples_percent",
+    "cycles",
+    "time_percent",
+    "min",
+    "max",
+    "avg",
+    "p50",
+    "p99",
+];
+
+impl Line {
+    fn fields(&self) -> [String; COLUMNS.len()] {
+        fn text<T: ToString>(value: &Option<T>) -> String {
+            value.as_ref().map_or_else(String::new, T::to_string)
+        }
+        [
+            text(&self.vm),
+            text(&self.vcpu),
+            text(&self.reason),
+            self.name.clone(),
+            self.samples.to_string(),
+            text(&self.samples_percent),
+            self.cycles.to_string(),
+            text(&self.time_percent),
+            text(&self.min),
+            text(&self.max),
+            text(&self.avg),
+            text(&self.p50),
+            text(&self.p99),
+        ]
+    }
+}
+
+/// Prints the columns' names as CSV; those of intervals begin with their end.
+///
+/// # Errors
+///
+/// If `out` takes nothing.
+pub fn csv_head(with_time: bool, out: &mut impl Write) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    let time = with_time.then_some("time");
+    writer.write_record(time.into_iter().chain(COLUMNS))?;
+    writer.flush()?;
+    Ok(())
+}
+
+/// Prints a view as CSV; that of an interval with its end, in seconds.
+///
+/// # Errors
+///
+/// If `out` takes nothing.
+pub fn csv(view: &View, time: Option<f64>, out: &mut impl Write) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    for line in view.shown() {
+        let time = time.map(|seconds| format!("{seconds:.6}"));
+        writer.write_record(time.into_iter().chain(line.fields()))?;
+    }
+    writer.flush()?;
+    Ok(())
+}

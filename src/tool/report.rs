@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `exitprof report`: a table of what was counted so far, and what it means.
+
+use crate::{
+    interrupt::Interrupt,
+    output::{self, Format},
+    rate::Stability,
+    select::Selection,
+    snapshot::Snapshot,
+    source::{Choice, Source},
+    table,
+    units::Unit,
+    view::View,
+    words,
+};
+use anyhow::{Result, ensure};
+use std::{
+    io::Write,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// The intervals that `--rate` is divided into.
+const INTERVALS: u32 = 10;
+
+/// What `exitprof report` is told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Show what was recorded, or a copy of debugfs' file profile
+    #[arg(long, short, value_name = "FILE")]
+    input: Option<PathBuf>,
+    #[command(flatten)]
+    show: Show,
+    /// Watch for so long, in ten intervals, whether the rate is stable: whether the
+    /// standard deviation of their rates is at most 10% of the mean
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
+    rate: Option<Duration>,
+}
+
+/// What to show, and how.
+#[derive(clap::Args, Debug)]
+pub struct Show {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: Format,
+    /// Show cycles even if the frequency of the host's TSC is known
+    #[arg(long)]
+    pub(crate) cycles: bool,
+}
+
+/// A time of so many seconds that it makes sense to wait.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be a number of seconds, from 0.001 to 10000000".into()),
+    }
+}
+
+/// Prints the table, and what it means.
+///
+/// # Errors
+///
+/// If there is nothing to read, or something is asked for that does not exist.
+pub fn run(arguments: &Arguments, choice: &Choice, out: &mut impl Write) -> Result<()> {
+    let Arguments { input, show, rate } = arguments;
+    let mut source = match input {
+        Some(path) => Source::File(path.clone()),
+        None => Source::find(choice)?,
+    };
+    let snapshot = source.read()?;
+    let selection = &show.selection;
+    let view = View::new(&snapshot, selection)?;
+    let unit = Unit::new(snapshot.tsc_khz, show.cycles);
+    if show.format == Format::Table {
+        print(&snapshot, &view, show, unit, out)?;
+        out.flush()?;
+    }
+    let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
+    let stability = stability.transpose()?;
+    match show.format {
+        Format::Table => match stability {
+            Some(stability) => writeln!(
+                out,
+                "Now             {}",
+                stability.to_string().replace('\n', "\n                ")
+            )?,
+            None if input.is_none() => writeln!(
+                out,
+                "                exitprof report --rate 10 watches whether it is stable"
+            )?,
+            None => (),
+        },
+        Format::Json => output::json(&snapshot, &view, stability.as_ref(), out)?,
+        Format::Csv => {
+            output::csv_head(false, out)?;
+            output::csv(&view, None, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn print(
+    snapshot: &Snapshot,
+    view: &View,
+    show: &Show,
+    unit: Unit,
+    out: &mut impl Write,
+) -> Result<()> {
+    let selection = &show.selection;
+    writeln!(out, "{}\n", words::head(snapshot, selection, unit))?;
+    table::view(view, selection, unit, table::width(), out)?;
+    writeln!(out)?;
+    let ranking = words::ranking(view, selection, unit);
+    let account = words::account(snapshot, selection);
+    let total = words::total(view.total, snapshot, unit);
+    let rate = words::rate(view.total.exits, snapshot);
+    let notes = words::notes(snapshot);
+    let lines = notes
+        .into_iter()
+        .chain(ranking)
+        .chain([total])
+        .chain(account);
+    for line in lines.chain([rate]) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The rates of the selected exits in intervals from now on; fewer after Ctrl-C.
+fn watch(
+    source: &mut Source,
+    selection: &Selection,
+    first: &Snapshot,
+    time: Duration,
+) -> Result<Stability> {
+    let interrupt = Interrupt::listen()?;
+    let begin = Instant::now();
+    let mut rates = Vec::new();
+    let mut before = source.read()?;
+    ensure!(
+        before.epoch == first.epoch,
+        "the counters have started from zero meanwhile"
+    );
+    for interval in 1..=INTERVALS {
+        if interrupt.before(begin + time * interval / INTERVALS) {
+            break;
+        }
+        let now = source.read()?;
+        let delta = now.since(&before)?;
+        let exits: u64 = View::new(&delta, selection)?
+            .rows
+            .iter()
+            .map(|line| line.samples)
+            .sum();
+        rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
+        before = now;
+    }
+    Stability::new(&rates).ok_or_else(|| anyhow::anyhow!("too few intervals to tell"))
+}

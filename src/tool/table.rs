@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables for people, as wide as there is room.
+
+use crate::{
+    select::{By, Selection, Sort},
+    units::{self, Unit},
+    view::{Line, View},
+};
+use anstyle::{AnsiColor, Style};
+use std::io::{self, IsTerminal, Write};
+
+const HEAD: Style = Style::new().bold();
+const BAR: Style = AnsiColor::Cyan.on_default();
+/// Names of VMX's reasons are no longer.
+const NAME: usize = 19;
+const SHORTEST_BAR: usize = 5;
+const LONGEST_BAR: usize = 20;
+
+/// The room on the terminal; 80 columns without one.
+pub fn width() -> usize {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return 80;
+    }
+    rustix::termios::tcgetwinsize(&stdout).map_or(80, |size| match size.ws_col {
+        0 => 80,
+        columns => columns.into(),
+    })
+}
+
+/// A column: its head, its cells, and whether they are to the left.
+pub struct Column {
+    head: &'static str,
+    cells: Vec<String>,
+    left: bool,
+    style: Style,
+}
+
+impl Column {
+    /// One with cells to the right.
+    pub fn new(head: &'static str, cells: impl Iterator<Item = String>) -> Column {
+        Column {
+            head,
+            cells: cells.collect(),
+            left: false,
+            style: Style::new(),
+        }
+    }
+
+    /// The same with cells to the left.
+    pub fn left(self) -> Column {
+        Column { left: true, ..self }
+    }
+
+    fn styled(self, style: Style) -> Column {
+        Column { style, ..self }
+    }
+
+    fn width(&self) -> usize {
+        let cells = self.cells.iter().map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(self.head.len())
+    }
+}
+
+/// Prints columns, with a blank between them and none after the last.
+///
+/// # Errors
+///
+/// If `out` takes nothing.
+pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
+    let rows = columns.first().map_or(0, |column| column.cells.len());
+    let widths: Vec<usize> = columns.iter().map(Column::width).collect();
+    let mut line = |cells: &dyn Fn(&Column) -> (String, Style)| {
+        let mut text = String::new();
+        let mut owed = 0;
+        for (column, &width) in columns.iter().zip(&widths) {
+            let (cell, style) = cells(column);
+            let room = width - cell.chars().count();
+            let (before, after) = if column.left { (0, room) } else { (room, 0) };
+            if !cell.is_empty() {
+                text += &" ".repeat(owed + before);
+                text += &format!("{style}{cell}{style:#}");
+                owed = after + 1;
+            } else {
+                owed += width + 1;
+            }
+        }
+        writeln!(out, "{text}")
+    };
+    line(&|column| (column.head.into(), HEAD))?;
+    for row in 0..rows {
+        line(&|column| (column.cells[row].clone(), column.style))?;
+    }
+    Ok(())
+}
+
+/// Prints a view in at most `width` columns if that is 80 or more. If there is not
+/// room for all, p50 is left out first, then p99, then the bars.
+///
+/// # Errors
+///
+/// If `out` takes nothing.
+pub fn view(
+    view: &View,
+    selection: &Selection,
+    unit: Unit,
+    width: usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let rows = view.shown();
+    let column = |head, cell: &dyn Fn(&Line) -> String| Column::new(head, rows.iter().map(cell));
+    let cycles = |cell: fn(&Line) -> Option<f64>| {
+        move |line: &Line| cell(line).map_or("-".into(), |cycles| unit.show(cycles))
+    };
+    let share = |percent: Option<f64>| percent.map_or("-".into(), |p| units::percent(p / 100.0));
+
+    let what = match selection.by {
+        By::Reason => "Reason",
+        By::Vm => "VM",
+        By::Vcpu => "vCPU",
+    };
+    let mut columns = vec![
+        column(what, &|line| shortened(&line.name)).left(),
+        column("Samples", &|line| units::count(line.samples as f64, 8)),
+        column("Samples%", &|line| share(line.samples_percent)),
+        column("Time%", &|line| share(line.time_percent)),
+        column("Min", &cycles(|line| line.min.map(|n| n as f64))),
+        column("Max", &cycles(|line| line.max.map(|n| n as f64))),
+        column("Avg", &cycles(|line| line.avg)),
+    ];
+    let spread = rows.iter().any(|line| line.p50.is_some());
+    let p50 = column("p50", &cycles(|line| line.p50.map(|n| n as f64)));
+    let p99 = column("p99", &cycles(|line| line.p99.map(|n| n as f64)));
+
+    let used = |columns: &[Column]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
+    let room = width.saturating_sub(used(&columns));
+    let bar = SHORTEST_BAR.min(room);
+    let (wide50, wide99) = (p50.width() + 1, p99.width() + 1);
+    let has99 = spread && room >= bar + wide99;
+    let has50 = has99 && room >= bar + wide99 + wide50;
+    if has50 {
+        columns.push(p50);
+    }
+    if has99 {
+        columns.push(p99);
+    }
+    let bar = width.saturating_sub(used(&columns)).min(LONGEST_BAR);
+    if bar >= SHORTEST_BAR {
+        let by_time = selection.sort == Sort::Time;
+        let of = |line: &Line| match by_time {
+            true => line.time_percent,
+            false => line.samples_percent,
+        };
+        let bars = column("", &|line| {
+            let length = of(line).unwrap_or(0.0) / 100.0 * bar as f64;
+            "#".repeat(length.round() as usize)
+        });
+        columns.push(bars.left().styled(BAR));
+    }
+    print(&columns, out)
+}
+
+/// A name, with its middle left out if it is too long.
+pub fn shortened(name: &str) -> String {
+    if name.chars().count() <= NAME {
+        return name.into();
+    }
+    let start: String = name.chars().take(NAME - 8).collect();
+    let end: String = name.chars().skip(name.chars().count() - 6).collect();
+    format!("{start}..{end}")
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a table means, in words.
+
+use crate::{
+    select::{By, Selection},
+    snapshot::{Snapshot, Source},
+    units::{Unit, counted, duration, grouped, percent},
+    view::{Line, View},
+};
+use kvm_exitprof::profile::counts::Sample;
+use std::collections::BTreeSet;
+
+/// What a snapshot is of, and how its times are to be read.
+pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
+    let whose = match (&selection.vm, selection.vcpu) {
+        (None, None) => match snapshot.source {
+            Source::Host => "all guests of this host".into(),
+            Source::GuestOfHost => "all guests of the host of this guest".into(),
+            Source::GuestOfVm => "this VM, by its host".into(),
+            Source::GuestOfVcpu => "the vCPU that reads, by its host".into(),
+        },
+        (Some(vm), None) => format!("VM {vm}"),
+        (None, Some(vcpu)) => format!("vCPUs {vcpu} of all VMs"),
+        (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
+    };
+    let times = match unit {
+        Unit::Cycles => "times in cycles of the host's TSC".into(),
+        Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
+    };
+    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
+    let mut head = format!("Exits of {whose}; {times}");
+    if snapshot.source == Source::Host && !selection.is_restricted() {
+        let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
+        head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
+    }
+    head
+}
+
+/// What must be known of a reading so that its figures are not misunderstood.
+pub fn notes(snapshot: &Snapshot) -> Vec<String> {
+    let mut notes = Vec::new();
+    if snapshot.sampling == Some(false) {
+        notes.push(
+            "Sampling is off, so no exits are counted now (module's parameter sampling).".into(),
+        );
+    }
+    if let Some(reading) = snapshot.reading {
+        if !reading.at_once {
+            notes.push("The host holds no snapshots: the figures are of different times.".into());
+        }
+        notes.push(format!(
+            "This reading caused {} that {} not in the table, and will be in the next.",
+            counted(reading.after, "CPUID exit", "CPUID exits"),
+            if reading.after == 1 { "is" } else { "are" },
+        ));
+    }
+    notes
+}
+
+/// The most and the least frequent reason, and which took most time.
+pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
+    let occurred = || view.rows.iter().filter(|line| line.samples > 0);
+    let exits = |line: &Line| counted(line.samples, "exit", "exits");
+    let mut words = Vec::new();
+    if selection.by != By::Reason {
+        return words;
+    }
+    if let Some(most) = occurred().max_by_key(|line| line.samples) {
+        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
+        words.push(format!(
+            "Most frequent   {}: {}, {share}",
+            most.name,
+            exits(most)
+        ));
+    }
+    if let Some(least) = occurred().min_by_key(|line| line.samples) {
+        words.push(format!("Least frequent  {}: {}", least.name, exits(least)));
+    }
+    let most = occurred()
+        .filter(|line| line.avg.is_some())
+        .max_by_key(|line| line.cycles);
+    if let Some((most, avg)) = most.and_then(|line| Some((line, line.avg?))) {
+        words.push(format!(
+            "Most time       {}: {} in all, {}, {} each",
+            most.name,
+            unit.show(most.cycles as f64),
+            percent(most.time_percent.unwrap_or(0.0) / 100.0),
+            unit.show(avg),
+        ));
+    }
+    words
+}
+
+/// All exits, and what part of the CPUs' time they took.
+pub fn total(total: Sample, snapshot: &Snapshot, unit: Unit) -> String {
+    let Sample { exits, cycles } = total;
+    let mut words = format!("In total        {}", counted(exits, "exit", "exits"));
+    if cycles > 0 {
+        words += &format!(", {} cycles", grouped(cycles));
+        if let Unit::Time(_) = unit {
+            words += &format!(" or {}", unit.show(cycles as f64));
+        }
+    }
+    if let Some(share) = cpu_share(cycles, snapshot) {
+        let cpus = counted(snapshot.cpus.unwrap_or(0).into(), "CPU", "CPUs");
+        words += &format!(": {} of {cpus}", percent(share));
+    }
+    words
+}
+
+/// The part of all CPUs' time, if it is known how many and since when.
+fn cpu_share(cycles: u64, snapshot: &Snapshot) -> Option<f64> {
+    let cpus = f64::from(snapshot.cpus.filter(|&cpus| cpus > 0)?);
+    let khz = f64::from(Some(snapshot.tsc_khz).filter(|&khz| khz > 0)?);
+    Some(cycles as f64 / (snapshot.seconds()? * cpus * khz * 1e3))
+}
+
+/// The rate since the counters started from zero.
+pub fn rate(exits: u64, snapshot: &Snapshot) -> String {
+    match snapshot.seconds() {
+        Some(seconds) => format!(
+            "Rate            {:.1} exits/s on average, since {} ago",
+            exits as f64 / seconds,
+            duration(seconds)
+        ),
+        None => "Rate            unknown: it is not said since when the counters count".into(),
+    }
+}
+
+/// What a figure holds beside the exit's own handling.
+pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
+    let account = snapshot.account?;
+    let cycles = counted(account.sample_cycles, "cycle", "cycles");
+    Some(if selection.net {
+        format!("Overhead        {cycles} for measuring taken off each exit")
+    } else {
+        format!("Overhead        {cycles} for measuring in each exit's time (--net takes them off)")
+    })
+}
