@@ -2,16 +2,33 @@
 
 //! The command line.
 
-use crate::{report, source::Choice, sweep};
+use crate::{diff, generate, record, report, source::Choice, stat, sweep};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-/// Shows which VM exits KVM has handled, and what they cost: on a host, and in its guests
+/// Shows VM exits and the cycles of their handling, on a host and in its guests
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 80)]
+#[command(
+    version,
+    max_term_width = 80,
+    after_help = "\
+On a host, exitprof reads debugfs (as root); in a guest, the host's answers to
+CPUID.
+
+Exit status: 0 if all is well, 1 after an error, 2 if the command line makes no
+sense. `stat -- COMMAND` ends as COMMAND does; with 127 if it is not found, 126
+if it cannot be run, and 128 and the signal's number if a signal ends it.
+
+Examples:
+  exitprof report               what was counted so far, and what it means
+  exitprof report --sort time   the reasons that took most time first
+  exitprof report --by vm       the VMs with most exits
+  exitprof stat 1               what is counted each second
+  exitprof stat -- make         what is counted while make runs
+  exitprof record before.json   keep what was counted so far"
+)]
 pub struct Arguments {
-    /// Where to read.
     #[command(flatten)]
     choice: Choice,
     #[command(subcommand)]
@@ -21,10 +38,74 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what was counted so far, and what it means
+    #[command(after_help = "\
+Samples are exits; Time is that of their handling, and Min, Max, Avg, p50 and
+p99 that of one exit. Shares are of all exits of the host, or of the VMs and
+vCPUs that are chosen. Bars are of Samples, with --sort time of Time.
+Percentiles come from a histogram of powers of two, and are off by less than a
+factor of two. VMs and vCPUs have no histograms, nor have guests.
+
+Examples:
+  exitprof report --top 5              the five most frequent reasons
+  exitprof report --sort p99           those with the slowest exits first
+  exitprof report --vm 4123 --vcpu 0   of vCPU 0 of the VM of process 4123
+  exitprof report --by vcpu --reason HLT
+  exitprof report --rate 10            watch whether the rate is stable
+  exitprof report -i before.json       what was recorded
+  exitprof report --format json | jq .total")]
     Report(report::Arguments),
+    /// Show what is counted in intervals, or while a command runs
+    #[command(after_help = "\
+Ends with what all of it comes to, also after Ctrl-C, and whether the rate was
+stable. If the counters start from zero in between, it says so and goes on. Min
+and Max of an interval are bounds, if they are not new ones. In a guest, the
+exits that reading itself causes are left out; as their cycles are not known,
+those of CPUID are reduced in proportion.
+
+Examples:
+  exitprof stat                   until Ctrl-C
+  exitprof stat 1                 each second
+  exitprof stat 0.5 20 --top 3    20 times half a second
+  exitprof stat -- make -j8       while make runs
+  exitprof stat -o exits.csv --format csv -- ./benchmark")]
+    Stat(stat::Arguments),
+    /// Keep what was counted so far in a file
+    #[command(after_help = "\
+Examples:
+  exitprof record before.json
+  exitprof record - | ssh host exitprof report -i /dev/stdin")]
+    Record(record::Arguments),
+    /// Compare two that were recorded: which reasons moved, and by how much
+    #[command(after_help = "\
+If B has gone on counting where A was recorded, what was added since is compared
+with what was before. Otherwise, as after a reset or on another kernel, B is
+compared with A as it is. Per exit (Avg) they can always be compared; in total
+(Samples, Time) per second, if both say since when they count, which those of
+guests do not. Reasons that moved most in total come first.
+
+Examples:
+  exitprof diff before.json after.json
+  exitprof diff --top 5 before.json after.json")]
+    Diff(diff::Arguments),
     /// Ask the host for the exits and cycles of every exit reason
+    #[command(after_help = "\
+Examples:
+  exitprof sweep          the exits that occurred, by reason
+  exitprof sweep --all    all reasons, and how KVM treats them")]
     Sweep(sweep::Arguments),
+    /// Describe JSON and CSV
+    #[command(long_about = SCHEMA, verbatim_doc_comment)]
+    Schema,
+    /// Make man pages, or a shell's completions
+    #[command(after_help = "\
+Examples:
+  exitprof generate man /usr/local/share/man/man1
+  exitprof generate bash /etc/bash_completion.d")]
+    Generate(generate::Arguments),
 }
+
+/// What `exitprof schema` and its man page say.
+pub const SCHEMA: &str = include_str!("schema.txt");
 
 /// Does what was asked for.
 ///
@@ -33,10 +114,15 @@ enum Command {
 /// If it cannot be done: says why, and what to do.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let choice = &arguments.choice;
-    let mut out = anstream::stdout().lock();
+    let mut out = anstream::stdout();
     match arguments.command {
         Command::Report(arguments) => report::run(&arguments, choice, &mut out)?,
+        Command::Stat(arguments) => return stat::run(&arguments, choice),
+        Command::Record(arguments) => record::run(&arguments, choice, &mut out)?,
+        Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
+        Command::Schema => out.write_all(SCHEMA.as_bytes())?,
+        Command::Generate(arguments) => generate::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

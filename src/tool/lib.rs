@@ -6,16 +6,20 @@
 
 pub mod cli;
 mod delta;
-pub mod interrupt;
+mod diff;
+mod generate;
+mod interrupt;
 pub mod output;
 mod percentile;
 pub mod rate;
-pub mod report;
+mod record;
+mod report;
 pub mod select;
 pub mod snapshot;
 pub mod source;
-pub mod sweep;
+mod stat;
+mod sweep;
 pub mod table;
 pub mod units;
 pub mod view;
-pub mod words;
+mod words;

@@ -80,8 +80,7 @@ pub fn json(
         rows: view.shown(),
         rate,
     };
-    serde_json::to_writer(&mut *out, &document)?;
-    writeln!(out)?;
+    writeln!(out, "{}", serde_json::to_string(&document)?)?;
     Ok(())
 }
 

@@ -57,18 +57,10 @@ impl fmt::Display for Stability {
             stable,
         } = self;
         let verdict = if *stable { "stable" } else { "not stable" };
-        write!(
-            f,
-            "{verdict}: {mean:.1} exits/s on average, {min:.1} to {max:.1} in {intervals} intervals"
-        )?;
+        write!(f, "{verdict}: {mean:.1} exits/s, {min:.1} to {max:.1}")?;
         if *mean > 0.0 {
-            write!(
-                f,
-                ",\ndeviation {:.0}% (stable: up to {:.0}%)",
-                deviation / mean * 100.0,
-                STABLE * 100.0
-            )?;
+            write!(f, ", deviation {:.1}%", deviation / mean * 100.0)?;
         }
-        Ok(())
+        write!(f, " in {intervals} intervals")
     }
 }

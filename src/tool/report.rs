@@ -82,14 +82,10 @@ pub fn run(arguments: &Arguments, choice: &Choice, out: &mut impl Write) -> Resu
     let stability = stability.transpose()?;
     match show.format {
         Format::Table => match stability {
-            Some(stability) => writeln!(
-                out,
-                "Now             {}",
-                stability.to_string().replace('\n', "\n                ")
-            )?,
+            Some(stability) => writeln!(out, "{}", words::stability(&stability))?,
             None if input.is_none() => writeln!(
                 out,
-                "                exitprof report --rate 10 watches whether it is stable"
+                "                (exitprof report --rate 10 watches whether it is stable)"
             )?,
             None => (),
         },

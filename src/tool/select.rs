@@ -246,16 +246,20 @@ impl Wanted {
             return Ok(found.clone());
         }
         let upper = text.to_ascii_uppercase();
+        let set = match isa {
+            Isa::Vmx => "VMX",
+            Isa::Svm => "SVM",
+        };
         let near = |wanted: &&Wanted| {
             let likeness = strsim::jaro_winkler(&wanted.name, &upper);
             Reverse((likeness * 1e6) as u64)
         };
         match (number, known.iter().min_by_key(near)) {
             (None, Some(near)) => bail!(
-                "there is no reason {text:?} on {isa:?}: did you mean {}? (exitprof report --all lists all)",
+                "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
                 near.name
             ),
-            _ => bail!("there is no reason {text} on {isa:?} (exitprof report --all lists all)"),
+            _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
         }
     }
 }

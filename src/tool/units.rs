@@ -82,6 +82,7 @@ pub fn percent(share: f64) -> String {
 /// A change by a factor: in at most seven characters.
 pub fn change(factor: f64) -> String {
     match (factor - 1.0) * 100.0 {
+        p if p.abs() < 0.05 => "+0.0%".into(),
         p if p.abs() < 999.95 => format!("{p:+.1}%"),
         _ if factor < 9999.5 => format!("x{}", count(factor, 5)),
         _ => format!("x{factor:.0e}"),

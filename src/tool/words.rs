@@ -3,6 +3,7 @@
 //! What a table means, in words.
 
 use crate::{
+    rate::Stability,
     select::{By, Selection},
     snapshot::{Snapshot, Source},
     units::{Unit, counted, duration, grouped, percent},
@@ -58,6 +59,22 @@ pub fn notes(snapshot: &Snapshot) -> Vec<String> {
     notes
 }
 
+/// The same of what was counted between two readings.
+pub fn difference_notes(snapshot: &Snapshot) -> Option<String> {
+    let reading = snapshot.reading?;
+    Some(match reading.at_once {
+        true => {
+            "The CPUID exits of reading are left out; their cycles are taken to be average.".into()
+        }
+        false => "The host holds no snapshots: the figures are of somewhat different times.".into(),
+    })
+}
+
+/// Whether the rate is stable.
+pub fn stability(stability: &Stability) -> String {
+    format!("Now             {stability}")
+}
+
 /// The most and the least frequent reason, and which took most time.
 pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     let occurred = || view.rows.iter().filter(|line| line.samples > 0);
@@ -75,7 +92,14 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
         ));
     }
     if let Some(least) = occurred().min_by_key(|line| line.samples) {
-        words.push(format!("Least frequent  {}: {}", least.name, exits(least)));
+        let like = occurred().filter(|line| line.samples == least.samples);
+        let names: Vec<&str> = like.map(|line| line.name.as_str()).collect();
+        let each = if names.len() > 1 { " each" } else { "" };
+        let names = match names.as_slice() {
+            [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),
+            _ => names.join(", "),
+        };
+        words.push(format!("Least frequent  {names}: {}{each}", exits(least)));
     }
     let most = occurred()
         .filter(|line| line.avg.is_some())
@@ -103,8 +127,8 @@ pub fn total(total: Sample, snapshot: &Snapshot, unit: Unit) -> String {
         }
     }
     if let Some(share) = cpu_share(cycles, snapshot) {
-        let cpus = counted(snapshot.cpus.unwrap_or(0).into(), "CPU", "CPUs");
-        words += &format!(": {} of {cpus}", percent(share));
+        let cpus = counted(snapshot.cpus.unwrap_or(0).into(), "CPU's", "CPUs'");
+        words += &format!(": {} of {cpus} time", percent(share));
     }
     words
 }
@@ -120,7 +144,7 @@ fn cpu_share(cycles: u64, snapshot: &Snapshot) -> Option<f64> {
 pub fn rate(exits: u64, snapshot: &Snapshot) -> String {
     match snapshot.seconds() {
         Some(seconds) => format!(
-            "Rate            {:.1} exits/s on average, since {} ago",
+            "Rate            {:.1} exits/s on average over {}",
             exits as f64 / seconds,
             duration(seconds)
         ),

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `exitprof stat`: what is counted in intervals, or while a command runs.
+
+use crate::{
+    interrupt::Interrupt,
+    output::{self, Format},
+    rate::Stability,
+    report::{Show, seconds},
+    snapshot::Snapshot,
+    source::{Choice, Source},
+    table,
+    units::{Unit, duration},
+    view::View,
+    words,
+};
+use anstream::eprintln;
+use anyhow::{Context, Result, bail};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{ErrorKind, Write},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+    time::{Duration, Instant},
+};
+
+/// What `exitprof stat` is told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Show what each interval of so many seconds counted; without it, what is counted
+    /// until Ctrl-C
+    #[arg(value_parser = seconds)]
+    interval: Option<Duration>,
+    /// End after so many intervals
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// Show what is counted while this runs; then end with its exit status
+    #[arg(last = true, conflicts_with = "interval")]
+    command: Vec<OsString>,
+    #[command(flatten)]
+    show: Show,
+    /// Print into FILE; otherwise to the standard output, or if a COMMAND is run, to the
+    /// standard error
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Where figures go, and how.
+struct Printer<'a> {
+    show: &'a Show,
+    out: Box<dyn Write>,
+}
+
+impl Printer<'_> {
+    /// Prints what was counted in a time that ended after `time`.
+    fn print(&mut self, delta: &Snapshot, what: &str, time: Option<f64>) -> Result<View> {
+        let selection = &self.show.selection;
+        let view = View::new(delta, selection)?;
+        match self.show.format {
+            Format::Table => {
+                let unit = Unit::new(delta.tsc_khz, self.show.cycles);
+                let whose = words::head(delta, selection, unit);
+                let width = table::width();
+                writeln!(self.out, "{whose}\n{what}\n")?;
+                table::view(&view, selection, unit, width, &mut self.out)?;
+                writeln!(self.out)?;
+            }
+            Format::Json => output::json(delta, &view, None, &mut self.out)?,
+            Format::Csv => output::csv(&view, time, &mut self.out)?,
+        }
+        self.out.flush()?;
+        Ok(view)
+    }
+
+    /// Prints what all of it comes to.
+    fn sum_up(&mut self, delta: &Snapshot, rates: &[f64]) -> Result<()> {
+        if self.show.format != Format::Table {
+            return Ok(());
+        }
+        let view = View::new(delta, &self.show.selection)?;
+        let unit = Unit::new(delta.tsc_khz, self.show.cycles);
+        let ranking = words::ranking(&view, &self.show.selection, unit);
+        let total = words::total(view.total, delta, unit);
+        let rate = words::rate(view.total.exits, delta);
+        let lines = words::difference_notes(delta).into_iter().chain(ranking);
+        for line in lines.chain([total, rate]) {
+            writeln!(self.out, "{line}")?;
+        }
+        if let Some(stability) = Stability::new(rates) {
+            writeln!(self.out, "{}", words::stability(&stability))?;
+        }
+        self.out.flush()?;
+        Ok(())
+    }
+}
+
+/// Prints what is counted from now on.
+///
+/// # Errors
+///
+/// If there is nothing to read, or the command cannot be run.
+pub fn run(arguments: &Arguments, choice: &Choice) -> Result<ExitCode> {
+    let with_command = !arguments.command.is_empty();
+    let out: Box<dyn Write> = match &arguments.output {
+        Some(path) => {
+            let file = File::create(path).with_context(|| path.display().to_string())?;
+            Box::new(anstream::AutoStream::never(file))
+        }
+        None if with_command => Box::new(anstream::stderr()),
+        None => Box::new(anstream::stdout()),
+    };
+    let mut printer = Printer {
+        show: &arguments.show,
+        out,
+    };
+    let mut source = Source::find(choice)?;
+    let first = source.read()?;
+    View::new(&first, &arguments.show.selection)?;
+    if with_command {
+        return command(&arguments.command, &mut source, &first, &mut printer);
+    }
+    if printer.show.format == Format::Csv {
+        output::csv_head(true, &mut printer.out)?;
+    }
+    let interrupt = Interrupt::listen()?;
+    match arguments.interval {
+        Some(interval) => {
+            let count = arguments.count.unwrap_or(u32::MAX);
+            intervals(
+                interval,
+                count,
+                &interrupt,
+                &mut source,
+                first,
+                &mut printer,
+            )?;
+        }
+        None => {
+            interrupt.wait();
+            let delta = difference(&source.read()?, &first)?;
+            let seconds = delta.seconds();
+            printer.print(&delta, &lasted(&delta, "until Ctrl-C"), seconds)?;
+            printer.sum_up(&delta, &[])?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was counted from one reading to the next; from zero on, if the counters have
+/// started from there in between, which it says.
+fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
+    if now.epoch == before.epoch {
+        return now.since(before);
+    }
+    eprintln!(
+        "exitprof: the counters have started from zero in between: what follows was counted since"
+    );
+    let since = now.since_ns.unwrap_or(0).max(before.time_ns);
+    Ok(Snapshot {
+        since_ns: Some(since),
+        ..now.clone()
+    })
+}
+
+/// How long `delta` lasted, and what that time is.
+fn lasted(delta: &Snapshot, what: &str) -> String {
+    let Some(seconds) = delta.seconds() else {
+        return what.into();
+    };
+    format!("{}, {what}", duration(seconds))
+}
+
+fn intervals(
+    interval: Duration,
+    count: u32,
+    interrupt: &Interrupt,
+    source: &mut Source,
+    first: Snapshot,
+    printer: &mut Printer<'_>,
+) -> Result<()> {
+    let begin = Instant::now();
+    let mut end = begin;
+    // From where on all is counted together, and from where on the next interval.
+    let (mut first, mut before) = (first.clone(), first);
+    let started = before.time_ns;
+    let mut rates = Vec::new();
+    let mut lost = false;
+    for nth in 1..=count {
+        end += interval;
+        if interrupt.before(end) {
+            break;
+        }
+        let now = match source.read() {
+            Ok(now) => now,
+            // The module may be loaded again.
+            Err(e) => {
+                if !lost {
+                    eprintln!("exitprof: {e:#}: waiting for it to come back");
+                }
+                lost = true;
+                continue;
+            }
+        };
+        lost = false;
+        let delta = difference(&now, &before)?;
+        if now.epoch != before.epoch {
+            first = Snapshot {
+                time_ns: delta.since_ns.unwrap_or(before.time_ns),
+                rows: Vec::new(),
+                ..now.clone()
+            };
+        }
+        let time = now.time_ns.saturating_sub(started) as f64 / 1e9;
+        let what = lasted(&delta, &format!("interval {nth}, ending after {time:.3} s"));
+        let view = printer.print(&delta, &what, Some(time))?;
+        let exits: u64 = view.rows.iter().map(|line| line.samples).sum();
+        rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
+        before = now;
+    }
+    let all = before.since(&first)?;
+    printer.sum_up(&all, &rates)
+}
+
+/// Runs a command, and ends as it does.
+fn command(
+    command: &[OsString],
+    source: &mut Source,
+    first: &Snapshot,
+    printer: &mut Printer<'_>,
+) -> Result<ExitCode> {
+    let [program, arguments @ ..] = command else {
+        bail!("no command");
+    };
+    let name = Path::new(program);
+    // Ctrl-C is for the command.
+    let _interrupt = Interrupt::listen()?;
+    let status = match Command::new(program).args(arguments).status() {
+        Ok(status) => status,
+        Err(e) => {
+            eprintln!("exitprof: {}: {e}", name.display());
+            let not_found = e.kind() == ErrorKind::NotFound;
+            return Ok(ExitCode::from(if not_found { 127 } else { 126 }));
+        }
+    };
+    let delta = difference(&source.read()?, first)?;
+    if printer.show.format == Format::Csv {
+        output::csv_head(true, &mut printer.out)?;
+    }
+    let what = lasted(&delta, &format!("while {} ran", name.display()));
+    printer.print(&delta, &what, delta.seconds())?;
+    printer.sum_up(&delta, &[])?;
+    Ok(exit_code(status))
+}
+
+/// A command's exit status, or as shells show it, 128 and the signal that ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, signal) => 128 + signal.unwrap_or(0),
+    };
+    ExitCode::from(code as u8) // As wait() does.
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the tool behaves as a command: errors, exit statuses, pipes, help.
+
+use crate::host::{Host, PROFILE, data, exitprof, output};
+use std::{
+    fs,
+    io::Read,
+    process::{Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// What a run complains of, and its exit status.
+fn complaint(arguments: &[&str]) -> (Option<i32>, String) {
+    let host = Host::new(PROFILE);
+    let output = host.exitprof().args(arguments).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn mistakes_are_explained() {
+    for (arguments, says) in [
+        (&["report", "--reason", "CPUDI"][..], "did you mean CPUID?"),
+        (&["report", "--reason", "35"], "no reason 35 on VMX"),
+        (&["report", "--vm", "413"], "there are 412-11, 977-14"),
+        (
+            &["report", "--vm", "977", "--vcpu", "1"],
+            "no vCPU 1: there is 0",
+        ),
+        (&["report", "-i", "/nowhere"], "/nowhere: No such file"),
+        (&["report", "-i", "/proc/self/mounts"], "not a profile"),
+        (&["record", "/nowhere/file"], "/nowhere/file: No such file"),
+        (&["diff", "/nowhere", "/nowhere"], "/nowhere: No such file"),
+    ] {
+        let (code, text) = complaint(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.starts_with("exitprof: ") && text.contains(says),
+            "{arguments:?}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_2() {
+    for arguments in [
+        &["reprot"][..],
+        &["report", "--sort", "size"],
+        &["report", "--rate", "0"],
+        &["stat", "-1"],
+        &["stat", "nan"],
+        &["stat", "1", "0"],
+        &["stat", "1", "--", "true"],
+        &[],
+    ] {
+        let (code, text) = complaint(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_guest_knows_no_vms() {
+    let mut report = exitprof();
+    report
+        .args(["report", "--by", "vm", "-i"])
+        .arg(data("seed.json"));
+    let output = report.assert().code(1).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("a guest is not told of VMs"), "{text}");
+    let mut report = exitprof();
+    report
+        .args(["report", "--net", "-i"])
+        .arg(data("seed.json"));
+    report.assert().code(1);
+}
+
+#[test]
+fn a_host_without_the_module_is_told_what_to_do() {
+    let empty = TempDir::new().unwrap();
+    let mut report = exitprof();
+    report
+        .args(["--source", "host", "report", "--debugfs"])
+        .arg(empty.path());
+    let output = report.assert().code(1).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("insmod kvm_exitprof.ko"), "{text}");
+    fs::create_dir(empty.path().join("kvm_exitprof")).unwrap();
+    let output = report.assert().code(1).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("older than this exitprof"), "{text}");
+}
+
+#[test]
+fn whoever_reads_no_further_is_no_error() {
+    for format in ["table", "json", "csv"] {
+        let mut report = Command::new(env!("CARGO_BIN_EXE_exitprof"));
+        report
+            .args(["report", "--all", "--format", format, "-i"])
+            .arg(data("host.txt"));
+        let mut child = report
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut text = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), text.as_str()),
+            (Some(0), ""),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut report = Command::new(env!("CARGO_BIN_EXE_exitprof"));
+    report
+        .args(["report", "-i"])
+        .arg(data("host.txt"))
+        .stdout(full);
+    let output = report.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn help_ends_in_examples_within_80_columns() {
+    for command in ["", "report", "stat", "record", "diff", "sweep", "generate"] {
+        let mut help = exitprof();
+        help.args(Some(command).filter(|command| !command.is_empty()));
+        let text = output(help.arg("--help"));
+        let (_, examples) = text.split_once("\nExamples:\n").unwrap();
+        assert!(
+            examples.lines().all(|line| line.starts_with("  exitprof ")),
+            "{text}"
+        );
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let text = output(exitprof().args(["report", "-i"]).arg(data("host.txt")));
+    assert!(!text.contains('\x1b'), "{text}");
+    let coloured = |name: &str, value: &str| {
+        let mut report = exitprof();
+        report.args(["report", "-i"]).arg(data("host.txt"));
+        output(report.env("CLICOLOR_FORCE", "1").env(name, value)).contains('\x1b')
+    };
+    assert!(coloured("TERM", "xterm"));
+}
+
+#[test]
+fn man_pages_and_completions_are_made() {
+    let dir = TempDir::new().unwrap();
+    for what in ["man", "bash", "zsh", "fish"] {
+        exitprof()
+            .args(["generate", what])
+            .arg(dir.path())
+            .assert()
+            .success();
+    }
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(read("exitprof.1").contains("Exit status"));
+    assert!(read("exitprof-report.1").contains("p99"));
+    assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
+    for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
+        assert!(read(file).contains("samples"), "{file}");
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is printed of known profiles.
+
+use crate::host::{Host, PROFILE, data, exitprof, output};
+use exitprof::{select::Selection, snapshot::Snapshot, table, units::Unit, view::View};
+
+/// The report on a file of the tests' data.
+fn report(file: &str, arguments: &[&str]) -> String {
+    output(
+        exitprof()
+            .arg("report")
+            .arg("--input")
+            .arg(data(file))
+            .args(arguments),
+    )
+}
+
+/// The figures of the document that this project began with.
+#[test]
+fn the_first_users_figures_are_reported() {
+    insta::assert_snapshot!(report("seed.json", &[]));
+}
+
+#[test]
+fn a_host_is_reported() {
+    insta::assert_snapshot!(report("host.txt", &[]));
+}
+
+#[test]
+fn a_host_is_reported_by_time_in_cycles() {
+    let arguments = ["--sort", "time", "--top", "3", "--cycles", "--net"];
+    insta::assert_snapshot!(report("host.txt", &arguments));
+}
+
+#[test]
+fn vms_are_reported() {
+    insta::assert_snapshot!(report("host.txt", &["--by", "vm"]));
+}
+
+#[test]
+fn a_vms_vcpus_are_reported() {
+    let arguments = [
+        "--vm", "412", "--by", "vcpu", "--reason", "hlt", "--reason", "48",
+    ];
+    insta::assert_snapshot!(report("host.txt", &arguments));
+}
+
+#[test]
+fn a_vcpu_is_reported() {
+    let arguments = ["--vm", "412-11", "--vcpu", "1", "--top", "4"];
+    insta::assert_snapshot!(report("host.txt", &arguments));
+}
+
+#[test]
+fn reasons_are_csv() {
+    insta::assert_snapshot!(report("host.txt", &["--format", "csv", "--top", "3"]));
+}
+
+#[test]
+fn reasons_are_json() {
+    insta::assert_snapshot!(report("host.txt", &["--format", "json", "--top", "2"]));
+}
+
+#[test]
+fn a_change_is_told() {
+    let slower = PROFILE
+        .replace("epoch=7", "epoch=9")
+        .replace("time_ns=184", "time_ns=124")
+        .replace(
+            "reason=48 name=EPT_VIOLATION exits=9241 cycles=40671938",
+            "reason=48 name=EPT_VIOLATION exits=4620 cycles=30503953",
+        )
+        .replace(
+            "reason=29 name=DR_ACCESS",
+            "reason=37 name=MONITOR_TRAP_FLAG",
+        );
+    let host = Host::new(&slower);
+    let file = host.0.path().join("kvm_exitprof/profile");
+    let mut diff = exitprof();
+    diff.arg("diff").arg(data("host.txt")).arg(file);
+    insta::assert_snapshot!(output(&mut diff));
+}
+
+/// Every column, with the longest names and the largest numbers that there may be.
+#[test]
+fn tables_fit_their_width() {
+    let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
+    for (index, row) in snapshot.rows.iter_mut().enumerate() {
+        let digits = 10_u64.pow(index as u32 % 20);
+        row.exits = digits.saturating_mul(9);
+        row.cycles = u64::MAX / (index as u64 + 1);
+        if let Some(cycles) = &mut row.distribution {
+            cycles.max = u64::MAX - 1;
+            cycles.log2[29] = digits;
+        }
+        row.name = "AVIC_UNACCELERATED_ACCESS".into();
+    }
+    for width in [80, 100, 120, 200] {
+        for unit in [Unit::Cycles, Unit::Time(1), Unit::Time(2_400_000)] {
+            let selection = Selection::everything();
+            let view = View::new(&snapshot, &selection).unwrap();
+            let mut text = Vec::new();
+            table::view(&view, &selection, unit, width, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let bare = anstream::adapter::strip_str(&text).to_string();
+            for line in bare.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(bare.contains("p99"), "{bare}");
+            assert!(bare.contains("p50") || width == 80, "{bare}");
+            assert!(bare.contains("#"), "{bare}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counting in intervals and while a command runs, on a host that changes.
+
+use crate::host::{Host, later, output};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+};
+
+/// `exitprof stat` with these arguments.
+fn stat(host: &Host, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exitprof"));
+    command
+        .arg("--debugfs")
+        .arg(host.0.path())
+        .arg("stat")
+        .args(arguments);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+/// What it prints, line by line.
+fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
+    BufReader::new(pipe).lines().map(Result::unwrap)
+}
+
+fn rest(child: &mut Child) -> String {
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    text
+}
+
+#[test]
+fn a_command_is_counted() {
+    let host = Host::new(&later(7, 0, 0));
+    let new = host.0.path().join("new");
+    std::fs::write(&new, later(7, 2, 23)).unwrap();
+    let profile = host.0.path().join("kvm_exitprof/profile");
+    let mut command = host.exitprof();
+    command.args([
+        "stat",
+        "--format",
+        "json",
+        "--",
+        "sh",
+        "-c",
+        "echo done; mv \"$0\" \"$1\"; exit 7",
+    ]);
+    let output = command
+        .args([new, profile])
+        .assert()
+        .code(7)
+        .get_output()
+        .clone();
+    assert_eq!(output.stdout, b"done\n");
+    let json: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(json["total"]["samples"], 23);
+    assert_eq!(json["seconds"], 2.0);
+    assert_eq!(json["rows"][0]["name"], "CPUID");
+    assert_eq!(json["rows"][0]["avg"], 600.0);
+}
+
+#[test]
+fn a_command_that_fails_gives_its_status() {
+    let host = Host::new(&later(7, 0, 0));
+    for (command, status) in [
+        (&["sh", "-c", "exit 42"][..], 42),
+        (&["sh", "-c", "kill -TERM $$"], 143),
+        (&["/nowhere/at/all"], 127),
+        (&["/etc/passwd"], 126),
+    ] {
+        let mut stat = host.exitprof();
+        stat.env("PATH", "/usr/bin:/bin")
+            .args(["stat", "--"])
+            .args(command);
+        stat.assert().code(status);
+    }
+}
+
+#[test]
+fn figures_go_into_a_file() {
+    let host = Host::new(&later(7, 0, 0));
+    let file = host.0.path().join("figures");
+    let mut stat = host.exitprof();
+    stat.env("PATH", "/usr/bin:/bin").env("CLICOLOR_FORCE", "1");
+    let text = output(
+        stat.arg("stat")
+            .arg("-o")
+            .arg(&file)
+            .args(["--", "echo", "hello"]),
+    );
+    assert_eq!(text, "hello\n");
+    let figures = std::fs::read_to_string(file).unwrap();
+    assert!(
+        figures.contains("while echo ran") && !figures.contains('\x1b'),
+        "{figures}"
+    );
+}
+
+#[test]
+fn intervals_are_counted_until_interrupted() {
+    let host = Host::new(&later(7, 0, 0));
+    let mut child = stat(&host, &["0.05", "200", "--format", "csv"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("time,vm,vcpu,reason,name,samples,")
+    );
+    host.load(&later(7, 1, 23));
+    let line = lines.next().unwrap();
+    assert!(
+        line.starts_with("1.000000,,,10,CPUID,23,100,13800,100,512,1023,600,"),
+        "{line}"
+    );
+    host.load(&later(7, 3, 30));
+    let line = lines.next().unwrap();
+    assert!(
+        line.starts_with("3.000000,,,10,CPUID,7,100,4200,100,512,1023,600,"),
+        "{line}"
+    );
+    interrupt(&child);
+    assert_eq!(lines.next(), None);
+    assert_eq!(rest(&mut child), "");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reset_and_a_reload_are_told_and_survived() {
+    let host = Host::new(&later(7, 0, 0));
+    let mut child = stat(
+        &host,
+        &["0.05", "200", "--format", "csv", "--reason", "CPUID"],
+    );
+    let mut lines = lines(child.stdout.take().unwrap());
+    let mut complaints = self::lines(child.stderr.take().unwrap());
+    lines.next().unwrap();
+    // Those of intervals without an exit are shown, as the reason was asked for.
+    let mut counted = || lines.find(|line| line.contains(",CPUID,4")).unwrap();
+
+    host.load(&later(8, 2, 1));
+    let line = counted();
+    assert!(line.starts_with("2.000000,,,10,CPUID,445,"), "{line}");
+    let text = complaints.next().unwrap();
+    assert!(text.contains("started from zero in between"), "{text}");
+
+    host.unload();
+    let text = complaints.next().unwrap();
+    assert!(
+        text.contains("module is not loaded") && text.ends_with("waiting for it to come back"),
+        "{text}"
+    );
+    host.load(&later(9, 4, 2));
+    let line = counted();
+    assert!(line.starts_with("4.000000,,,10,CPUID,446,"), "{line}");
+
+    interrupt(&child);
+    assert_eq!(complaints.count(), 1);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_end_tells_whether_the_rate_was_stable() {
+    let host = Host::new(&later(7, 0, 0));
+    let mut child = stat(&host, &["0.05", "200"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    for (seconds, cpuids) in [(0, 0), (1, 10), (2, 20), (3, 30)] {
+        host.load(&later(7, seconds, cpuids));
+        let ending = format!("ending after {seconds}.000 s");
+        lines.find(|line| line.contains(&ending)).unwrap();
+    }
+    interrupt(&child);
+    let all: Vec<String> = lines.collect();
+    assert!(
+        all.iter()
+            .any(|line| line.contains("In total        30 exits")),
+        "{all:?}"
+    );
+    assert!(
+        all.iter()
+            .any(|line| line.contains("stable: 10.0 exits/s, 10.0 to 10.0")),
+        "{all:?}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

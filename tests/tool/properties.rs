@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Differences, percentiles and parsing, for any numbers and any text.
+
+use exitprof::snapshot::{Cycles, Owner, Row, Snapshot, Vcpu};
+use exitprof::{select::Selection, table, units, units::Unit, view::View};
+use kvm_exitprof::profile::{
+    counts::Sample,
+    dist::{BUCKETS, Distribution, bounds, bucket},
+    reason::Isa,
+    text::{self, Account, Head, Line, Whose},
+};
+use proptest::prelude::*;
+
+use crate::host::PROFILE;
+
+fn any_distribution() -> impl Strategy<Value = Distribution> {
+    (any::<u64>(), any::<u64>(), any::<[u64; BUCKETS]>())
+        .prop_map(|(min, max, buckets)| Distribution { min, max, buckets })
+}
+
+/// What some exits took.
+fn of(cycles: &[u64]) -> Cycles {
+    let mut distribution = Distribution::default();
+    for &cycles in cycles {
+        distribution.min = distribution.min.min(cycles);
+        distribution.max = distribution.max.max(cycles);
+        distribution.buckets[bucket(cycles)] += 1;
+    }
+    distribution.into()
+}
+
+fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
+    let names = || prop::sample::select(vec!["412-11", "CPUID", "UNKNOWN(7)", "other", "x=y"]);
+    let head = (
+        any::<[u32; 4]>(),
+        any::<[u64; 2]>(),
+        any::<[bool; 3]>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |([version, epoch, tsc_khz, cpus], [time_ns, since_ns], [a, b, c], vmx)| {
+                Line::Head(Head {
+                    version,
+                    isa: if vmx { Isa::Vmx } else { Isa::Svm },
+                    epoch,
+                    tsc_khz,
+                    time_ns,
+                    since_ns,
+                    cpus,
+                    sampling: a,
+                    per_vcpu: b,
+                    distributions: c,
+                })
+            },
+        );
+    let account = any::<[u64; 4]>().prop_map(|[a, b, c, d]| {
+        Line::Account(Account {
+            sample_cycles: a,
+            record_cycles: b,
+            memory_bytes: c,
+            suppressed: d,
+        })
+    });
+    let attached = (names(), any::<u32>()).prop_map(|(vm, vcpu)| Line::Attached { vm, vcpu });
+    let whose = prop_oneof![
+        Just(Whose::Host),
+        (names(), any::<u32>()).prop_map(|(vm, vcpu)| Whose::Vcpu(vm, vcpu)),
+        Just(Whose::Ended),
+        Just(Whose::Unattributed),
+    ];
+    let row = (
+        whose,
+        any::<Option<u32>>(),
+        names(),
+        any::<[u64; 2]>(),
+        prop::option::of(any_distribution()),
+    )
+        .prop_map(|(whose, reason, name, [exits, cycles], distribution)| {
+            Line::Row(text::Row {
+                whose,
+                reason,
+                name: if reason.is_some() { name } else { "other" },
+                sample: Sample { exits, cycles },
+                distribution,
+            })
+        });
+    let end = any::<(u32, u64)>().prop_map(|(epoch, lines)| Line::End { epoch, lines });
+    prop_oneof![head, account, attached, row, end]
+}
+
+/// A snapshot of any counters, as text and read from it.
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    let row = (0_u32..80, any::<[u64; 2]>(), any_distribution());
+    prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
+        let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
+        let all = rows
+            .into_iter()
+            .map(|(reason, (_, [exits, cycles], distribution))| Row {
+                owner: Owner::All,
+                reason: Some(reason),
+                name: Isa::Vmx.name(reason).to_string(),
+                exits,
+                cycles,
+                distribution: Some(distribution.into()),
+            });
+        snapshot.rows = all.collect();
+        snapshot
+    })
+}
+
+/// Text that is like a profile, but not quite.
+fn any_text() -> impl Strategy<Value = String> {
+    let lines = PROFILE.lines().count();
+    let change = (0..lines, 0..80_usize, "[ -~\u{0}-\u{ff}]{0,6}");
+    prop::collection::vec(change, 0..4).prop_map(|changes| {
+        let mut lines: Vec<Vec<char>> = PROFILE.lines().map(|l| l.chars().collect()).collect();
+        for (line, at, text) in changes {
+            let line = &mut lines[line];
+            let at = at.min(line.len());
+            let end = (at + 3).min(line.len());
+            line.splice(at..end, text.chars());
+        }
+        let lines: Vec<String> = lines.into_iter().map(|l| l.into_iter().collect()).collect();
+        lines.join("\n")
+    })
+}
+
+/// Whatever is read can be shown.
+fn show(snapshot: &Snapshot) {
+    for net in [false, true] {
+        let selection = Selection {
+            net,
+            all: true,
+            ..Selection::everything()
+        };
+        if let Ok(view) = View::new(snapshot, &selection) {
+            let unit = Unit::new(snapshot.tsc_khz, false);
+            let mut text = Vec::new();
+            table::view(&view, &selection, unit, 80, &mut text).unwrap();
+            let text = anstream::adapter::strip_str(&String::from_utf8(text).unwrap()).to_string();
+            assert!(
+                text.chars()
+                    .all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()),
+                "{text}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn lines_are_read_as_they_were_written(line in any_line()) {
+        let text = line.to_string();
+        prop_assert_eq!(Line::parse(&text), Ok(line));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in any_text()) {
+        match Snapshot::from_file(&text) {
+            Ok(snapshot) => {
+                show(&snapshot);
+                let json = serde_json::to_string(&snapshot).unwrap();
+                prop_assert_eq!(Snapshot::from_file(&json).unwrap(), snapshot);
+            }
+            Err(e) => prop_assert!(!e.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn any_characters_are_read_or_refused(text in "\\PC{0,200}", brace: bool) {
+        let _ = Snapshot::from_file(&if brace { format!("{{{text}") } else { text });
+    }
+
+    #[test]
+    fn any_counters_can_be_shown_and_subtracted(a in any_snapshot(), b in any_snapshot()) {
+        show(&a);
+        show(&b.since(&a).unwrap());
+    }
+
+    #[test]
+    fn differences_add_up(a in any_snapshot(), more in any_snapshot()) {
+        let mut b = a.clone();
+        for row in &more.rows {
+            match b.rows.iter_mut().find(|r| r.reason == row.reason) {
+                Some(own) => {
+                    own.exits = own.exits.wrapping_add(row.exits);
+                    own.cycles = own.cycles.wrapping_add(row.cycles);
+                }
+                None => b.rows.push(row.clone()),
+            }
+        }
+        let delta = b.since(&a).unwrap();
+        for row in more.rows.iter().filter(|row| row.exits > 0) {
+            let own = delta.rows.iter().find(|r| r.reason == row.reason).unwrap();
+            prop_assert_eq!(own.sample(), row.sample());
+        }
+        let counted = more.rows.iter().filter(|row| row.exits > 0).count();
+        prop_assert_eq!(delta.rows.len(), counted);
+    }
+
+    #[test]
+    fn percentiles_are_within_a_factor_of_two(
+        mut cycles in prop::collection::vec(prop_oneof![0..10_u64, 0..1_u64 << 29, any::<u64>()], 1..200),
+        percents in any::<[u8; 2]>(),
+    ) {
+        let distribution = of(&cycles);
+        cycles.sort_unstable();
+        let mut percents = percents.map(|p| f64::from(p) * 100.0 / 255.0);
+        percents.sort_by(f64::total_cmp);
+        let [low, high] = percents.map(|p| distribution.percentile(p).unwrap());
+        prop_assert!(low <= high);
+        for (percent, value) in percents.into_iter().zip([low, high]) {
+            prop_assert!((cycles[0]..=cycles[cycles.len() - 1]).contains(&value));
+            let rank = (cycles.len() as f64 * percent / 100.0).ceil().max(1.0) as usize;
+            let exact = cycles[rank.min(cycles.len()) - 1];
+            let (first, last) = bounds(bucket(exact));
+            prop_assert!((first..=last).contains(&value), "{percent}: {value}, not {exact}");
+            if bucket(exact) < BUCKETS - 1 {
+                prop_assert!(value <= exact.saturating_mul(2).max(1) && exact <= value.saturating_mul(2).max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn percentiles_of_one_value_are_exact(cycles in 0_u64..1 << 52, number in 1_usize..50, p in 0.0..100.0) {
+        prop_assert_eq!(of(&vec![cycles; number]).percentile(p), Some(cycles));
+    }
+
+    #[test]
+    fn percentiles_of_anything_are_numbers(distribution in any_distribution(), p in -1e9..1e9) {
+        let _ = Cycles::from(distribution).percentile(p);
+    }
+
+    #[test]
+    fn numbers_fit(number: u64, khz in 1_u32..10_000_000) {
+        for width in 5..9 {
+            prop_assert!(units::count(number as f64, width).len() <= width);
+        }
+        for unit in [Unit::Cycles, Unit::Time(khz)] {
+            let text = unit.show(number as f64);
+            prop_assert!(text.len() <= 6, "{}", text);
+        }
+    }
+
+    /// A VM that ends takes what it had counted before with it.
+    #[test]
+    fn what_ended_before_is_not_counted_again(before in 1..u64::MAX / 4, more in 0..u64::MAX / 4, same_name: bool) {
+        let row = |owner, exits| Row {
+            owner,
+            reason: Some(12),
+            name: "HLT".into(),
+            exits,
+            cycles: 0,
+            distribution: None,
+        };
+        let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0 });
+        let mut a = Snapshot::from_text(PROFILE).unwrap();
+        let mut b = a.clone();
+        a.rows = vec![row(vcpu(), before), row(Owner::Ended, 70)];
+        b.rows = vec![row(Owner::Ended, 70 + before + more)];
+        if same_name {
+            b.rows.push(row(vcpu(), before - 1));
+        }
+        let delta = b.since(&a).unwrap();
+        let of = |owner: Owner| delta.of(&owner).map(|row| row.exits).sum::<u64>();
+        prop_assert_eq!(of(Owner::Ended), more);
+        prop_assert_eq!(of(vcpu()), if same_name { before - 1 } else { 0 });
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is printed for programs is what is described.
+
+use crate::host::{Host, PROFILE, data, exitprof, output};
+use exitprof::{output::COLUMNS, snapshot::Snapshot};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The names of all fields in `value`.
+fn fields(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                into.insert(key.clone());
+                fields(value, into);
+            }
+        }
+        Value::Array(array) => array.iter().for_each(|value| fields(value, into)),
+        _ => (),
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    let host = Host::new(PROFILE);
+    let snapshot = output(host.exitprof().args(["record", "-"]));
+    let report = output(host.exitprof().args(["report", "--format", "json"]));
+    let diff = output(
+        exitprof()
+            .args(["diff", "--format", "json"])
+            .args([data("seed.json"), data("host.txt")]),
+    );
+    let words = exitprof::cli::SCHEMA.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let described: BTreeSet<String> = words.map(String::from).collect();
+    for text in [&snapshot, &report, &diff] {
+        let mut used = BTreeSet::new();
+        fields(&serde_json::from_str(text).unwrap(), &mut used);
+        let missing: Vec<_> = used.difference(&described).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+    for column in COLUMNS {
+        assert!(described.contains(column), "{column}");
+    }
+}
+
+#[test]
+fn what_is_recorded_is_what_was_read() {
+    let host = Host::new(PROFILE);
+    let recorded = output(host.exitprof().args(["record", "-"]));
+    assert_eq!(
+        Snapshot::from_file(&recorded).unwrap(),
+        Snapshot::from_text(PROFILE).unwrap()
+    );
+    let file = host.0.path().join("snapshot.json");
+    std::fs::write(&file, "old").unwrap();
+    host.exitprof().arg("record").arg(&file).assert().success();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), recorded);
+    // Nothing else is left behind.
+    assert_eq!(std::fs::read_dir(host.0.path()).unwrap().count(), 2);
+}
+
+/// CSV has what JSON has.
+#[test]
+fn csv_and_json_agree() {
+    let report = |format| {
+        output(
+            exitprof()
+                .args(["report", "--all", "--format", format, "-i"])
+                .arg(data("host.txt")),
+        )
+    };
+    let json: Value = serde_json::from_str(&report("json")).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let text = report("csv");
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let head: Vec<String> = reader.headers().unwrap().iter().map(String::from).collect();
+    assert_eq!(head, COLUMNS);
+    let mut number = 0;
+    for (record, row) in reader.records().zip(rows) {
+        for (column, field) in COLUMNS.iter().zip(&record.unwrap()) {
+            let value = match &row[*column] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                Value::Number(n) if n.is_f64() => {
+                    // To all digits but the last, which serde_json may read differently.
+                    let [a, b] = [field.parse::<f64>().unwrap(), n.as_f64().unwrap()];
+                    assert!((a - b).abs() <= a * 1e-12, "{column}: {a} and {b}");
+                    continue;
+                }
+                other => other.to_string(),
+            };
+            assert_eq!(field, value, "{column}");
+        }
+        number += 1;
+    }
+    assert_eq!(number, rows.len());
+    assert!(number > 70);
+}
+
+/// As JSON says it, so that no other version is taken for this one.
+#[test]
+fn other_versions_are_refused() {
+    let newer = std::fs::read_to_string(data("seed.json"))
+        .unwrap()
+        .replace("\"version\":1", "\"version\":2");
+    let error = Snapshot::from_file(&newer).unwrap_err().to_string();
+    assert!(error.contains("version 2"), "{error}");
+    let newer = PROFILE.replace("profile version=1", "profile version=2");
+    let error = Snapshot::from_file(&newer).unwrap_err().to_string();
+    assert!(error.contains("version 2"), "{error}");
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tool: what it prints of known profiles, how it reads as a guest, what it does
+//! with any input, and how it behaves as a command.
+
+mod command;
+mod golden;
+mod guest;
+mod host;
+mod interval;
+mod properties;
+mod schema;
