@@ -163,7 +163,7 @@ impl Cpuid for Host {
         now.into_iter().for_each(|(_, event)| state.happen(event));
         if (eax, ecx) == (leaf::SNAPSHOT, Command::Take as u32) {
             let all = state.counts[state.isa.slot(cpuid(state.isa))].exits;
-            state.others = all - (asked - 1);
+            state.others = all.wrapping_sub(asked - 1); // After a reset, it means nothing.
         }
         let answer = match Query::new(eax, ecx).filter(|_| state.loaded) {
             Some(query) => query.answer(&mut *state).into(),
