@@ -326,6 +326,8 @@ fn the_reading_of_two_runs_is_left_out() {
 }
 
 proptest! {
+    #![proptest_config(crate::host::cases())]
+
     /// Whatever happens meanwhile: what others do between two snapshots is what the
     /// difference says, and nothing of the reading's own.
     #[test]

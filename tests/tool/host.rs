@@ -3,6 +3,7 @@
 //! A directory that looks like a host's debugfs, and the tool that reads it.
 
 use assert_cmd::Command;
+use proptest::prelude::ProptestConfig;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,6 +12,14 @@ use tempfile::TempDir;
 
 /// A profile of two VMs and one that has ended; figures of reasons are of a real boot.
 pub const PROFILE: &str = include_str!("data/host.txt");
+
+/// As many cases as always; those that fail are not kept, but printed.
+pub fn cases() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
 
 /// A file among the tests' data.
 pub fn data(name: &str) -> PathBuf {

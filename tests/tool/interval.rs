@@ -176,29 +176,30 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-#[test]
-fn the_end_tells_whether_the_rate_was_stable() {
+/// What the end of counting these CPUIDs, each a second after the other, tells.
+fn told_in_the_end(counts: &[u64]) -> String {
     let host = Host::new(&later(7, 0, 0));
     let mut child = stat(&host, &["0.05", "200"]);
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
-    for (seconds, cpuids) in [(0, 0), (1, 10), (2, 20), (3, 30)] {
+    let mut lines = lines(child.stdout.take().unwrap());
+    for (seconds, &cpuids) in (0..).zip(counts) {
         host.load(&later(7, seconds, cpuids));
         let ending = format!("ending after {seconds}.000 s");
         lines.find(|line| line.contains(&ending)).unwrap();
     }
     interrupt(&child);
-    let all: Vec<String> = lines.collect();
-    assert!(
-        all.iter()
-            .any(|line| line.contains("In total        30 exits")),
-        "{all:?}"
-    );
-    assert!(
-        all.iter()
-            .any(|line| line.contains("stable: 10.0 exits/s, 10.0 to 10.0")),
-        "{all:?}"
-    );
+    let told: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    told.join("\n")
+}
+
+#[test]
+fn the_end_tells_whether_the_rate_was_stable() {
+    let told = told_in_the_end(&[0, 10, 20, 30]);
+    assert!(told.contains("In total        30 exits"), "{told}");
+    let stable =
+        "Now             stable: 10.0 exits/s, 10.0 to 10.0, deviation 0.0% in 3 intervals";
+    assert!(told.contains(stable), "{told}");
+    let told = told_in_the_end(&[0, 10, 110, 120]);
+    let stable = "Now             not stable: 40.0 exits/s, 10.0 to 100.0, deviation 129.9%";
+    assert!(told.contains(stable), "{told}");
 }

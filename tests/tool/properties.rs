@@ -149,6 +149,8 @@ fn show(snapshot: &Snapshot) {
 }
 
 proptest! {
+    #![proptest_config(crate::host::cases())]
+
     #[test]
     fn lines_are_read_as_they_were_written(line in any_line()) {
         let text = line.to_string();
