@@ -27,6 +27,12 @@ fn a_host_is_reported() {
     insta::assert_snapshot!(report("host.txt", &[]));
 }
 
+/// The file `profile` of a host in Bochs, in which a guest has booted and sleeps.
+#[test]
+fn a_recorded_boot_is_reported() {
+    insta::assert_snapshot!(report("boot.txt", &[]));
+}
+
 #[test]
 fn a_host_is_reported_by_time_in_cycles() {
     let arguments = ["--sort", "time", "--top", "3", "--cycles", "--net"];
