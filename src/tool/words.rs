@@ -26,7 +26,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
     };
     let times = match unit {
-        Unit::Cycles => "times in cycles of the host's TSC".into(),
+        Unit::Cycles => "in cycles of the host's TSC".into(),
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
@@ -51,9 +51,8 @@ pub fn notes(snapshot: &Snapshot) -> Vec<String> {
             notes.push("The host holds no snapshots: the figures are of different times.".into());
         }
         notes.push(format!(
-            "This reading caused {} that {} not in the table, and will be in the next.",
+            "Reading caused {}: not in this table, but in the next.",
             counted(reading.after, "CPUID exit", "CPUID exits"),
-            if reading.after == 1 { "is" } else { "are" },
         ));
     }
     notes
@@ -159,6 +158,6 @@ pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
     Some(if selection.net {
         format!("Overhead        {cycles} for measuring taken off each exit")
     } else {
-        format!("Overhead        {cycles} for measuring in each exit's time (--net takes them off)")
+        format!("Overhead        {cycles} in each exit's time (--net takes them off)")
     })
 }

@@ -7,13 +7,18 @@ use exitprof::{select::Selection, snapshot::Snapshot, table, units::Unit, view::
 
 /// The report on a file of the tests' data.
 fn report(file: &str, arguments: &[&str]) -> String {
-    output(
+    let text = output(
         exitprof()
             .arg("report")
             .arg("--input")
             .arg(data(file))
             .args(arguments),
-    )
+    );
+    if !arguments.contains(&"--format") {
+        let longest = text.lines().max_by_key(|line| line.len());
+        assert!(longest.is_some_and(|line| line.len() <= 80), "{longest:?}");
+    }
+    text
 }
 
 /// The figures of the document that this project began with.
