@@ -61,7 +61,7 @@ proptest! {
         let mut sum = of(&one);
         sum.add(&of(&two));
         let all = [one, two].concat();
-        prop_assert_eq!(sum.exits(), all.len() as u64);
+        prop_assert_eq!(sum.buckets.iter().sum::<u64>(), all.len() as u64);
         prop_assert_eq!(sum.min, all.iter().copied().min().unwrap_or(u64::MAX));
         prop_assert_eq!(sum.max, all.iter().copied().max().unwrap_or(0));
         prop_assert_eq!(sum, of(&all));

@@ -71,8 +71,23 @@ impl Seq {
 impl Write for Seq {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // SAFETY: By the type's invariant.
-        unsafe { bindings::seq_write(self.0, text.as_ptr().cast(), text.len()) };
-        Ok(())
+        match unsafe { bindings::seq_write(self.0, text.as_ptr().cast(), text.len()) } {
+            0 => Ok(()),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+/// Counters that are not set to zero while they are summed up.
+struct Still<'a, T: ?Sized>(&'a T);
+
+impl<T: Summed + ?Sized> Summed for Still<'_, T> {
+    fn isa(&self) -> Isa {
+        isa()
+    }
+
+    fn each(&self, with: impl FnMut(&[Counter])) {
+        Vcpus::lock(|_| self.0.each(with));
     }
 }
 
@@ -87,8 +102,7 @@ unsafe extern "C" fn exitprof_host_show(to: *mut bindings::seq_file, _: *mut c_v
     let mut to = Seq(to);
     // SAFETY: The module, which is held, unregisters only when it is unloaded.
     if let Some(totals) = unsafe { profiler::totals() } {
-        // Under the lock, lest they be set to zero meanwhile.
-        Vcpus::lock(|_| by_reason(&totals, |line| to.line(line)));
+        by_reason(&Still(&totals), |line| to.line(line));
     }
     0
 }
@@ -159,7 +173,7 @@ unsafe extern "C" fn exitprof_vcpu_show(to: *mut bindings::seq_file, _: *mut c_v
         // SAFETY: `attach()` has made the file with it, and `detach()` removes
         // that, which waits for us, before the profile.
         let profile = unsafe { &*VcpuProfile::from_thin(thin) };
-        by_reason(profile, |line| to.line(line));
+        by_reason(&Still(profile), |line| to.line(line));
     }
     0
 }

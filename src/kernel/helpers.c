@@ -241,7 +241,7 @@ DEFINE_DEBUGFS_ATTRIBUTE(reset_fops, NULL, reset_set, "%llu\n");
 
 static int sampling_get(void *unused, u64 *value)
 {
-	*value = exitprof_sampling;
+	*value = READ_ONCE(exitprof_sampling);
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static int sampling_set(void *unused, u64 value)
 	if (value > 1)
 		return -EINVAL;
 	exitprof_param_lock();
-	exitprof_sampling = value;
+	WRITE_ONCE(exitprof_sampling, value);
 	exitprof_sampling_changed();
 	exitprof_param_unlock();
 	return 0;
@@ -270,8 +270,8 @@ void exitprof_make_files(void)
 	debugfs_create_file("exits", 0400, root, NULL, &exitprof_host_fops);
 	debugfs_create_file("vcpus", 0400, root, NULL, &exitprof_vcpus_fops);
 	debugfs_create_file("profile", 0400, root, NULL, &exitprof_text_fops);
-	debugfs_create_file("reset", 0200, root, NULL, &reset_fops);
-	debugfs_create_file("sampling", 0600, root, NULL, &sampling_fops);
+	debugfs_create_file_unsafe("reset", 0200, root, NULL, &reset_fops);
+	debugfs_create_file_unsafe("sampling", 0600, root, NULL, &sampling_fops);
 }
 
 void exitprof_remove_dir(void)

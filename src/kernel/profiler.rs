@@ -17,7 +17,10 @@ use crate::{
 };
 use core::{
     mem, ptr,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
 };
 use kernel::prelude::*;
 
@@ -50,7 +53,7 @@ static SINCE: AtomicU64 = AtomicU64::new(0);
 
 /// See [`leaf::Protocol::epoch`].
 pub(crate) fn epoch() -> u32 {
-    EPOCH.load(Relaxed)
+    EPOCH.load(Acquire)
 }
 
 /// When the counters started from zero, in nanoseconds of CLOCK_MONOTONIC.
@@ -239,14 +242,15 @@ impl Profiler {
     }
 
     /// Lets the counters start from zero, if a profiler is registered. Exits that
-    /// are being handled meanwhile are not counted. The caller holds the parameters'
-    /// lock.
+    /// begin or end meanwhile, which takes some milliseconds, are not counted. The
+    /// caller holds the parameters' lock.
     pub(crate) fn reset() {
         if Profiler::is_registered() {
             // KVM records no exit while that is off, and drops those that began then.
             Profiler::set_sampling(false);
             clear();
             Profiler::set_sampling(sampling());
+            SINCE.store(now(), Relaxed);
         }
     }
 
@@ -273,7 +277,7 @@ impl Drop for Profiler {
 /// Guests, who cannot be made to wait, see epoch 0 meanwhile.
 fn clear() {
     Vcpus::lock(|vcpus| {
-        let next = match EPOCH.swap(0, Relaxed).wrapping_add(1) {
+        let next = match EPOCH.swap(0, AcqRel).wrapping_add(1) {
             // SAFETY: It has no requirements.
             1 => unsafe { bindings::get_random_u32() },
             next => next,
@@ -284,6 +288,6 @@ fn clear() {
         }
         vcpus.clear();
         SINCE.store(now(), Relaxed);
-        EPOCH.store(next.max(1), Relaxed);
+        EPOCH.store(next.max(1), Release);
     });
 }

@@ -85,10 +85,11 @@ pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const 
     // which KVM detaches only when we are not called. Only the vCPU's task writes
     // its counters, so that what is true of a CPU's is true of them: see `add()`.
     unsafe {
-        add(slot, cycles);
+        // Ahead of the exit itself: who sees that sees its distribution.
         if SPREAD {
             add_spread(slot, cycles);
         }
+        add(slot, cycles);
         if !VCPU {
             return;
         }
@@ -145,7 +146,6 @@ unsafe fn add_spread(slot: usize, cycles: u64) {
     // record another exit on this CPU: KVM does so in vCPUs' tasks alone.
     unsafe {
         asm!(
-            "inc qword ptr gs:[{spread} + {bucket} * 8 + 16]",
             "cmp gs:[{spread}], {cycles}",
             "jbe 2f",
             "mov gs:[{spread}], {cycles}",
@@ -154,6 +154,7 @@ unsafe fn add_spread(slot: usize, cycles: u64) {
             "jae 2f",
             "mov gs:[{spread} + 8], {cycles}",
             "2:",
+            "inc qword ptr gs:[{spread} + {bucket} * 8 + 16]",
             spread = in(reg) part.load(Relaxed).cast::<u8>().wrapping_add(offset),
             bucket = in(reg) dist::bucket(cycles),
             cycles = in(reg) cycles,

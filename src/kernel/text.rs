@@ -31,6 +31,8 @@ pub(crate) fn show(totals: &Totals<'_>, line: impl FnMut(Arguments<'_>)) {
         lines.put(Line::Account(account(totals, vcpus)));
         lines.rows(Whose::Host, |slot| totals.slot(slot), Some(totals));
         for profile in vcpus.profiles() {
+            // SAFETY: Who takes the lock may sleep, and holds no other that forbids it.
+            unsafe { bindings::exitprof_cond_resched() };
             let (vm, vcpu) = (profile.head.vm.name(), profile.head.id);
             lines.put(Line::Attached { vm, vcpu });
             lines.rows(Whose::Vcpu(vm, vcpu), |slot| profile.slot(slot), None);

@@ -160,7 +160,7 @@ impl Vcpus {
     /// nobody takes that in `with`, nor waits for another task.
     pub(crate) fn lock<T>(with: impl FnOnce(&mut Vcpus) -> T) -> T {
         // SAFETY: Callers may sleep: KVM's `attach()` and `detach()`, files that
-        // are read, parameters, and unloading. None of them holds the lock.
+        // are read or written, parameters, loading and unloading. None of them holds the lock.
         unsafe { bindings::exitprof_vcpus_lock() };
         // SAFETY: The lock is held.
         let result = with(unsafe { &mut *VCPUS.0.get() });

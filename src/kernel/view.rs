@@ -74,10 +74,13 @@ impl<'a> Totals<'a> {
 
     /// The distribution of `slot` on each CPU.
     fn spreads(&self, slot: usize) -> Option<impl Iterator<Item = &'a Spread>> {
+        if slot >= isa().slots() {
+            return None;
+        }
         let (part, index) = record::place(slot);
         let part = part.load(Relaxed);
-        // SAFETY: A part is in use as long as the counters are, and has what is
-        // up to `index` at the least.
+        // SAFETY: A part is in use as long as the counters are, and has what is up to
+        // the place of any slot at the least.
         let arrays = |part| unsafe { PerCpu::arrays(part, index.wrapping_add(1)) };
         (!part.is_null()).then(|| arrays(part).filter_map(move |cpu: &[Spread]| cpu.get(index)))
     }
@@ -166,8 +169,12 @@ impl<'a> Guest<'a> {
         held.unwrap_or((None, Snapshot::default()))
     }
 
-    /// A snapshot of all counters, if there is memory.
+    /// A snapshot of all counters, if there is memory, and they are not being set to
+    /// zero: that would be of no epoch.
     fn take(&self) -> Option<Owned<()>> {
+        if self.epoch == 0 {
+            return None;
+        }
         let block = Owned::try_new((), Wait::No).ok()?;
         self.live(|counters| {
             let pairs = block.counters.iter().zip(counters);

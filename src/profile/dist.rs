@@ -2,7 +2,10 @@
 
 //! How the cycles of exits are distributed: least, most, and a histogram.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 /// The number of buckets of a histogram: with least and most, they fill 256 bytes.
 pub const BUCKETS: usize = 30;
@@ -59,11 +62,6 @@ impl Distribution {
             *sum = sum.wrapping_add(more);
         }
     }
-
-    /// The number of exits, modulo 2^64.
-    pub fn exits(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, &n| sum.wrapping_add(n))
-    }
 }
 
 /// A distribution that one CPU adds to, and any CPU reads. Zeroed memory is none:
@@ -86,11 +84,12 @@ impl Spread {
         self.buckets.iter().for_each(|n| n.store(0, Relaxed));
     }
 
-    /// What it has come to.
+    /// What it has come to. Of an exit that is being added, least and most come before
+    /// its bucket.
     pub fn load(&self) -> Distribution {
         let mut buckets = [0; BUCKETS];
         for (to, from) in buckets.iter_mut().zip(&self.buckets) {
-            *to = from.load(Relaxed);
+            *to = from.load(Acquire);
         }
         Distribution {
             min: self.min.load(Relaxed),

@@ -136,7 +136,8 @@ impl Command {
 ///
 /// | register | meaning                                                          |
 /// |----------|------------------------------------------------------------------|
-/// | EAX      | 1 if the vCPU holds a snapshot, or 0, also if there is no memory |
+/// | EAX      | 1 if the vCPU holds a snapshot, or 0: also if there is no memory, |
+/// |          | or while the counters are set to zero                            |
 /// | EBX      | how many it has taken, modulo 2^32                               |
 ///
 /// When the counters start from zero, it is held no more. Whoever takes one and

@@ -76,7 +76,8 @@ pub struct Account {
     pub sample_cycles: u64,
     /// The cycles that taking and recording a sample adds to an exit, measured so.
     pub record_cycles: u64,
-    /// The bytes of memory that the counters take.
+    /// The bytes of memory that the counters take, without snapshots and what the
+    /// allocator adds.
     pub memory_bytes: u64,
     /// Lines that were not put into the host's log, as there were too many.
     pub suppressed: u64,
@@ -87,7 +88,9 @@ pub struct Account {
 pub enum Whose<'a> {
     /// All guests': `host`.
     Host,
-    /// A vCPU's: `vcpu`, by its VM, `<pid>-<fd>` as in KVM's debugfs, and number.
+    /// A vCPU's: `vcpu`, by its VM, `<pid>-<fd>` as in KVM's debugfs, and number. Of a VM
+    /// that KVM's debugfs does not have, that is `<pid>`; and while one ends, the next of
+    /// its process may have its name: so two may be alike, and are to be added up.
     Vcpu(&'a str, u32),
     /// Those of vCPUs that have ended: `ended`.
     Ended,
