@@ -83,7 +83,8 @@ impl<H> Owned<H> {
     /// `ENOMEM`.
     pub(crate) fn try_new(head: H, wait: Wait) -> Result<Self> {
         // SAFETY: The function has no requirement but that it may sleep if told so.
-        let start = unsafe { bindings::exitprof_alloc(Block::<H>::size(), matches!(wait, Wait::Yes)) };
+        let start =
+            unsafe { bindings::exitprof_alloc(Block::<H>::size(), matches!(wait, Wait::Yes)) };
         let start = start.cast::<Counter>();
         let block = ptr::slice_from_raw_parts_mut(start, isa().slots()) as *mut Block<H>;
         let block = NonNull::new(block).ok_or(kernel::error::code::ENOMEM)?;

@@ -43,6 +43,7 @@ pub(crate) type Record = unsafe extern "C" fn(*mut bindings::kvm_vcpu, u32, u64)
 
 /// How many distributions one allocation can hold: 32 KiB.
 const PER_PART: usize = 128;
+#[allow(clippy::assertions_on_constants)] // The one is from the model.
 const _: () = assert!(Isa::MAX_SLOTS <= 2 * PER_PART);
 
 type Part = AtomicPtr<Spread>;
@@ -57,11 +58,7 @@ static PARTS: (Part, Part) = (
 /// Where the distribution of `slot` is: the part, and the place in it.
 #[inline(always)]
 pub(crate) fn place(slot: usize) -> (&'static Part, usize) {
-    let part = if slot < PER_PART {
-        &PARTS.0
-    } else {
-        &PARTS.1
-    };
+    let part = if slot < PER_PART { &PARTS.0 } else { &PARTS.1 };
     (part, slot % PER_PART)
 }
 
@@ -205,9 +202,8 @@ impl Memory {
 
     /// Puts it into use; it is so until it is withdrawn, or dropped.
     pub(crate) fn publish(&self) {
-        let part = |part: &Option<PerCpu<Spread>>| {
-            part.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr)
-        };
+        let part =
+            |part: &Option<PerCpu<Spread>>| part.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr);
         PARTS.0.store(part(&self.parts.0), Relaxed);
         PARTS.1.store(part(&self.parts.1), Relaxed);
         SLOTS.store(self.slots.as_ptr(), Relaxed);

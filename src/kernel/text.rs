@@ -16,10 +16,7 @@ use crate::{
     vcpu::{VcpuProfile, Vcpus},
     view::Totals,
 };
-use core::{
-    fmt::Arguments,
-    ptr,
-};
+use core::{fmt::Arguments, ptr};
 
 /// Shows it line by line, under the lock: the counters are not set to zero meanwhile,
 /// nor does a vCPU end.
@@ -42,7 +39,10 @@ pub(crate) fn show(totals: &Totals<'_>, line: impl FnMut(Arguments<'_>)) {
         let unattributed = |slot| totals.unattributed_slot(slot);
         lines.rows(Whose::Unattributed, unattributed, None);
         let count = lines.count.wrapping_add(1);
-        lines.put(Line::End { epoch, lines: count });
+        lines.put(Line::End {
+            epoch,
+            lines: count,
+        });
     });
 }
 
@@ -64,7 +64,8 @@ fn head(epoch: u32) -> Head {
 }
 
 fn account(totals: &Totals<'_>, vcpus: &Vcpus) -> Account {
-    let of_cpus = Memory::size(isa(), profiler::distributions()).wrapping_mul(totals.cpus().count());
+    let of_cpus =
+        Memory::size(isa(), profiler::distributions()).wrapping_mul(totals.cpus().count());
     let of_vcpus = VcpuProfile::size().wrapping_mul(vcpus.profiles().count());
     let (sample_cycles, record_cycles) = overhead();
     Account {

@@ -91,7 +91,10 @@ impl<'a> Totals<'a> {
             all.iter().chain(unattributed).for_each(Counter::clear);
         }
         for slot in 0..isa().slots() {
-            self.spreads(slot).into_iter().flatten().for_each(Spread::clear);
+            self.spreads(slot)
+                .into_iter()
+                .flatten()
+                .for_each(Spread::clear);
         }
     }
 }
