@@ -20,6 +20,7 @@ pub mod source;
 mod stat;
 mod sweep;
 pub mod table;
+pub mod top;
 pub mod units;
 pub mod view;
 mod words;

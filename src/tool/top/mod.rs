@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `exitprof top`: what is counted now, on a screen that keeps up with it.
+
+pub mod state;

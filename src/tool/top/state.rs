@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the screen shows, and what keys and readings change of it.
+
+use crate::{
+    select::{By, Key, Selection, Sort},
+    snapshot::{Cycles, Owner, Snapshot, Source},
+    view::{Line, View},
+};
+use anyhow::{Error, Result};
+use clap::ValueEnum;
+use kvm_exitprof::profile::dist::BUCKETS;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::{collections::HashMap, ops::ControlFlow};
+
+/// The rows that a page key passes over.
+const PAGE: isize = 10;
+
+/// What rows are sorted by, the most first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Exits per second in the last interval
+    #[default]
+    Rate,
+    /// Number of exits
+    Samples,
+    /// Cycles of all exits
+    Time,
+    /// Cycles of an exit on average
+    Avg,
+    /// Cycles that 99 of 100 exits did not exceed
+    P99,
+    /// Most cycles of an exit
+    Max,
+    /// Number of the reason, or name of the VM, the least first
+    Reason,
+}
+
+impl Order {
+    /// The order of rows since the baseline; those of a rate are then sorted by it.
+    fn sort(self) -> Sort {
+        match self {
+            Order::Rate | Order::Samples => Sort::Samples,
+            Order::Time => Sort::Time,
+            Order::Avg => Sort::Avg,
+            Order::P99 => Sort::P99,
+            Order::Max => Sort::Max,
+            Order::Reason => Sort::Reason,
+        }
+    }
+
+    /// The one that is `steps` further to the right.
+    fn next(self, steps: usize) -> Order {
+        let all = Order::value_variants();
+        let here = all.iter().position(|&order| order == self).unwrap_or(0);
+        all[(here + steps) % all.len()]
+    }
+
+    fn last(self) -> Order {
+        self.next(Order::value_variants().len() - 1)
+    }
+}
+
+/// A row of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What was counted since the baseline.
+    pub line: Line,
+    /// Exits per second in the last interval, if there was one.
+    pub rate: Option<f64>,
+}
+
+impl Row {
+    fn key(&self) -> Key {
+        Key {
+            vm: self.line.vm.clone(),
+            vcpu: self.line.vcpu,
+            reason: self.line.reason,
+            name: self.line.name.clone(),
+        }
+    }
+}
+
+/// A list that was entered.
+#[derive(Debug)]
+struct Place {
+    selection: Selection,
+    /// The row that keys act on; the first if it is none, or not there.
+    cursor: Option<Key>,
+}
+
+impl Place {
+    fn new(selection: Selection) -> Place {
+        Place {
+            selection,
+            cursor: None,
+        }
+    }
+}
+
+/// What is shown in place of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    /// What the keys do.
+    Help,
+    /// How the cycles of a reason are distributed.
+    Histogram {
+        /// The reason.
+        key: Key,
+        /// The lines that are scrolled out above.
+        scroll: usize,
+    },
+}
+
+/// All that the screen shows.
+#[derive(Debug)]
+pub struct State {
+    baseline: Snapshot,
+    now: Snapshot,
+    /// What was counted between the last two readings, if these are comparable.
+    interval: Option<Snapshot>,
+    /// What was counted since the baseline.
+    since: Snapshot,
+    /// The lists that were entered, the present one last; never none.
+    places: Vec<Place>,
+    /// What is sorted by.
+    pub order: Order,
+    /// Whether nothing is read now.
+    pub paused: bool,
+    /// What hides the list.
+    pub overlay: Option<Overlay>,
+    /// Why the last reading failed.
+    pub error: Option<String>,
+    /// What has happened since the last key.
+    pub notice: Option<String>,
+    /// The rows of the list.
+    pub rows: Vec<Row>,
+    /// All exits per second in the last interval, and their cycles.
+    pub total: Option<(f64, u64)>,
+}
+
+impl State {
+    /// Begins with a reading as the baseline, and perhaps in a VM.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such VM.
+    pub fn new(first: Snapshot, order: Order, vm: Option<&str>) -> Result<State> {
+        let mut places = vec![Place::new(Selection::everything())];
+        if let Some(vm) = vm {
+            let selection = Selection {
+                vm: Some(vm.into()),
+                ..Selection::everything()
+            };
+            selection.check_owners(&first)?;
+            places[0].selection.by = By::Vm;
+            places.push(Place::new(selection));
+        }
+        let mut state = State {
+            since: first.since(&first)?,
+            baseline: first.clone(),
+            now: first,
+            interval: None,
+            places,
+            order,
+            paused: false,
+            overlay: None,
+            error: None,
+            notice: None,
+            rows: Vec::new(),
+            total: None,
+        };
+        state.refresh();
+        Ok(state)
+    }
+
+    /// Takes what was read, or why nothing was.
+    pub fn take(&mut self, read: Result<Snapshot>) {
+        let now = match read {
+            Ok(now) => now,
+            Err(e) => {
+                self.error = Some(in_one_line(&e));
+                return;
+            }
+        };
+        let was_away = self.error.take().is_some();
+        let compare = || Ok((now.since(&self.now)?, now.since(&self.baseline)?));
+        match compare() {
+            Ok((interval, since)) => {
+                (self.interval, self.since) = (Some(interval), since);
+                self.now = now;
+                if was_away {
+                    self.notice = Some("The counters can be read again.".into());
+                }
+            }
+            Err(e) => {
+                let e: Error = e;
+                self.now = now;
+                self.rebase();
+                self.interval = None;
+                self.notice = Some(format!("New baseline: {}.", in_one_line(&e)));
+            }
+        }
+        self.refresh();
+    }
+
+    /// What the list is of.
+    pub fn selection(&self) -> &Selection {
+        &self.place().selection
+    }
+
+    /// What was read last.
+    pub fn now(&self) -> &Snapshot {
+        &self.now
+    }
+
+    /// What was counted between the last two readings.
+    pub fn interval(&self) -> Option<&Snapshot> {
+        self.interval.as_ref()
+    }
+
+    /// What was counted since the baseline.
+    pub fn since(&self) -> &Snapshot {
+        &self.since
+    }
+
+    /// The number of the row that keys act on.
+    pub fn cursor(&self) -> usize {
+        let cursor = self.place().cursor.as_ref();
+        let at = |key: &Key| self.rows.iter().position(|row| row.key() == *key);
+        cursor.and_then(at).unwrap_or(0)
+    }
+
+    /// How the cycles of a reason are distributed since the baseline, or why that is
+    /// not known.
+    pub fn distribution(&self, key: &Key) -> Result<&Cycles, &'static str> {
+        if self.now.source != Source::Host {
+            return Err("A guest is not told how the times are distributed.");
+        }
+        if self.selection().is_restricted() {
+            return Err(
+                "How the times are distributed is known of all guests together, not of one VM.",
+            );
+        }
+        let is_it = |row: &&_| {
+            let row: &crate::snapshot::Row = row;
+            row.reason == key.reason && row.name == key.name
+        };
+        let row = self.since.of(&Owner::All).find(is_it);
+        let row = row.ok_or("No exit since the baseline.")?;
+        let unknown = "The module keeps no distributions (its parameter distributions).";
+        row.distribution.as_ref().ok_or(unknown)
+    }
+
+    /// Does what a key asks for; breaks if that is to quit.
+    pub fn press(&mut self, key: KeyEvent) -> ControlFlow<()> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('c') {
+            return ControlFlow::Break(());
+        }
+        self.notice = None;
+        match key.code {
+            KeyCode::Char('q') => return ControlFlow::Break(()),
+            KeyCode::Char('p' | ' ') => self.paused = !self.paused,
+            KeyCode::Char('b') => self.rebase(),
+            KeyCode::Esc => return self.back(),
+            KeyCode::Char('?') if self.overlay == Some(Overlay::Help) => self.overlay = None,
+            KeyCode::Char('?') => self.overlay = Some(Overlay::Help),
+            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.step(1),
+            KeyCode::PageUp => self.step(-PAGE),
+            KeyCode::PageDown => self.step(PAGE),
+            KeyCode::Home => self.step(isize::MIN),
+            KeyCode::End => self.step(isize::MAX),
+            // What is below acts on the list.
+            _ if self.overlay.is_some() => (),
+            KeyCode::Char('s' | '>') => self.order = self.order.next(1),
+            KeyCode::Char('<') => self.order = self.order.last(),
+            KeyCode::Char('v') => self.other_list(),
+            KeyCode::Enter => self.enter(),
+            _ => (),
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    fn place(&self) -> &Place {
+        &self.places[self.places.len() - 1]
+    }
+
+    fn place_mut(&mut self) -> &mut Place {
+        let last = self.places.len() - 1;
+        &mut self.places[last]
+    }
+
+    /// Makes the last reading the baseline.
+    fn rebase(&mut self) {
+        self.baseline = self.now.clone();
+        self.since.rows.clear();
+        self.since.since_ns = Some(self.now.time_ns);
+        self.since.time_ns = self.now.time_ns;
+    }
+
+    /// Goes back by one step.
+    fn back(&mut self) -> ControlFlow<()> {
+        if self.overlay.take().is_some() {
+            // The list is there again.
+        } else if self.places.len() > 1 {
+            self.places.pop();
+        } else if self.selection().by != By::Reason {
+            self.places = vec![Place::new(Selection::everything())];
+        } else {
+            return ControlFlow::Break(());
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    /// Moves the cursor, or scrolls.
+    fn step(&mut self, rows: isize) {
+        let last = self.rows.len().saturating_sub(1);
+        match &mut self.overlay {
+            None => {
+                let to = self.cursor().saturating_add_signed(rows).min(last);
+                self.place_mut().cursor = self.rows.get(to).map(Row::key);
+            }
+            Some(Overlay::Histogram { scroll, .. }) => {
+                *scroll = scroll.saturating_add_signed(rows).min(BUCKETS - 1);
+            }
+            Some(Overlay::Help) => (),
+        }
+    }
+
+    /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
+    fn other_list(&mut self) {
+        if self.now.source != Source::Host {
+            self.notice = Some("A guest is not told of VMs and vCPUs.".into());
+            return;
+        }
+        let place = self.place_mut();
+        let Selection { by, vm, vcpu, .. } = &place.selection;
+        let by = match by {
+            By::Reason if vcpu.is_some() => By::Reason,
+            By::Reason if vm.is_some() => By::Vcpu,
+            By::Reason => By::Vm,
+            By::Vm => By::Vcpu,
+            By::Vcpu => By::Reason,
+        };
+        place.selection.by = by;
+        place.cursor = None;
+    }
+
+    /// Enters the VM or vCPU, or shows the reason's distribution.
+    fn enter(&mut self) {
+        let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
+            return;
+        };
+        if self.selection().by == By::Reason {
+            self.overlay = Some(Overlay::Histogram { key, scroll: 0 });
+        } else if key.vm.is_none() {
+            self.notice = Some(format!("Those {} are known together alone.", key.name));
+        } else {
+            self.places.push(Place::new(Selection {
+                vm: key.vm,
+                vcpu: key.vcpu,
+                ..Selection::everything()
+            }));
+        }
+    }
+
+    /// Computes the rows anew, of another list if the VM of this one is no more.
+    fn refresh(&mut self) {
+        while let Err(e) = self.compute() {
+            self.notice = Some(match self.selection() {
+                Selection { vm: Some(vm), vcpu: Some(vcpu), .. } => {
+                    format!("vCPU {vcpu} of VM {vm} has ended.")
+                }
+                Selection { vm: Some(vm), .. } => format!("VM {vm} has ended."),
+                _ => in_one_line(&e),
+            });
+            self.overlay = None;
+            self.places.pop();
+            if self.places.is_empty() {
+                self.places.push(Place::new(Selection::everything()));
+            }
+        }
+    }
+
+    fn compute(&mut self) -> Result<()> {
+        let selection = Selection {
+            sort: self.order.sort(),
+            ..self.selection().clone()
+        };
+        let since = View::new(&self.since, &selection)?;
+        let mut rates = HashMap::new();
+        let mut seconds = None;
+        self.total = None;
+        if let Some(interval) = &self.interval {
+            let view = View::new(interval, &selection)?;
+            seconds = interval.seconds();
+            self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
+            let named = view.rows.into_iter();
+            rates.extend(named.map(|line| ((line.name, line.reason), line.samples)));
+        }
+        let row = |line: Line| {
+            let samples = rates.get(&(line.name.clone(), line.reason)).unwrap_or(&0);
+            Row {
+                rate: seconds.map(|seconds| *samples as f64 / seconds),
+                line,
+            }
+        };
+        self.rows = since.rows.into_iter().map(row).collect();
+        if self.order == Order::Rate {
+            let rate = |row: &Row| row.rate.unwrap_or(0.0);
+            self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        }
+        Ok(())
+    }
+}
+
+/// An error's causes, where there is no room for more.
+fn in_one_line(e: &Error) -> String {
+    let text = format!("{e:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ")
+}
