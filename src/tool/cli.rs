@@ -2,7 +2,7 @@
 
 //! The command line.
 
-use crate::{diff, generate, record, report, source::Choice, stat, sweep};
+use crate::{diff, generate, record, report, source::Choice, stat, sweep, top};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -69,6 +69,16 @@ Examples:
   exitprof stat -- make -j8       while make runs
   exitprof stat -o exits.csv --format csv -- ./benchmark")]
     Stat(stat::Arguments),
+    /// Watch what is counted now
+    #[command(after_help = "\
+Samples/s is of the last interval; the other columns are since the baseline,
+which is when top began, or when b was pressed. Press ? for the keys.
+
+Examples:
+  exitprof top                 once a second
+  exitprof top -d 0.2          five times a second
+  exitprof top --vm 4123       the VM of process 4123")]
+    Top(top::Arguments),
     /// Keep what was counted so far in a file
     #[command(after_help = "\
 Examples:
@@ -118,6 +128,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Report(arguments) => report::run(&arguments, choice, &mut out)?,
         Command::Stat(arguments) => return stat::run(&arguments, choice),
+        Command::Top(arguments) => top::run(&arguments, choice)?,
         Command::Record(arguments) => record::run(&arguments, choice, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,

@@ -133,7 +133,7 @@ pub fn total(total: Sample, snapshot: &Snapshot, unit: Unit) -> String {
 }
 
 /// The part of all CPUs' time, if it is known how many and since when.
-fn cpu_share(cycles: u64, snapshot: &Snapshot) -> Option<f64> {
+pub fn cpu_share(cycles: u64, snapshot: &Snapshot) -> Option<f64> {
     let cpus = f64::from(snapshot.cpus.filter(|&cpus| cpus > 0)?);
     let khz = f64::from(Some(snapshot.tsc_khz).filter(|&khz| khz > 0)?);
     Some(cycles as f64 / (snapshot.seconds()? * cpus * khz * 1e3))

@@ -2,4 +2,143 @@
 
 //! `exitprof top`: what is counted now, on a screen that keeps up with it.
 
+mod keys;
 pub mod state;
+pub mod view;
+
+use crate::{
+    snapshot::Snapshot,
+    source::{Choice, Kind, Source},
+};
+use anyhow::{Context, Result, ensure};
+use ratatui::{
+    DefaultTerminal, Terminal, TerminalOptions, Viewport,
+    backend::CrosstermBackend,
+    crossterm::event::{self, Event},
+    layout::Rect,
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+use state::{Order, State};
+use std::{
+    io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use view::Settings;
+
+/// How long a signal may have to wait for us.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What `exitprof top` is told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Read every so many seconds
+    #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay)]
+    delay: Duration,
+    /// Sort by this column, the most first
+    #[arg(long, value_name = "COLUMN", default_value = "rate")]
+    sort: Order,
+    /// Begin in the VM of this process, or <pid>-<fd> as KVM's debugfs calls it
+    #[arg(long, value_name = "PID")]
+    vm: Option<String>,
+    /// Show cycles even if the frequency of the host's TSC is known
+    #[arg(long)]
+    cycles: bool,
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be a number of seconds, from 0.1 to 3600".into()),
+    }
+}
+
+/// Shows the screen until a key or a signal ends it.
+///
+/// # Errors
+///
+/// If there is nothing to read at first, no such VM, or no terminal.
+pub fn run(arguments: &Arguments, choice: &Choice) -> Result<()> {
+    ensure!(
+        io::stdout().is_terminal(),
+        "top is for a terminal: for a file or a pipe, there is exitprof stat"
+    );
+    let mut source = Source::find(choice)?;
+    let state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
+    let same = Choice {
+        source: Some(match source {
+            Source::Guest(_) => Kind::Guest,
+            _ => Kind::Host,
+        }),
+        ..choice.clone()
+    };
+    // Reads, and if that fails, looks for where else: what was there may be
+    // elsewhere when it comes back.
+    let read = || {
+        source.read().or_else(|e| {
+            source = Source::find(&same).map_err(|_| e)?;
+            source.read()
+        })
+    };
+    let settings = Settings {
+        delay: arguments.delay,
+        cycles: arguments.cycles,
+    };
+    let end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&end)).context("signals")?;
+    }
+    // From here on, a panic restores the terminal, too.
+    let terminal = ratatui::try_init().context("the terminal")?;
+    let result = sized(terminal).and_then(|terminal| watch(terminal, state, settings, read, &end));
+    ratatui::try_restore().context("the terminal")?;
+    result
+}
+
+/// The terminal, with a size: serial consoles often do not know theirs.
+fn sized(terminal: DefaultTerminal) -> Result<DefaultTerminal> {
+    if terminal.size()?.width > 0 {
+        return Ok(terminal);
+    }
+    let viewport = Viewport::Fixed(Rect::new(0, 0, 80, 24));
+    let backend = CrosstermBackend::new(io::stdout());
+    Ok(Terminal::with_options(
+        backend,
+        TerminalOptions { viewport },
+    )?)
+}
+
+fn watch(
+    mut terminal: DefaultTerminal,
+    mut state: State,
+    settings: Settings,
+    mut read: impl FnMut() -> Result<Snapshot>,
+    end: &AtomicBool,
+) -> Result<()> {
+    let mut next = Instant::now() + settings.delay;
+    while !end.load(Ordering::Relaxed) {
+        terminal.draw(|frame| view::draw(frame, &state, settings))?;
+        let rest = next.saturating_duration_since(Instant::now());
+        if event::poll(rest.min(PATIENCE))? {
+            match event::read()? {
+                Event::Key(key) if state.press(key).is_break() => break,
+                // What is on the screen may have gone, even if the size is the same again.
+                Event::Resize(..) => terminal.clear()?,
+                _ => (),
+            }
+        }
+        if Instant::now() >= next {
+            next = Instant::now() + settings.delay;
+            if !state.paused {
+                state.take(read());
+            }
+        }
+    }
+    Ok(())
+}

@@ -9,12 +9,7 @@ use crate::{
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
-use kvm_exitprof::profile::dist::BUCKETS;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::{collections::HashMap, ops::ControlFlow};
-
-/// The rows that a page key passes over.
-const PAGE: isize = 10;
+use std::collections::HashMap;
 
 /// What rows are sorted by, the most first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -50,13 +45,13 @@ impl Order {
     }
 
     /// The one that is `steps` further to the right.
-    fn next(self, steps: usize) -> Order {
+    pub(super) fn next(self, steps: usize) -> Order {
         let all = Order::value_variants();
         let here = all.iter().position(|&order| order == self).unwrap_or(0);
         all[(here + steps) % all.len()]
     }
 
-    fn last(self) -> Order {
+    pub(super) fn last(self) -> Order {
         self.next(Order::value_variants().len() - 1)
     }
 }
@@ -71,7 +66,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         Key {
             vm: self.line.vm.clone(),
             vcpu: self.line.vcpu,
@@ -83,14 +78,14 @@ impl Row {
 
 /// A list that was entered.
 #[derive(Debug)]
-struct Place {
-    selection: Selection,
+pub(super) struct Place {
+    pub(super) selection: Selection,
     /// The row that keys act on; the first if it is none, or not there.
-    cursor: Option<Key>,
+    pub(super) cursor: Option<Key>,
 }
 
 impl Place {
-    fn new(selection: Selection) -> Place {
+    pub(super) fn new(selection: Selection) -> Place {
         Place {
             selection,
             cursor: None,
@@ -122,7 +117,7 @@ pub struct State {
     /// What was counted since the baseline.
     since: Snapshot,
     /// The lists that were entered, the present one last; never none.
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     /// What is sorted by.
     pub order: Order,
     /// Whether nothing is read now.
@@ -252,127 +247,32 @@ impl State {
         row.distribution.as_ref().ok_or(unknown)
     }
 
-    /// Does what a key asks for; breaks if that is to quit.
-    pub fn press(&mut self, key: KeyEvent) -> ControlFlow<()> {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        if control && key.code == KeyCode::Char('c') {
-            return ControlFlow::Break(());
-        }
-        self.notice = None;
-        match key.code {
-            KeyCode::Char('q') => return ControlFlow::Break(()),
-            KeyCode::Char('p' | ' ') => self.paused = !self.paused,
-            KeyCode::Char('b') => self.rebase(),
-            KeyCode::Esc => return self.back(),
-            KeyCode::Char('?') if self.overlay == Some(Overlay::Help) => self.overlay = None,
-            KeyCode::Char('?') => self.overlay = Some(Overlay::Help),
-            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.step(1),
-            KeyCode::PageUp => self.step(-PAGE),
-            KeyCode::PageDown => self.step(PAGE),
-            KeyCode::Home => self.step(isize::MIN),
-            KeyCode::End => self.step(isize::MAX),
-            // What is below acts on the list.
-            _ if self.overlay.is_some() => (),
-            KeyCode::Char('s' | '>') => self.order = self.order.next(1),
-            KeyCode::Char('<') => self.order = self.order.last(),
-            KeyCode::Char('v') => self.other_list(),
-            KeyCode::Enter => self.enter(),
-            _ => (),
-        }
-        self.refresh();
-        ControlFlow::Continue(())
-    }
-
     fn place(&self) -> &Place {
         &self.places[self.places.len() - 1]
     }
 
-    fn place_mut(&mut self) -> &mut Place {
+    pub(super) fn place_mut(&mut self) -> &mut Place {
         let last = self.places.len() - 1;
         &mut self.places[last]
     }
 
     /// Makes the last reading the baseline.
-    fn rebase(&mut self) {
+    pub(super) fn rebase(&mut self) {
         self.baseline = self.now.clone();
         self.since.rows.clear();
         self.since.since_ns = Some(self.now.time_ns);
         self.since.time_ns = self.now.time_ns;
     }
 
-    /// Goes back by one step.
-    fn back(&mut self) -> ControlFlow<()> {
-        if self.overlay.take().is_some() {
-            // The list is there again.
-        } else if self.places.len() > 1 {
-            self.places.pop();
-        } else if self.selection().by != By::Reason {
-            self.places = vec![Place::new(Selection::everything())];
-        } else {
-            return ControlFlow::Break(());
-        }
-        self.refresh();
-        ControlFlow::Continue(())
-    }
-
-    /// Moves the cursor, or scrolls.
-    fn step(&mut self, rows: isize) {
-        let last = self.rows.len().saturating_sub(1);
-        match &mut self.overlay {
-            None => {
-                let to = self.cursor().saturating_add_signed(rows).min(last);
-                self.place_mut().cursor = self.rows.get(to).map(Row::key);
-            }
-            Some(Overlay::Histogram { scroll, .. }) => {
-                *scroll = scroll.saturating_add_signed(rows).min(BUCKETS - 1);
-            }
-            Some(Overlay::Help) => (),
-        }
-    }
-
-    /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
-    fn other_list(&mut self) {
-        if self.now.source != Source::Host {
-            self.notice = Some("A guest is not told of VMs and vCPUs.".into());
-            return;
-        }
-        let place = self.place_mut();
-        let Selection { by, vm, vcpu, .. } = &place.selection;
-        let by = match by {
-            By::Reason if vcpu.is_some() => By::Reason,
-            By::Reason if vm.is_some() => By::Vcpu,
-            By::Reason => By::Vm,
-            By::Vm => By::Vcpu,
-            By::Vcpu => By::Reason,
-        };
-        place.selection.by = by;
-        place.cursor = None;
-    }
-
-    /// Enters the VM or vCPU, or shows the reason's distribution.
-    fn enter(&mut self) {
-        let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
-            return;
-        };
-        if self.selection().by == By::Reason {
-            self.overlay = Some(Overlay::Histogram { key, scroll: 0 });
-        } else if key.vm.is_none() {
-            self.notice = Some(format!("Those {} are known together alone.", key.name));
-        } else {
-            self.places.push(Place::new(Selection {
-                vm: key.vm,
-                vcpu: key.vcpu,
-                ..Selection::everything()
-            }));
-        }
-    }
-
     /// Computes the rows anew, of another list if the VM of this one is no more.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
             self.notice = Some(match self.selection() {
-                Selection { vm: Some(vm), vcpu: Some(vcpu), .. } => {
+                Selection {
+                    vm: Some(vm),
+                    vcpu: Some(vcpu),
+                    ..
+                } => {
                     format!("vCPU {vcpu} of VM {vm} has ended.")
                 }
                 Selection { vm: Some(vm), .. } => format!("VM {vm} has ended."),

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What keys do.
+
+use super::state::{Overlay, Place, Row, State};
+use crate::{
+    select::{By, Selection},
+    snapshot::Source,
+};
+use kvm_exitprof::profile::dist::BUCKETS;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::ops::ControlFlow;
+
+/// The rows that a page key passes over.
+const PAGE: isize = 10;
+
+impl State {
+    /// Does what a key asks for; breaks if that is to quit.
+    pub fn press(&mut self, key: KeyEvent) -> ControlFlow<()> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('c') {
+            return ControlFlow::Break(());
+        }
+        self.notice = None;
+        match key.code {
+            KeyCode::Char('q') => return ControlFlow::Break(()),
+            KeyCode::Char('p' | ' ') => self.paused = !self.paused,
+            KeyCode::Char('b') => self.rebase(),
+            KeyCode::Esc => return self.back(),
+            KeyCode::Char('?') if self.overlay == Some(Overlay::Help) => self.overlay = None,
+            KeyCode::Char('?') => self.overlay = Some(Overlay::Help),
+            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.step(1),
+            KeyCode::PageUp => self.step(-PAGE),
+            KeyCode::PageDown => self.step(PAGE),
+            KeyCode::Home => self.step(isize::MIN),
+            KeyCode::End => self.step(isize::MAX),
+            // What is below acts on the list.
+            _ if self.overlay.is_some() => (),
+            KeyCode::Char('s' | '>') => self.order = self.order.next(1),
+            KeyCode::Char('<') => self.order = self.order.last(),
+            KeyCode::Char('v') => self.other_list(),
+            KeyCode::Enter => self.enter(),
+            _ => (),
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    /// Goes back by one step.
+    fn back(&mut self) -> ControlFlow<()> {
+        if self.overlay.take().is_some() {
+            // The list is there again.
+        } else if self.places.len() > 1 {
+            self.places.pop();
+        } else if self.selection().by != By::Reason {
+            self.places = vec![Place::new(Selection::everything())];
+        } else {
+            return ControlFlow::Break(());
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    /// Moves the cursor, or scrolls.
+    fn step(&mut self, rows: isize) {
+        let last = self.rows.len().saturating_sub(1);
+        match &mut self.overlay {
+            None => {
+                let to = self.cursor().saturating_add_signed(rows).min(last);
+                self.place_mut().cursor = self.rows.get(to).map(Row::key);
+            }
+            Some(Overlay::Histogram { scroll, .. }) => {
+                *scroll = scroll.saturating_add_signed(rows).min(BUCKETS - 1);
+            }
+            Some(Overlay::Help) => (),
+        }
+    }
+
+    /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
+    fn other_list(&mut self) {
+        if self.now().source != Source::Host {
+            self.notice = Some("A guest is not told of VMs and vCPUs.".into());
+            return;
+        }
+        let place = self.place_mut();
+        let Selection { by, vm, vcpu, .. } = &place.selection;
+        let by = match by {
+            By::Reason if vcpu.is_some() => By::Reason,
+            By::Reason if vm.is_some() => By::Vcpu,
+            By::Reason => By::Vm,
+            By::Vm => By::Vcpu,
+            By::Vcpu => By::Reason,
+        };
+        place.selection.by = by;
+        place.cursor = None;
+    }
+
+    /// Enters the VM or vCPU, or shows the reason's distribution.
+    fn enter(&mut self) {
+        let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
+            return;
+        };
+        if self.selection().by == By::Reason {
+            self.overlay = Some(Overlay::Histogram { key, scroll: 0 });
+        } else if key.vm.is_none() {
+            self.notice = Some(format!("Those {} are known together alone.", key.name));
+        } else {
+            self.places.push(Place::new(Selection {
+                vm: key.vm,
+                vcpu: key.vcpu,
+                ..Selection::everything()
+            }));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The screen, as large as it may be.
+
+use super::state::{Order, Overlay, Row, State};
+use crate::{
+    select::{By, Key},
+    snapshot::{Cycles, InstructionSet},
+    table::shortened,
+    units::{self, Unit},
+    view::percent,
+    words,
+};
+use kvm_exitprof::profile::dist::{BUCKETS, bounds};
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Layout, Rect},
+    style::{Style, Stylize},
+    text::{Line, Text},
+    widgets::{Paragraph, Table, TableState, Wrap},
+};
+use std::time::Duration;
+
+const SHORTEST_BAR: usize = 4;
+const LONGEST_BAR: usize = 20;
+/// The lines that a message may take.
+const MESSAGE: usize = 3;
+
+const KEYS: &str = "\
+s >        sort by the next column
+<          sort by the one before
+v          VMs, vCPUs, or reasons
+Up Down    choose a row, or scroll (also k j, PgUp PgDn, Home End)
+Enter      of a VM or vCPU: its reasons; of a reason: how its times are
+           distributed
+Esc        go back; quit from where top began
+b          make now the baseline: Samples and all to the right of it are
+           what was counted since
+p Space    pause, and go on
+?          this help
+q Ctrl-C   quit";
+
+/// What the screen is told beside the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How often is read.
+    pub delay: Duration,
+    /// Whether cycles are shown even if the TSC's frequency is known.
+    pub cycles: bool,
+}
+
+/// A column: which order marks it, its head, its room, and its cell.
+struct Column {
+    order: Option<Order>,
+    head: &'static str,
+    width: usize,
+    cell: fn(&Row, Unit) -> Option<String>,
+}
+
+/// From the left; the first and the second are always shown.
+const COLUMNS: [Column; 7] = [
+    Column {
+        order: Some(Order::Rate),
+        head: "Samples/s",
+        width: 9,
+        cell: |row, _| row.rate.map(rate),
+    },
+    Column {
+        order: Some(Order::Samples),
+        head: "Samples",
+        width: 7,
+        cell: |row, _| Some(units::count(row.line.samples as f64, 7)),
+    },
+    Column {
+        order: None,
+        head: "Samples%",
+        width: 8,
+        cell: |row, _| share(row.line.samples_percent),
+    },
+    Column {
+        order: Some(Order::Time),
+        head: "Time%",
+        width: 6,
+        cell: |row, _| share(row.line.time_percent),
+    },
+    Column {
+        order: Some(Order::Avg),
+        head: "Avg",
+        width: 6,
+        cell: |row, unit| row.line.avg.map(|cycles| unit.show(cycles)),
+    },
+    Column {
+        order: Some(Order::P99),
+        head: "p99",
+        width: 6,
+        cell: |row, unit| row.line.p99.map(|cycles| unit.show(cycles as f64)),
+    },
+    Column {
+        order: Some(Order::Max),
+        head: "Max",
+        width: 6,
+        cell: |row, unit| row.line.max.map(|cycles| unit.show(cycles as f64)),
+    },
+];
+
+/// The columns that are left out first where there is no room for all.
+const LEAST_NEEDED: [&str; 6] = ["Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
+
+/// Draws all.
+pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
+    let message = state.error.as_ref().or(state.notice.as_ref());
+    let width = usize::from(frame.area().width).max(1);
+    // Words do not fill their lines: another for what hangs over.
+    let lines = message.map_or(0, |text| text.len().div_ceil(width - width / 4));
+    let [head, status, told, body, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(lines.min(MESSAGE) as u16),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+
+    let unit = Unit::new(state.now().tsc_khz, settings.cycles);
+    frame.render_widget(Line::from(title(state, unit)).bold(), head);
+    frame.render_widget(Line::from(status_line(state, settings)), status);
+    if let Some(message) = message {
+        let style = match state.error {
+            Some(_) => Style::new().red(),
+            None => Style::new().yellow(),
+        };
+        let paragraph = Paragraph::new(message.as_str()).wrap(Wrap { trim: true });
+        frame.render_widget(paragraph.style(style), told);
+    }
+    match &state.overlay {
+        None => list(frame, body, state, unit),
+        Some(Overlay::Help) => frame.render_widget(Paragraph::new(KEYS), body),
+        Some(Overlay::Histogram { key, scroll }) => {
+            let lines = histogram(state, key, unit, body.width.into());
+            let paragraph = Paragraph::new(lines).scroll((*scroll as u16, 0));
+            frame.render_widget(paragraph, body);
+        }
+    }
+    let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  b baseline  p pause";
+    frame.render_widget(Line::from(keys).dim(), foot);
+}
+
+fn title(state: &State, unit: Unit) -> String {
+    let isa = match state.now().isa {
+        InstructionSet::Vmx => "VMX",
+        InstructionSet::Svm => "SVM",
+    };
+    let what = words::head(state.now(), state.selection(), unit);
+    format!("{isa}: {what}")
+}
+
+/// How much is counted now, and how it is shown.
+fn status_line(state: &State, settings: Settings) -> String {
+    let mut parts = Vec::new();
+    if state.paused {
+        parts.push("PAUSED".into());
+    }
+    match state.total {
+        Some((exits, cycles)) => {
+            parts.push(format!("{} exits/s", rate(exits)));
+            let interval = state.interval();
+            if let Some(share) = interval.and_then(|i| words::cpu_share(cycles, i)) {
+                let cpus = state.now().cpus.unwrap_or(0).into();
+                let cpus = units::counted(cpus, "CPU", "CPUs");
+                parts.push(format!("{} of {cpus}", units::percent(share)));
+            }
+        }
+        None => parts.push("- exits/s".into()),
+    }
+    parts.push(format!("every {} s", settings.delay.as_secs_f64()));
+    let since = state.since().seconds().unwrap_or(0.0);
+    parts.push(format!("baseline {} ago", units::duration(since)));
+    if state.now().sampling == Some(false) {
+        parts.push("sampling is off".into());
+    }
+    parts.join("; ")
+}
+
+fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
+    if state.rows.is_empty() {
+        let text = match state.interval() {
+            Some(_) => "No exits since the baseline.",
+            None => "Waiting for a second reading.",
+        };
+        frame.render_widget(Paragraph::new(text), area);
+        return;
+    }
+    let names: Vec<String> = (state.rows.iter().map(|row| shortened(&row.line.name))).collect();
+    let head = match state.selection().by {
+        By::Reason => "Reason",
+        By::Vm => "VM",
+        By::Vcpu => "vCPU",
+    };
+    let widest = names.iter().map(|name| name.chars().count()).max();
+    let name = widest.unwrap_or(0).max(head.len());
+
+    let width = usize::from(area.width);
+    let columns = columns_for(&state.rows, width.saturating_sub(name));
+    let used: usize = name + columns.iter().map(|column| column.width + 1).sum::<usize>();
+    let bar = width.saturating_sub(used + 1).min(LONGEST_BAR);
+    let bar = if bar < SHORTEST_BAR { 0 } else { bar };
+
+    let right = |text: String| Text::from(text).alignment(Alignment::Right);
+    let marked = |head: Text<'static>, order| match order == Some(state.order) {
+        true => head.reversed(),
+        false => head,
+    };
+    let heads = columns
+        .iter()
+        .map(|column| marked(right(column.head.into()), column.order));
+    let header = [marked(head.into(), Some(Order::Reason))]
+        .into_iter()
+        .chain(heads);
+    let rows = state.rows.iter().zip(names).map(|(row, name)| {
+        let cells = columns
+            .iter()
+            .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
+        let part = match state.order {
+            Order::Time => row.line.time_percent,
+            _ => row.line.samples_percent,
+        };
+        let bar = Text::from(bar_of(part, bar)).cyan();
+        let cells = [Text::from(name)].into_iter().chain(cells).chain([bar]);
+        ratatui::widgets::Row::new(cells)
+    });
+    let widths = [name]
+        .into_iter()
+        .chain(columns.iter().map(|column| column.width))
+        .chain([bar]);
+    let table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
+        .header(ratatui::widgets::Row::new(header).bold())
+        .row_highlight_style(Style::new().reversed());
+    let mut cursor = TableState::new().with_selected(state.cursor());
+    frame.render_stateful_widget(table, area, &mut cursor);
+}
+
+/// Those for which there is room, and something to show.
+fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
+    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
+    let has = |column: &&Column| {
+        let cell = |row| (column.cell)(row, Unit::Cycles).is_some();
+        rows.iter().any(cell) || column.head == COLUMNS[0].head
+    };
+    columns.retain(has);
+    let mut dispensable = LEAST_NEEDED.iter();
+    while columns.iter().map(|column| column.width + 1).sum::<usize>() > room {
+        let Some(least) = dispensable.next() else {
+            break;
+        };
+        columns.retain(|column| column.head != *least);
+    }
+    columns
+}
+
+/// The histogram of a reason, in lines.
+fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
+    let name = Line::from(format!("{} since the baseline", key.name)).bold();
+    let cycles = match state.distribution(key) {
+        Ok(cycles) => cycles,
+        Err(why) => return vec![name, Line::from(why)],
+    };
+    let Cycles { min, max, log2 } = cycles;
+    let exits: u64 = log2.iter().fold(0, |sum, n| sum.saturating_add(*n));
+    let show = |cycles: u64| unit.show(cycles as f64);
+    let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
+    let summary = format!(
+        "{}: min {}, p50 {}, p99 {}, max {}",
+        units::counted(exits, "exit", "exits"),
+        show(*min),
+        known(cycles.percentile(50.0)),
+        known(cycles.percentile(99.0)),
+        show(*max),
+    );
+    let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
+    let room = width.saturating_sub(head.len() + 1);
+    let most = log2.iter().copied().max().unwrap_or(0);
+    let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];
+    let taken = |bucket: &usize| log2[*bucket] > 0;
+    let first = (0..BUCKETS).find(taken).unwrap_or(0);
+    let last = (0..BUCKETS).rfind(taken).unwrap_or(0);
+    for (bucket, &exits) in log2.iter().enumerate().take(last + 1).skip(first) {
+        let (from, to) = bounds(bucket);
+        let below = match to {
+            u64::MAX => "".into(),
+            to => show(to + 1),
+        };
+        let figures = format!(
+            "{:>6} - {below:>6} {:>8} ",
+            show(from),
+            units::count(exits as f64, 8)
+        );
+        let bar = bar_of(percent(exits, most), room);
+        lines.push(Line::from_iter([figures.into(), bar.cyan()]));
+    }
+    lines
+}
+
+/// A part in percent, in at most `width` characters.
+fn bar_of(part: Option<f64>, width: usize) -> String {
+    let length = part.unwrap_or(0.0) / 100.0 * width as f64;
+    "#".repeat((length.round() as usize).min(width))
+}
+
+fn share(part: Option<f64>) -> Option<String> {
+    part.map(|part| units::percent(part / 100.0))
+}
+
+/// A rate in at most nine characters.
+fn rate(rate: f64) -> String {
+    match rate {
+        r if r < 99.95 => format!("{r:.1}"),
+        r => units::count(r, 9),
+    }
+}
