@@ -24,6 +24,7 @@ Examples:
   exitprof report               what was counted so far, and what it means
   exitprof report --sort time   the reasons that took most time first
   exitprof report --by vm       the VMs with most exits
+  exitprof top                  what is counted, live
   exitprof stat 1               what is counted each second
   exitprof stat -- make         what is counted while make runs
   exitprof record before.json   keep what was counted so far"
