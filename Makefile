@@ -31,7 +31,7 @@ help:
 	@echo 'Parts of the above:'
 	@echo '  make deps             install the Debian packages that are missing'
 	@echo '  make kernel           get, patch, configure and build 6.1: build/kernel'
-	@echo '  make tool             build the tool for guests: build/exitprof'
+	@echo '  make tool             build the tool, for hosts and guests: build/exitprof'
 	@echo '  make check            style and consistency: all that needs no emulator'
 	@echo '  make bench            what an exit costs, here and with others that count exits'
 	@echo '                        (with ACCEL=kvm in cycles, where the CPU has VMX or SVM)'

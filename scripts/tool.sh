@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Builds the programs that run inside emulated machines, as static binaries: the
-# tool for guests, and with "e2e" the end-to-end tests.
+# tool, and with "e2e" the end-to-end tests.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
