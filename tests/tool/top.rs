@@ -115,7 +115,7 @@ fn the_cursor_stays_on_its_row() {
     press(&mut state, &[key('s'), key('s')]);
     assert_eq!(names(&state)[state.cursor()], "HLT");
     press(&mut state, &[KeyCode::End, KeyCode::Home, KeyCode::Enter]);
-    let Some(Overlay::Histogram { key, .. }) = &state.overlay else {
+    let Some(Overlay::Histogram(key)) = &state.overlay else {
         panic!("{:?}", state.overlay);
     };
     assert_eq!(key.name, "HLT");
@@ -130,6 +130,25 @@ fn the_baseline_can_be_made_now() {
     state.take(Ok(read(counts.later(5))));
     assert_eq!(state.rows[0].line.samples, 1000);
     assert_eq!(state.rows[0].rate, Some(1000.0));
+}
+
+#[test]
+fn what_is_too_long_is_scrolled_to_its_end() {
+    let mut state = watched(Growing::new());
+    press(&mut state, &[key('?'), KeyCode::End]);
+    let text = screen(&state, 40, 10, SETTINGS);
+    assert!(
+        text.contains("quit") && !text.contains("next column"),
+        "{text}"
+    );
+    press(&mut state, &[KeyCode::Home]);
+    let text = screen(&state, 40, 10, SETTINGS);
+    assert!(text.contains("next column"), "{text}");
+    // What has room does not scroll.
+    press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
+    let text = screen(&state, 80, 24, SETTINGS);
+    press(&mut state, &[KeyCode::PageDown, KeyCode::PageDown]);
+    assert_eq!(screen(&state, 80, 24, SETTINGS), text);
 }
 
 #[test]

@@ -28,13 +28,13 @@ impl State {
             KeyCode::Char('b') => self.rebase(),
             KeyCode::Esc => return self.back(),
             KeyCode::Char('?') if self.overlay == Some(Overlay::Help) => self.overlay = None,
-            KeyCode::Char('?') => self.overlay = Some(Overlay::Help),
-            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.step(1),
-            KeyCode::PageUp => self.step(-PAGE),
-            KeyCode::PageDown => self.step(PAGE),
-            KeyCode::Home => self.step(isize::MIN),
-            KeyCode::End => self.step(isize::MAX),
+            KeyCode::Char('?') => self.open(Overlay::Help),
+            KeyCode::Up | KeyCode::Char('k') => return self.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => return self.step(1),
+            KeyCode::PageUp => return self.step(-PAGE),
+            KeyCode::PageDown => return self.step(PAGE),
+            KeyCode::Home => return self.step(isize::MIN),
+            KeyCode::End => return self.step(isize::MAX),
             // What is below acts on the list.
             _ if self.overlay.is_some() => (),
             KeyCode::Char('s' | '>') => self.order = self.order.next(1),
@@ -62,19 +62,21 @@ impl State {
         ControlFlow::Continue(())
     }
 
-    /// Moves the cursor, or scrolls.
-    fn step(&mut self, rows: isize) {
-        let last = self.rows.len().saturating_sub(1);
-        match &mut self.overlay {
-            None => {
-                let to = self.cursor().saturating_add_signed(rows).min(last);
-                self.place_mut().cursor = self.rows.get(to).map(Row::key);
-            }
-            Some(Overlay::Histogram { scroll, .. }) => {
-                *scroll = scroll.saturating_add_signed(rows).min(BUCKETS - 1);
-            }
-            Some(Overlay::Help) => (),
+    /// Moves the cursor, or scrolls; the rows stay what they are.
+    fn step(&mut self, rows: isize) -> ControlFlow<()> {
+        if self.overlay.is_some() {
+            self.scroll = self.scroll.saturating_add_signed(rows).min(BUCKETS);
+        } else {
+            let last = self.rows.len().saturating_sub(1);
+            let to = self.cursor().saturating_add_signed(rows).min(last);
+            self.place_mut().cursor = self.rows.get(to).map(Row::key);
         }
+        ControlFlow::Continue(())
+    }
+
+    fn open(&mut self, overlay: Overlay) {
+        self.overlay = Some(overlay);
+        self.scroll = 0;
     }
 
     /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
@@ -102,7 +104,7 @@ impl State {
             return;
         };
         if self.selection().by == By::Reason {
-            self.overlay = Some(Overlay::Histogram { key, scroll: 0 });
+            self.open(Overlay::Histogram(key));
         } else if key.vm.is_none() {
             self.notice = Some(format!("Those {} are known together alone.", key.name));
         } else {

@@ -98,13 +98,8 @@ impl Place {
 pub enum Overlay {
     /// What the keys do.
     Help,
-    /// How the cycles of a reason are distributed.
-    Histogram {
-        /// The reason.
-        key: Key,
-        /// The lines that are scrolled out above.
-        scroll: usize,
-    },
+    /// How the cycles of this reason are distributed.
+    Histogram(Key),
 }
 
 /// All that the screen shows.
@@ -124,6 +119,9 @@ pub struct State {
     pub paused: bool,
     /// What hides the list.
     pub overlay: Option<Overlay>,
+    /// How many lines of that are scrolled out above, as far as it is longer than its
+    /// room.
+    pub scroll: usize,
     /// Why the last reading failed.
     pub error: Option<String>,
     /// What has happened since the last key.
@@ -160,6 +158,7 @@ impl State {
             order,
             paused: false,
             overlay: None,
+            scroll: 0,
             error: None,
             notice: None,
             rows: Vec::new(),

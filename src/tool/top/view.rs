@@ -134,15 +134,21 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     }
     match &state.overlay {
         None => list(frame, body, state, unit),
-        Some(Overlay::Help) => frame.render_widget(Paragraph::new(KEYS), body),
-        Some(Overlay::Histogram { key, scroll }) => {
+        Some(Overlay::Help) => scrolled(frame, body, state, Text::raw(KEYS)),
+        Some(Overlay::Histogram(key)) => {
             let lines = histogram(state, key, unit, body.width.into());
-            let paragraph = Paragraph::new(lines).scroll((*scroll as u16, 0));
-            frame.render_widget(paragraph, body);
+            scrolled(frame, body, state, Text::from(lines));
         }
     }
     let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  b baseline  p pause";
     frame.render_widget(Line::from(keys).dim(), foot);
+}
+
+/// A text, so far up that its end is not above that of its room.
+fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
+    let most = text.lines.len().saturating_sub(area.height.into());
+    let scroll = u16::try_from(state.scroll.min(most)).unwrap_or(u16::MAX);
+    frame.render_widget(Paragraph::new(text).scroll((scroll, 0)), area);
 }
 
 fn title(state: &State, unit: Unit) -> String {
