@@ -42,7 +42,8 @@ help:
 	@echo '  make clean            remove what was built here, but not the cache'
 	@echo
 	@echo 'Kernels and packages are kept in ~/.cache/kvm-exitprof (KVM_EXITPROF_CACHE), safe to delete.'
-	@echo 'EMULATOR=bochs or kvm chooses the emulator; by default kvm where nested VMX works.'
+	@echo 'EMULATOR=bochs, tcg (SVM) or kvm chooses the emulator; by default kvm where nested'
+	@echo 'VMX works, or else bochs.'
 
 demo: deps kernel
 	@$(MAKE) --no-print-directory modules tool

@@ -84,7 +84,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   exitprof record before.json
-  exitprof record - | ssh host exitprof report -i /dev/stdin")]
+  exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
     /// Compare two that were recorded: which reasons moved, and by how much
     #[command(after_help = "\
@@ -100,6 +100,8 @@ Examples:
     Diff(diff::Arguments),
     /// Ask the host for the exits and cycles of every exit reason
     #[command(after_help = "\
+Only in a guest; on a host, report --all lists all reasons.
+
 Examples:
   exitprof sweep          the exits that occurred, by reason
   exitprof sweep --all    all reasons, and how KVM treats them")]

@@ -106,7 +106,7 @@ impl Comparison {
         let continued = a.source == b.source && a.epoch == b.epoch && a.since_ns == b.since_ns;
         let b = match continued {
             true => b.since(&a).context(
-                "both are of the same counters, so that what was added is compared with what was before",
+                "A must be the earlier one, as both are of the same counters: swap them",
             )?,
             false => b,
         };
@@ -188,7 +188,7 @@ impl Comparison {
             lasted(self.seconds_a),
             lasted(self.seconds_b),
             if second {
-                ". Samples and Time are per second"
+                "\nSamples and Time are per second"
             } else {
                 ""
             },
@@ -215,7 +215,7 @@ impl Comparison {
             column("Avg", &|pair| avg(&pair.a)),
             column("in B", &|pair| avg(&pair.b)),
             column("change", &|pair| factor(pair.a.avg, pair.b.avg)),
-            column("Time", &|pair| signed(pair.moved())),
+            column("Time change", &|pair| signed(pair.moved())),
         ];
         table::print(&columns, out)?;
 
@@ -235,6 +235,10 @@ impl Comparison {
             "\nExits{per}: {exits_a}, then {exits_b} ({})",
             factor(Some(exits[0]), Some(exits[1]))
         )?;
+        if time.contains(&0.0) {
+            writeln!(out, "Time: unknown, as one of them has none")?;
+            return Ok(());
+        }
         writeln!(
             out,
             "Time{per}: {}, then {} ({})",
@@ -282,13 +286,14 @@ fn factor(a: Option<f64>, b: Option<f64>) -> String {
 }
 
 /// The columns of CSV: those of `a`, and the same of `b`.
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 7] = [
     "samples",
     "cycles",
     "samples_per_second",
     "samples_percent",
     "time_percent",
     "avg",
+    "time",
 ];
 
 fn csv(rows: &[Pair], out: &mut impl Write) -> Result<()> {
@@ -303,6 +308,7 @@ fn csv(rows: &[Pair], out: &mut impl Write) -> Result<()> {
             text(side.samples_percent),
             text(side.time_percent),
             text(side.avg),
+            side.time.to_string(),
         ]
     };
     let mut writer = csv::Writer::from_writer(out);

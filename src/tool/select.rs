@@ -254,7 +254,8 @@ impl Wanted {
             let likeness = strsim::jaro_winkler(&wanted.name, &upper);
             Reverse((likeness * 1e6) as u64)
         };
-        match (number, known.iter().min_by_key(near)) {
+        let alike = |wanted: &&Wanted| strsim::jaro_winkler(&wanted.name, &upper) > 0.7;
+        match (number, known.iter().filter(alike).min_by_key(near)) {
             (None, Some(near)) => bail!(
                 "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
                 near.name

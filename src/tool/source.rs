@@ -12,7 +12,7 @@ use debugfs::{Debugfs, Found};
 use guest::{Guest, Instruction};
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -94,7 +94,7 @@ impl Source {
     }
 }
 
-/// The snapshot in a file.
+/// The snapshot in a file; `-` is the standard input.
 ///
 /// # Errors
 ///
@@ -102,9 +102,11 @@ impl Source {
 pub fn read_file(path: &Path) -> Result<Snapshot> {
     let read = || {
         let mut text = String::new();
-        let read = File::open(path)?
-            .take(MAX_BYTES)
-            .read_to_string(&mut text)?;
+        let mut file: Box<dyn Read> = match path.to_str() {
+            Some("-") => Box::new(io::stdin()),
+            _ => Box::new(File::open(path)?),
+        };
+        let read = file.by_ref().take(MAX_BYTES).read_to_string(&mut text)?;
         if read as u64 == MAX_BYTES {
             bail!("it is too long for a snapshot");
         }

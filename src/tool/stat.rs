@@ -31,7 +31,7 @@ use std::{
 pub struct Arguments {
     /// Show what each interval of so many seconds counted; without it, what is counted
     /// until Ctrl-C
-    #[arg(value_parser = seconds)]
+    #[arg(value_parser = interval)]
     interval: Option<Duration>,
     /// End after so many intervals
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -45,6 +45,10 @@ pub struct Arguments {
     /// standard error
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    seconds(text).map_err(|e| format!("{e}; to run a command: exitprof stat -- {text}"))
 }
 
 /// Where figures go, and how.

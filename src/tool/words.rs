@@ -22,7 +22,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
             Source::GuestOfVcpu => "the vCPU that reads, by its host".into(),
         },
         (Some(vm), None) => format!("VM {vm}"),
-        (None, Some(vcpu)) => format!("vCPUs {vcpu} of all VMs"),
+        (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
         (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
     };
     let times = match unit {
@@ -79,26 +79,27 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     let occurred = || view.rows.iter().filter(|line| line.samples > 0);
     let exits = |line: &Line| counted(line.samples, "exit", "exits");
     let mut words = Vec::new();
-    if selection.by != By::Reason {
+    // Those that were chosen are none of all.
+    if selection.by != By::Reason || !selection.reasons.is_empty() {
         return words;
     }
-    if let Some(most) = occurred().max_by_key(|line| line.samples) {
-        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
-        words.push(format!(
-            "Most frequent   {}: {}, {share}",
-            most.name,
-            exits(most)
-        ));
-    }
-    if let Some(least) = occurred().min_by_key(|line| line.samples) {
-        let like = occurred().filter(|line| line.samples == least.samples);
+    // All that occurred as often.
+    let like = |line: &Line| {
+        let like = occurred().filter(|other| other.samples == line.samples);
         let names: Vec<&str> = like.map(|line| line.name.as_str()).collect();
         let each = if names.len() > 1 { " each" } else { "" };
         let names = match names.as_slice() {
             [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),
             _ => names.join(", "),
         };
-        words.push(format!("Least frequent  {names}: {}{each}", exits(least)));
+        format!("{names}: {}{each}", exits(line))
+    };
+    if let Some(most) = occurred().max_by_key(|line| line.samples) {
+        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
+        words.push(format!("Most frequent   {}, {share}", like(most)));
+    }
+    if let Some(least) = occurred().min_by_key(|line| line.samples) {
+        words.push(format!("Least frequent  {}", like(least)));
     }
     let most = occurred()
         .filter(|line| line.avg.is_some())

@@ -124,3 +124,22 @@ fn tables_fit_their_width() {
         }
     }
 }
+
+#[test]
+fn reasons_that_occurred_as_often_are_named_together() {
+    let head = PROFILE.lines().next().unwrap();
+    let row = |reason, name| format!("host reason={reason} name={name} exits=7 cycles=70");
+    let text = format!(
+        "{head}\n{}\n{}\nend epoch=7 lines=4\n",
+        row(10, "CPUID"),
+        row(12, "HLT")
+    );
+    let mut command = exitprof();
+    let text = output(command.args(["report", "-i", "-"]).write_stdin(text));
+    for words in ["Most frequent   ", "Least frequent  "] {
+        assert!(
+            text.contains(&format!("{words}CPUID, HLT: 7 exits each")),
+            "{text}"
+        );
+    }
+}
