@@ -8,7 +8,7 @@ use crate::{
     log,
     profile::{
         counts::{Profile, Sample},
-        reason::{Isa, Name},
+        reason::Name,
         text::{Account, Head, Line, Row, Whose, VERSION},
     },
     profiler::{self, isa},
@@ -95,7 +95,7 @@ impl<W: FnMut(Arguments<'_>)> Lines<W> {
         sample: impl Fn(usize) -> Sample,
         spread: Option<&Totals<'_>>,
     ) {
-        let isa: Isa = isa();
+        let isa = isa();
         for slot in 0..isa.slots() {
             let sample = sample(slot);
             if sample.exits == 0 {
