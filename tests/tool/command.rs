@@ -2,10 +2,9 @@
 
 //! How the tool behaves as a command: errors, exit statuses, pipes, help.
 
-use crate::host::{Host, PROFILE, data, exitprof, output};
+use crate::host::{Host, PROFILE, complaints, data, exitprof, output};
 use std::{
     fs,
-    io::Read,
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
@@ -106,13 +105,7 @@ fn whoever_reads_no_further_is_no_error() {
             .spawn()
             .unwrap();
         drop(child.stdout.take());
-        let mut text = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
+        let text = complaints(&mut child);
         assert_eq!(
             (child.wait().unwrap().code(), text.as_str()),
             (Some(0), ""),

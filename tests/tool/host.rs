@@ -6,7 +6,9 @@ use assert_cmd::Command;
 use proptest::prelude::ProptestConfig;
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
+    process::Child,
 };
 use tempfile::TempDir;
 
@@ -39,6 +41,18 @@ pub fn exitprof() -> Command {
 pub fn output(command: &mut Command) -> String {
     let output = command.assert().success().get_output().clone();
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a run says on its standard error, up to its end.
+pub fn complaints(child: &mut Child) -> String {
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    text
 }
 
 /// The directory.

@@ -2,7 +2,7 @@
 
 //! Counting in intervals and while a command runs, on a host that changes.
 
-use crate::host::{Host, later, output};
+use crate::host::{Host, complaints, later, output};
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
@@ -31,17 +31,6 @@ fn interrupt(child: &Child) {
 /// What it prints, line by line.
 fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
     BufReader::new(pipe).lines().map(Result::unwrap)
-}
-
-fn rest(child: &mut Child) -> String {
-    let mut text = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    text
 }
 
 #[test]
@@ -138,7 +127,7 @@ fn intervals_are_counted_until_interrupted() {
     );
     interrupt(&child);
     assert_eq!(lines.next(), None);
-    assert_eq!(rest(&mut child), "");
+    assert_eq!(complaints(&mut child), "");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
