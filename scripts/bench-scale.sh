@@ -21,7 +21,7 @@ run() {
 		run bochs 1 $possible
 	done
 	run bochs 2 2
-	run tcg 4 4
+	run tcg 4 5
 	say "native"
 	"$top/scripts/cargo.sh" run --quiet --release --locked --package bench -- native | sed 's/^/native /'
 } | tee "$build/bench/scale.txt"

@@ -115,6 +115,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     let mut ktap = Ktap::open(&options.out)?;
+    cpus::pin(0, &cpus::usable()?)?;
     let mut host = Host::new(&options.modules)?;
     let done = match options.mode.as_str() {
         "cost" => cost::run(&mut host, &mut ktap, &options.names),

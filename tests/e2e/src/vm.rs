@@ -202,7 +202,7 @@ impl Vcpu {
             let exit = match self.fd.run() {
                 Ok(exit) => exit,
                 Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => {
-                    watchdog::check()?;
+                    self.check()?;
                     continue;
                 }
                 Err(e) => return Err(e).context("KVM_RUN"),
@@ -226,7 +226,7 @@ impl Vcpu {
                 }
                 VcpuExit::IoIn(_, data) | VcpuExit::MmioRead(_, data) => data.fill(port::FILL),
                 VcpuExit::IoOut(..) | VcpuExit::MmioWrite(..) | VcpuExit::Hlt => {}
-                VcpuExit::Intr => watchdog::check()?,
+                VcpuExit::Intr => self.check()?,
                 VcpuExit::Shutdown => {
                     self.reset()?;
                     return Ok(End::Shutdown);
@@ -241,6 +241,14 @@ impl Vcpu {
                 }
             }
         }
+    }
+
+    /// Fails once the test's time is up, and tells where the guest is.
+    fn check(&self) -> Result<()> {
+        watchdog::check().with_context(|| match (self.fd.get_regs(), self.exits()) {
+            (Ok(regs), Ok(exits)) => format!("vCPU {}, {exits} exits, {regs:x?}", self.id()),
+            (regs, exits) => format!("vCPU {}, {exits:?} exits, {regs:?}", self.id()),
+        })
     }
 
     /// Flat 32-bit protected mode, paging off, at the interpreter's start.

@@ -25,7 +25,7 @@ const ASK_HIDDEN: Workload = workload("ask_hidden", Op::Cpuid, leaf::HIDDEN);
 /// what is asked for: ticks more than KVM's own answer takes; and `files POSSIBLE
 /// EXITS VCPUS PROFILE` for a program that reads these, with one VM alive.
 pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
-    let online = cpus::online()?;
+    let cpus = cpus::usable()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
     let compared = ["unpatched", "loaded", "distributions", "naive"];
@@ -35,8 +35,8 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
         }
         set_up(host).context(name)?;
         let (mut busy, mut alone) = (1, None);
-        while busy <= online.len() {
-            let Cost { mean, least } = beside(&online[1..busy], || CPUID.measure())?;
+        while busy <= cpus.len() {
+            let Cost { mean, least } = beside(&cpus[1..busy], || CPUID.measure())?;
             let ratio = least / *alone.get_or_insert(least);
             ktap.line(&format!(
                 "scale {name} {busy} {mean:.2} {least:.2} {ratio:.3}"
@@ -91,7 +91,7 @@ fn beside<T>(others: &[usize], what: impl FnOnce() -> Result<T>) -> Result<T> {
             .iter()
             .map(|&cpu| scope.spawn(move || hammer(cpu)))
             .collect();
-        let done = cpus::on(0, what);
+        let done = cpus::on(cpus::first()?, what);
         stop.store(true, Relaxed);
         for thread in threads {
             thread.join().expect("no thread panics")?;

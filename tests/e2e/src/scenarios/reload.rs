@@ -84,7 +84,7 @@ fn exit(vcpu: &mut Vcpu, stop: &AtomicBool) -> Result<()> {
 fn cycles(host: &mut Host, effort: Effort) -> Result<String> {
     let cycles = 25 * u64::from(effort.factor);
     let mut busy = Vm::new(&Config {
-        more_vcpus: u8::try_from(cpus::online()?.len() - 1)?,
+        more_vcpus: u8::try_from(cpus::usable()?.len() - 1)?,
         ..Config::default()
     })?;
     let mut reader = Vm::plain()?;

@@ -107,7 +107,7 @@ fn asleep(
     (vm, program): &mut (Vm, Program),
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<u64> {
-    let (all, cpu) = (cpus::online()?, cpus::second()?);
+    let (all, cpu) = (cpus::usable()?, cpus::second()?);
     let others: Vec<_> = all.iter().copied().filter(|&other| other != cpu).collect();
     // By default real-time threads leave a twentieth of the time to others.
     let limit = "/proc/sys/kernel/sched_rt_runtime_us";

@@ -124,7 +124,7 @@ fn while_working(
     host: &mut Host,
     disturb: impl FnOnce(&[libc::pid_t]) -> Result<String>,
 ) -> Result<Work> {
-    let vcpus = 2 * cpus::online()?.len();
+    let vcpus = 2 * cpus::usable()?.len();
     host.reload("log=N")?;
     let start = cpus::tsc();
     let mut books = Books::since_load()?;
@@ -237,21 +237,27 @@ fn crowd(host: &mut Host) -> Result<String> {
 
 fn migrating(host: &mut Host) -> Result<String> {
     cpus::second()?;
-    let cpus = cpus::online()?;
+    let cpus = cpus::usable()?;
     while_working(host, |tids| migrate(tids, &cpus))?.fits()
 }
 
 /// All CPUs but the first go and come, one at a time, with vCPUs on them.
 fn hotplugged(host: &mut Host) -> Result<String> {
     const TIMES: usize = 20;
-    let last = cpus::second()?;
+    cpus::second()?;
+    let (first, others) = (cpus::first()?, cpus::usable()?.split_off(1));
     while_working(host, |tids| {
         for _ in 0..TIMES {
-            for cpu in 1..=last {
-                for &tid in tids.iter().skip(1).step_by(2) {
+            for &cpu in &others {
+                let moved = || tids.iter().skip(1).step_by(2);
+                for &tid in moved() {
                     cpus::pin(tid, &[cpu])?;
                 }
                 thread::sleep(Duration::from_millis(5));
+                // Whoever may use no other could go to any.
+                for &tid in moved() {
+                    cpus::pin(tid, &[cpu, first])?;
+                }
                 let offline = Offline::take(cpu)?;
                 thread::sleep(Duration::from_millis(5));
                 offline.end()?;
@@ -288,7 +294,7 @@ fn offline(host: &mut Host) -> Result<String> {
         exits_on(cpu, &mut vm, 1009)?;
         let offline = Offline::take(cpu)?;
         check(&mut vm, "offline")?;
-        exits_on(0, &mut vm, 1009)?;
+        exits_on(cpus::first()?, &mut vm, 1009)?;
         offline.end()?;
     }
     let total = check(&mut vm, "online again")?;
@@ -314,13 +320,13 @@ fn after_load(host: &mut Host) -> Result<String> {
 /// are far apart, cycles still only grow. One that ends on the CPU ahead took too
 /// long by as much, which is how it shows that handlers were moved.
 fn tsc_behind(host: &mut Host) -> Result<String> {
-    let cpu = cpus::second()?;
+    let (first, cpu) = (cpus::first()?, cpus::second()?);
     host.reach(State::Absent)?;
     // Half a second at least: no handler takes that long, and timers of the CPU may
     // be late by it.
     let half_a_second = u64::from(Vm::plain()?.vcpus[0].tsc_khz()?) * 500;
     let ahead = half_a_second.next_power_of_two();
-    let is_ahead = || anyhow::Ok(cpus::tsc_on(cpu)? >= cpus::tsc_on(0)? + ahead / 2);
+    let is_ahead = || anyhow::Ok(cpus::tsc_on(cpu)? >= cpus::tsc_on(first)? + ahead / 2);
     // Time itself must not jump.
     fs::write(CLOCKSOURCE, "acpi_pm").context(CLOCKSOURCE)?;
     // On slow kernels handlers are hardly ever moved, and a CPU that has been idle
@@ -333,7 +339,7 @@ fn tsc_behind(host: &mut Host) -> Result<String> {
             if !is_ahead()? {
                 return Err(Skip::because("this machine's TSCs cannot be set"));
             }
-            let moved = migrate(tids, &[0, cpu]);
+            let moved = migrate(tids, &[first, cpu]);
             if is_ahead()? {
                 cpus::advance_tsc(cpu, ahead.wrapping_neg())?;
             }

@@ -191,16 +191,16 @@ fn already_running(host: &mut Host) -> Result<String> {
 /// vCPUs of one VM that run on all CPUs at once, and move.
 fn on_all_cpus(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
-    let online = cpus::online()?;
+    let cpus = cpus::usable()?;
     let mut vm = Vm::with_vcpus(4)?;
     let program = vmcalls(1009);
     thread::scope(|scope| {
-        let (program, online) = (&program, &online);
+        let (program, cpus) = (&program, &cpus);
         let runs: Vec<_> = (vm.vcpus.iter_mut().enumerate())
             .map(|(index, vcpu)| {
                 scope.spawn(move || {
                     for time in 0..50 {
-                        cpus::pin(0, &[online[(index + time) % online.len()]])?;
+                        cpus::pin(0, &[cpus[(index + time) % cpus.len()]])?;
                         vcpu.run(program)?;
                     }
                     anyhow::Ok(())
