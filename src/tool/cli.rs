@@ -2,7 +2,7 @@
 
 //! The command line.
 
-use crate::{diff, generate, record, report, source::Choice, stat, sweep, top};
+use crate::{diff, generate, record, report, stat, sweep, top};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -30,8 +30,6 @@ Examples:
   exitprof record before.json   keep what was counted so far"
 )]
 pub struct Arguments {
-    #[command(flatten)]
-    choice: Choice,
     #[command(subcommand)]
     command: Command,
 }
@@ -126,13 +124,12 @@ pub const SCHEMA: &str = include_str!("schema.txt");
 ///
 /// If it cannot be done: says why, and what to do.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let choice = &arguments.choice;
     let mut out = anstream::stdout();
     match arguments.command {
-        Command::Report(arguments) => report::run(&arguments, choice, &mut out)?,
-        Command::Stat(arguments) => return stat::run(&arguments, choice),
-        Command::Top(arguments) => top::run(&arguments, choice)?,
-        Command::Record(arguments) => record::run(&arguments, choice, &mut out)?,
+        Command::Report(arguments) => report::run(&arguments, &mut out)?,
+        Command::Stat(arguments) => return stat::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments)?,
+        Command::Record(arguments) => record::run(&arguments, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => out.write_all(SCHEMA.as_bytes())?,

@@ -4,9 +4,13 @@
 
 use crate::cli;
 use anyhow::{Context, Result};
-use clap::{CommandFactory, ValueEnum};
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use std::{fs, path::PathBuf};
+use clap_mangen::Man;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// What `exitprof generate` is told.
 #[derive(clap::Args, Debug)]
@@ -49,8 +53,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             Some(shell) => {
                 clap_complete::generate_to(shell, &mut command, "exitprof", dir).map(|_| ())
             }
-            None => clap_mangen::generate_to(command.disable_help_subcommand(true), dir),
+            None => man(command.disable_help_subcommand(true), dir),
         }
     };
     write().with_context(|| dir.display().to_string())
+}
+
+/// Makes a page for the program and each of its commands.
+fn man(mut program: Command, dir: &Path) -> io::Result<()> {
+    program.build();
+    let commands = program.get_subcommands().chain([&program]);
+    for page in commands.map(|command| Man::new(command.clone())) {
+        let mut text = Vec::new();
+        page.render(&mut text)?;
+        // What clap has behind the options is a page's notes.
+        let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+        fs::write(dir.join(page.get_filename()), text)?;
+    }
+    Ok(())
 }

@@ -3,7 +3,6 @@
 //! Whether exits come at a stable rate.
 
 use serde::Serialize;
-use std::fmt;
 
 /// A rate is stable if its standard deviation is at most this part of its mean.
 pub const STABLE: f64 = 0.1;
@@ -43,24 +42,5 @@ impl Stability {
             deviation,
             stable: deviation <= STABLE * mean,
         })
-    }
-}
-
-impl fmt::Display for Stability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stability {
-            intervals,
-            mean,
-            min,
-            max,
-            deviation,
-            stable,
-        } = self;
-        let verdict = if *stable { "stable" } else { "not stable" };
-        write!(f, "{verdict}: {mean:.1} exits/s, {min:.1} to {max:.1}")?;
-        if *mean > 0.0 {
-            write!(f, ", deviation {:.1}%", deviation / mean * 100.0)?;
-        }
-        write!(f, " in {intervals} intervals")
     }
 }

@@ -16,6 +16,8 @@ use std::{
 pub struct Arguments {
     /// Where to, as JSON; - is the standard output
     file: PathBuf,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// Records a snapshot. A file is there as a whole, or as it was.
@@ -23,8 +25,8 @@ pub struct Arguments {
 /// # Errors
 ///
 /// If there is nothing to read, or it cannot be written.
-pub fn run(arguments: &Arguments, choice: &Choice, out: &mut impl Write) -> Result<()> {
-    let snapshot = Source::find(choice)?.read()?;
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
+    let snapshot = Source::find(&arguments.choice)?.read()?;
     let mut text = serde_json::to_string(&snapshot)?;
     text.push('\n');
     let file = &arguments.file;

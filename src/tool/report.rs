@@ -28,7 +28,7 @@ const INTERVALS: u32 = 10;
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Show what was recorded, or a copy of debugfs' file profile; - is the standard input
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
     input: Option<PathBuf>,
     #[command(flatten)]
     show: Show,
@@ -36,6 +36,8 @@ pub struct Arguments {
     /// standard deviation of their rates is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
     rate: Option<Duration>,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// What to show, and how.
@@ -64,8 +66,13 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 ///
 /// If there is nothing to read, or something is asked for that does not exist.
-pub fn run(arguments: &Arguments, choice: &Choice, out: &mut impl Write) -> Result<()> {
-    let Arguments { input, show, rate } = arguments;
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
+    let Arguments {
+        input,
+        show,
+        rate,
+        choice,
+    } = arguments;
     let mut source = match input {
         Some(path) => Source::File(path.clone()),
         None => Source::find(choice)?,
@@ -73,6 +80,7 @@ pub fn run(arguments: &Arguments, choice: &Choice, out: &mut impl Write) -> Resu
     let snapshot = source.read()?;
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
+    view.check_order(selection.sort)?;
     let unit = Unit::new(snapshot.tsc_khz, show.cycles);
     if show.format == Format::Table {
         print(&snapshot, &view, show, unit, out)?;

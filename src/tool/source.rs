@@ -23,10 +23,10 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Args, Clone, Debug, Default)]
 pub struct Choice {
     /// Read on this host, or what this guest is told; otherwise the host, if it has the module
-    #[arg(long, global = true, value_name = "WHERE", help_heading = "Source")]
+    #[arg(long, value_name = "WHERE", help_heading = "Source")]
     pub source: Option<Kind>,
     /// Where debugfs is mounted, if not where /proc/mounts says
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Source")]
+    #[arg(long, value_name = "DIR", help_heading = "Source")]
     pub debugfs: Option<PathBuf>,
 }
 

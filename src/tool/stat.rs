@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use std::{
     ffi::OsString,
     fs::File,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, IsTerminal, Write},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
@@ -45,6 +45,8 @@ pub struct Arguments {
     /// standard error
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -105,7 +107,7 @@ impl Printer<'_> {
 /// # Errors
 ///
 /// If there is nothing to read, or the command cannot be run.
-pub fn run(arguments: &Arguments, choice: &Choice) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let with_command = !arguments.command.is_empty();
     let out: Box<dyn Write> = match &arguments.output {
         Some(path) => {
@@ -119,9 +121,10 @@ pub fn run(arguments: &Arguments, choice: &Choice) -> Result<ExitCode> {
         show: &arguments.show,
         out,
     };
-    let mut source = Source::find(choice)?;
+    let mut source = Source::find(&arguments.choice)?;
     let first = source.read()?;
-    View::new(&first, &arguments.show.selection)?;
+    let selection = &arguments.show.selection;
+    View::new(&first, selection)?.check_order(selection.sort)?;
     if with_command {
         return command(&arguments.command, &mut source, &first, &mut printer);
     }
@@ -142,6 +145,9 @@ pub fn run(arguments: &Arguments, choice: &Choice) -> Result<ExitCode> {
             )?;
         }
         None => {
+            if io::stderr().is_terminal() {
+                eprintln!("exitprof: counting until Ctrl-C");
+            }
             interrupt.wait();
             let delta = difference(&source.read()?, &first)?;
             let seconds = delta.seconds();

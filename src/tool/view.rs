@@ -6,7 +6,7 @@ use crate::{
     select::{Key, Selection, Sort},
     snapshot::{Cycles, Snapshot},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kvm_exitprof::profile::counts::Sample;
 use serde::Serialize;
 use std::{cmp::Ordering, collections::BTreeMap};
@@ -124,6 +124,24 @@ impl View {
             top: selection.top.unwrap_or(usize::MAX),
             total,
         })
+    }
+
+    /// Whether there is something to sort by.
+    ///
+    /// # Errors
+    ///
+    /// If rows have no such figure: says why, and by what to sort.
+    pub fn check_order(&self, sort: Sort) -> Result<()> {
+        let known = |line: &Line| match sort {
+            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => line.max.is_some(),
+            _ => true,
+        };
+        ensure!(
+            self.rows.iter().all(|line| line.samples == 0) || self.rows.iter().any(known),
+            "there is no such column to sort by: only the reasons of all guests have distributions, \
+             on a host whose module keeps them (its parameter distributions): sort by samples, time or avg"
+        );
+        Ok(())
     }
 
     /// The rows to show.

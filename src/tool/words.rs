@@ -71,7 +71,20 @@ pub fn difference_notes(snapshot: &Snapshot) -> Option<String> {
 
 /// Whether the rate is stable.
 pub fn stability(stability: &Stability) -> String {
-    format!("Now             {stability}")
+    let Stability {
+        intervals,
+        mean,
+        min,
+        max,
+        deviation,
+        stable,
+    } = stability;
+    let verdict = if *stable { "stable" } else { "not stable" };
+    let mut words = format!("Now             {verdict}: {mean:.1} exits/s");
+    if *mean > 0.0 {
+        words += &format!(", deviation {}", percent(deviation / mean));
+    }
+    words + &format!("\n                ({min:.1} to {max:.1} in {intervals} intervals)")
 }
 
 /// The most and the least frequent reason, and which took most time.

@@ -12,7 +12,13 @@ use tempfile::TempDir;
 /// What a run complains of, and its exit status.
 fn complaint(arguments: &[&str]) -> (Option<i32>, String) {
     let host = Host::new(PROFILE);
-    let output = host.exitprof().args(arguments).output().unwrap();
+    let mut command = exitprof();
+    command.args(arguments);
+    let reads = |name: &&str| ["report", "record"].contains(name);
+    if arguments.first().is_some_and(reads) && !arguments.contains(&"-i") {
+        command.arg("--debugfs").arg(host.0.path());
+    }
+    let output = command.output().unwrap();
     (
         output.status.code(),
         String::from_utf8(output.stderr).unwrap(),
@@ -28,6 +34,10 @@ fn mistakes_are_explained() {
         (
             &["report", "--vm", "977", "--vcpu", "1"],
             "no vCPU 1: there is 0",
+        ),
+        (
+            &["report", "--by", "vm", "--sort", "p99"],
+            "sort by samples, time or avg",
         ),
         (&["report", "-i", "/nowhere"], "/nowhere: No such file"),
         (&["report", "-i", "/proc/self/mounts"], "not a profile"),
@@ -53,6 +63,8 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
         &["stat", "nan"],
         &["stat", "1", "0"],
         &["stat", "1", "--", "true"],
+        &["report", "--source", "host", "-i", "-"],
+        &["diff", "--source", "host", "a", "b"],
         &[],
     ] {
         let (code, text) = complaint(arguments);
@@ -81,7 +93,7 @@ fn a_host_without_the_module_is_told_what_to_do() {
     let empty = TempDir::new().unwrap();
     let mut report = exitprof();
     report
-        .args(["--source", "host", "report", "--debugfs"])
+        .args(["report", "--source", "host", "--debugfs"])
         .arg(empty.path());
     let output = report.assert().code(1).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -171,6 +183,7 @@ fn man_pages_and_completions_are_made() {
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
     assert!(read("exitprof.1").contains("Exit status"));
     assert!(read("exitprof-report.1").contains("p99"));
+    assert!(!read("exitprof-report.1").contains(".SH EXTRA"));
     assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
         assert!(read(file).contains("samples"), "{file}");

@@ -79,10 +79,10 @@ impl Host {
         fs::remove_dir_all(self.0.path().join("kvm_exitprof")).unwrap();
     }
 
-    /// The tool, on this host.
-    pub fn exitprof(&self) -> Command {
+    /// A command of the tool, on this host.
+    pub fn exitprof(&self, name: &str) -> Command {
         let mut command = exitprof();
-        command.arg("--debugfs").arg(self.0.path());
+        command.args([name, "--debugfs"]).arg(self.0.path());
         command
     }
 }

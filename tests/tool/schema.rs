@@ -24,8 +24,8 @@ fn fields(value: &Value, into: &mut BTreeSet<String>) {
 #[test]
 fn every_field_is_described() {
     let host = Host::new(PROFILE);
-    let snapshot = output(host.exitprof().args(["record", "-"]));
-    let report = output(host.exitprof().args(["report", "--format", "json"]));
+    let snapshot = output(host.exitprof("record").arg("-"));
+    let report = output(host.exitprof("report").args(["--format", "json"]));
     let diff = output(
         exitprof()
             .args(["diff", "--format", "json"])
@@ -47,14 +47,14 @@ fn every_field_is_described() {
 #[test]
 fn what_is_recorded_is_what_was_read() {
     let host = Host::new(PROFILE);
-    let recorded = output(host.exitprof().args(["record", "-"]));
+    let recorded = output(host.exitprof("record").arg("-"));
     assert_eq!(
         Snapshot::from_file(&recorded).unwrap(),
         Snapshot::from_text(PROFILE).unwrap()
     );
     let file = host.0.path().join("snapshot.json");
     std::fs::write(&file, "old").unwrap();
-    host.exitprof().arg("record").arg(&file).assert().success();
+    host.exitprof("record").arg(&file).assert().success();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), recorded);
     // Nothing else is left behind.
     assert_eq!(std::fs::read_dir(host.0.path()).unwrap().count(), 2);

@@ -46,9 +46,8 @@ impl Terminal {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_exitprof"));
         command.env_clear();
         command.env("TERM", "xterm-256color");
-        command.arg("--debugfs");
+        command.args(["top", "-d", "0.1", "--debugfs"]);
         command.arg(host.0.path());
-        command.args(["top", "-d", "0.1"]);
         command.args(arguments);
         let child = pty.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
@@ -267,7 +266,7 @@ fn a_signal_ends_it_in_order() {
 #[test]
 fn without_a_terminal_it_says_what_to_do() {
     let host = Host::new(&Growing::new().profile());
-    let run = host.exitprof().arg("top").assert().failure();
+    let run = host.exitprof("top").assert().failure();
     let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert!(said.contains("exitprof stat"), "{said}");
 }

@@ -87,6 +87,10 @@ fn keys_choose_what_is_sorted_by() {
     assert_eq!(state.order, Order::Reason);
     press(&mut state, &[key('s')]);
     assert_eq!(state.order, Order::Rate);
+    press(&mut state, &[key('r')]);
+    assert_eq!(names(&state), ["HLT", "CPUID"]);
+    press(&mut state, &[key('r')]);
+    assert_eq!(names(&state), ["CPUID", "HLT"]);
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl State {
             _ if self.overlay.is_some() => (),
             KeyCode::Char('s' | '>') => self.order = self.order.next(1),
             KeyCode::Char('<') => self.order = self.order.last(),
+            KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Char('v') => self.other_list(),
             KeyCode::Enter => self.enter(),
             _ => (),

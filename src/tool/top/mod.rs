@@ -50,6 +50,8 @@ pub struct Arguments {
     /// Show cycles even if the frequency of the host's TSC is known
     #[arg(long)]
     cycles: bool,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 fn delay(text: &str) -> Result<Duration, String> {
@@ -64,19 +66,19 @@ fn delay(text: &str) -> Result<Duration, String> {
 /// # Errors
 ///
 /// If there is nothing to read at first, no such VM, or no terminal.
-pub fn run(arguments: &Arguments, choice: &Choice) -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     ensure!(
         io::stdout().is_terminal(),
         "top is for a terminal: for a file or a pipe, there is exitprof stat"
     );
-    let mut source = Source::find(choice)?;
+    let mut source = Source::find(&arguments.choice)?;
     let state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
     let same = Choice {
         source: Some(match source {
             Source::Guest(_) => Kind::Guest,
             _ => Kind::Host,
         }),
-        ..choice.clone()
+        ..arguments.choice.clone()
     };
     // Reads, and if that fails, looks for where else: what was there may be
     // elsewhere when it comes back.

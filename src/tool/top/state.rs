@@ -27,6 +27,8 @@ pub enum Order {
     P99,
     /// Most cycles of an exit
     Max,
+    /// Least cycles of an exit
+    Min,
     /// Number of the reason, or name of the VM, the least first
     Reason,
 }
@@ -40,6 +42,7 @@ impl Order {
             Order::Avg => Sort::Avg,
             Order::P99 => Sort::P99,
             Order::Max => Sort::Max,
+            Order::Min => Sort::Min,
             Order::Reason => Sort::Reason,
         }
     }
@@ -115,6 +118,8 @@ pub struct State {
     pub(super) places: Vec<Place>,
     /// What is sorted by.
     pub order: Order,
+    /// Whether the least comes first.
+    pub reversed: bool,
     /// Whether nothing is read now.
     pub paused: bool,
     /// What hides the list.
@@ -156,6 +161,7 @@ impl State {
             interval: None,
             places,
             order,
+            reversed: false,
             paused: false,
             overlay: None,
             scroll: 0,
@@ -312,6 +318,9 @@ impl State {
         if self.order == Order::Rate {
             let rate = |row: &Row| row.rate.unwrap_or(0.0);
             self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        }
+        if self.reversed {
+            self.rows.reverse();
         }
         Ok(())
     }

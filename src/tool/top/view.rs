@@ -29,6 +29,7 @@ const MESSAGE: usize = 3;
 const KEYS: &str = "\
 s >        sort by the next column
 <          sort by the one before
+r          the other way round
 v          VMs, vCPUs, or reasons
 Up Down    choose a row, or scroll (also k j, PgUp PgDn, Home End)
 Enter      of a VM or vCPU: its reasons; of a reason: how its times are
@@ -58,7 +59,7 @@ struct Column {
 }
 
 /// From the left; the first and the second are always shown.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column {
         order: Some(Order::Rate),
         head: "Samples/s",
@@ -101,10 +102,16 @@ const COLUMNS: [Column; 7] = [
         width: 6,
         cell: |row, unit| row.line.max.map(|cycles| unit.show(cycles as f64)),
     },
+    Column {
+        order: Some(Order::Min),
+        head: "Min",
+        width: 6,
+        cell: |row, unit| row.line.min.map(|cycles| unit.show(cycles as f64)),
+    },
 ];
 
 /// The columns that are left out first where there is no room for all.
-const LEAST_NEEDED: [&str; 6] = ["Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
+const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
 
 /// Draws all.
 pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
