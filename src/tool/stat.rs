@@ -109,6 +109,11 @@ impl Printer<'_> {
 /// If there is nothing to read, or the command cannot be run.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let with_command = !arguments.command.is_empty();
+    let mut source = Source::find(&arguments.choice)?;
+    let first = source.read()?;
+    let selection = &arguments.show.selection;
+    View::new(&first, selection)?.check_order(selection.sort)?;
+    // Only now, so that a mistake above leaves a file as it was.
     let out: Box<dyn Write> = match &arguments.output {
         Some(path) => {
             let file = File::create(path).with_context(|| path.display().to_string())?;
@@ -121,10 +126,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         show: &arguments.show,
         out,
     };
-    let mut source = Source::find(&arguments.choice)?;
-    let first = source.read()?;
-    let selection = &arguments.show.selection;
-    View::new(&first, selection)?.check_order(selection.sort)?;
     if with_command {
         return command(&arguments.command, &mut source, &first, &mut printer);
     }

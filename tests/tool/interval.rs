@@ -92,6 +92,19 @@ fn figures_go_into_a_file() {
 }
 
 #[test]
+fn a_mistake_leaves_the_file_as_it_was() {
+    let host = Host::new(&later(7, 0, 0));
+    let file = host.0.path().join("figures");
+    std::fs::write(&file, "of yesterday").unwrap();
+    let mut stat = host.exitprof("stat");
+    stat.args(["--by", "vm", "--sort", "max", "-o"])
+        .arg(&file)
+        .args(["--", "/bin/true"]);
+    stat.assert().code(1);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "of yesterday");
+}
+
+#[test]
 fn intervals_are_counted_until_interrupted() {
     let host = Host::new(&later(7, 0, 0));
     let mut child = stat(&host, &["0.05", "200", "--format", "csv"]);
