@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# config.sh KDIR [fix]: says what in the .config of a 6.1 tree, or of its O=
-# directory, keeps Rust modules from being built; mends it when told to.
+# config.sh KDIR [fix]: says what in the .config of a patched 6.1 tree, or of its O=
+# directory, keeps the module from being built for it; mends it when told to.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -60,6 +60,13 @@ done
 is_set KVM_INTEL || is_set KVM_AMD ||
 	obstacle KVM_INTEL "without it and KVM_AMD there is nothing to profile" -e VIRTUALIZATION -m KVM -m KVM_INTEL -m KVM_AMD
 
+if grep -qs KVM_EXIT_PROFILER "$source/arch/x86/kvm/Kconfig"; then
+	is_set KVM_EXIT_PROFILER ||
+		obstacle KVM_EXIT_PROFILER "without it our patches add nothing" -e KVM_EXIT_PROFILER
+else
+	die "$source lacks our patches, which bring CONFIG_KVM_EXIT_PROFILER: make patch KDIR=$source"
+fi
+
 if [ -z "$fix" ]; then
 	if [ $found = 1 ]; then
 		die "to have these mended: make config KDIR=$kdir FIX=1"
@@ -76,4 +83,5 @@ is_set RUST || {
 	make -s -C "$kdir" "${kernel_tools[@]}" rustavailable || true
 	die "CONFIG_RUST was dropped again: see above, and \"make deps\" for the tools"
 }
-say "$kdir/.config has CONFIG_RUST=y; build it with: make -C $kdir ${kernel_tools[*]}"
+is_set KVM_EXIT_PROFILER || die "CONFIG_KVM_EXIT_PROFILER was dropped: it depends on KVM"
+say "$kdir/.config has CONFIG_RUST=y and CONFIG_KVM_EXIT_PROFILER=y; build it with: make -C $kdir ${kernel_tools[*]}"

@@ -141,6 +141,8 @@ if ! [ -e "$tree/patched" ] || ! diff -rq "$top/patches" "$tree/patches" >/dev/n
 		patch -d "$tree/source" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s <"$top/patches/$patch" ||
 			die "patches/$patch does not apply to $(basename "$tarball")"
 	done <"$top/patches/series"
+	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/build/.config"
+	kmake -s olddefconfig
 	quietly kmake -j"$(nproc)" bzImage modules
 	touch "$tree/patched"
 fi

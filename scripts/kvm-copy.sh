@@ -25,9 +25,14 @@ refresh() {
 	cmp -s "$1" "$2" || install -D -m "$(stat -c %a "$1")" "$1" "$2"
 }
 
-# build_kvm KERNEL COPY: makes the modules; the copy's headers come before the
-# kernel's own.
+# build_kvm KERNEL COPY: makes the modules.
 build_kvm() {
-	make -C "$1" M="$2/arch/x86/kvm" "${kernel_tools[@]}" -j"$(nproc)" \
-		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" modules
+	make_with "$1" "$2" "$2/arch/x86/kvm" modules
+}
+
+# make_with KERNEL COPY DIR TARGET: makes it in DIR; the copy's headers come before
+# the kernel's own.
+make_with() {
+	make -C "$1" M="$3" "${kernel_tools[@]}" -j"$(nproc)" \
+		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" "$4"
 }
