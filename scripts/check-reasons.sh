@@ -42,26 +42,31 @@ svm_handled() {
 		sed 's/^EXCP_BASE + \([A-Z]*\)_VECTOR/EXCP_\1/'
 }
 
-# Lines "number name status" of what the table has.
-table() {
-	local number line
-	while read -r line; do
-		if [[ $line =~ ^first:\ ([0-9a-fx_]+), ]]; then
-			number=$((${BASH_REMATCH[1]//_/}))
-		elif [[ $line =~ Some\(\(\"([A-Z0-9_]+)\",\ ([A-Za-z]+)\)\) ]]; then
-			echo "$((number++)) ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
-		elif [[ $line =~ ^None, ]]; then
-			number=$((number + 1))
-		fi
-	done <"$top/src/profile/$1.rs"
+# The table's file without comments, as one line.
+code() {
+	sed 's|//.*||' "$top/src/profile/$1.rs" | tr '\n' ' '
 }
 
-# compare ISA NAMES HANDLED: at least so many must have been read.
+# Lines "number name status" of what the table has, in its order: rows such as
+# (10, "CPUID", Handled).
+table() {
+	local number name status
+	code "$1" | grep -oE '\( *[0-9a-fx_]+, *"[A-Z0-9_]+", *(Handled|Unhandled),? *\)' | tr -d '(,")' |
+		while read -r number name status; do
+			echo "$((${number//_/})) $name $status"
+		done
+}
+
+# compare ISA NAMES HANDLED: at least so many must have been read, and each row, which
+# has the only text in it.
 compare() {
 	local names handled table
 	names=$("$1_names" | sort -n)
 	handled=$("$1_handled" | sort)
-	table=$(table "$1")
+	table=$(table "$1" || true)
+	[ "$(wc -l <<<"$table")" = "$(code "$1" | grep -o '"[^"]*"' | wc -l)" ] ||
+		die "cannot read each row of src/profile/$1.rs"
+	sort -C -n -u <<<"$table" || die "rows of src/profile/$1.rs are not in the order of their numbers"
 	if [ "$(wc -l <<<"$names")" -lt "$2" ] || [ "$(wc -l <<<"$handled")" -lt "$3" ]; then
 		die "cannot read the reasons from $uapi/$1.h or $kvm/$1/$1.c"
 	fi

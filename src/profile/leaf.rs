@@ -2,29 +2,38 @@
 
 //! The CPUID leaves by which a guest reads the profile.
 //!
-//! | EAX in     | asks for                 | EAX        | EBX          | ECX         | EDX          |
-//! |------------|--------------------------|------------|--------------|-------------|--------------|
-//! | 0x4FFFFFFC | exits, all reasons       | exits 31:0 | exits 63:32  | 0           | 0            |
-//! | 0x4FFFFFFD | cycles, all reasons      | 0          | cycles 63:32 | cycles 31:0 | 0            |
-//! | 0x4FFFFFFE | exits of reason ECX      | exits 31:0 | exits 63:32  | 0           | 0            |
-//! | 0x4FFFFFFF | cycles of reason ECX     | 0          | cycles 63:32 | cycles 31:0 | 0            |
-//! | 0x4FFFFF00 | discovery                | 0x4FFFFFFF | "KVME"       | "xitP"      | "rof\0"      |
-//! | 0x4FFFFF01 | protocol                 | [`Protocol`] |            |             |              |
-//! | 0x4FFFFF02 | what FE and FF hide      | exits 31:0 | exits 63:32  | cycles 31:0 | cycles 63:32 |
-//! | 0x4FFFFF03 | a snapshot, by ECX       | [`Snapshot`] |            |             |              |
+//! | EAX in     | asks for                    | EAX        | EBX          | ECX         | EDX          |
+//! |------------|-----------------------------|------------|--------------|-------------|--------------|
+//! | 0x4FFFFFFC | exits, all reasons          | exits 31:0 | exits 63:32  | 0           | 0            |
+//! | 0x4FFFFFFD | cycles, all reasons         | 0          | cycles 63:32 | cycles 31:0 | 0            |
+//! | 0x4FFFFFFE | exits of reason ECX         | exits 31:0 | exits 63:32  | 0           | 0            |
+//! | 0x4FFFFFFF | cycles of reason ECX        | 0          | cycles 63:32 | cycles 31:0 | 0            |
+//! | 0x4FFFFF00 | discovery                   | 0x4FFFFFFF | "KVME"       | "xitP"      | "rof\0"      |
+//! | 0x4FFFFF01 | protocol                    | [`Protocol`] |            |             |              |
+//! | 0x4FFFFF02 | what FE and FF hide         | exits 31:0 | exits 63:32  | cycles 31:0 | cycles 63:32 |
+//! | 0x4FFFFF04 | identity of what is counted | [`Identity`] |            |             |              |
+//! | 0x4FFFFF05 | untimed exits of reason ECX | exits 31:0 | exits 63:32  | 0           | 0            |
+//! | 0x4FFFFFE0 | the snapshot, by subleaf    | [`Snapshot`] |            |             |              |
+//! | 0x4FFFFFEx | as the leaf that ends with the same digit x, but of the snapshot ||  |    |              |
+//!
+//! FC to FF are in the numbering of the Fall 2022 term of the assignment that they
+//! come from; other terms gave the same leaves other meanings.
 //!
 //! A reason is VMX's basic exit reason, or SVM's exit code. One that is not
 //! defined answers EDX = 0xFFFFFFFF and zeros, one that KVM does not handle
-//! answers zeros. The rest of the block 0x4FFFFF00–0x4FFFFFFF answers zeros.
+//! answers zeros. The rest of the block 0x4FFFFF00-0x4FFFFFFF answers zeros.
 //!
 //! Reading causes exits, so that leaves read one after another belong to different
-//! times. Those of exits and cycles (02, FC to FF) answer from the vCPU's snapshot
-//! while it holds one: there, FC is the sum of all FE and of 02, and FD that of all
-//! FF and of 02. Leaf 03 takes a snapshot for the vCPU that asks (ECX = 1) in place
-//! of one that it holds, releases it (0), or only tells (2); other ECX are undefined.
+//! times. A snapshot belongs to one time: there, EC is the sum of all EE and of E2,
+//! and ED that of all EF and of E2. Each vCPU has one of its own. Subleaf 1 of E0 takes
+//! it in place of one that the vCPU holds, 0 releases it, 2 only tells; other subleaves
+//! are undefined. Without a snapshot, E2, E4, E5 and EC to EF answer EDX = 0xFFFFFFFF
+//! and zeros. The other leaves never answer from it.
 
-use super::counts::{Profile, Sample};
-use core::fmt;
+use super::{
+    counts::{Profile, Tally},
+    isa::Isa,
+};
 
 /// The registers that CPUID reads (EAX, ECX) and writes (all).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,8 +61,12 @@ pub const DISCOVERY: u32 = 0x4fff_ff00;
 pub const PROTOCOL: u32 = 0x4fff_ff01;
 /// The leaf of what [`EXITS`] and [`CYCLES`] hide: [`Profile::hidden`].
 pub const HIDDEN: u32 = 0x4fff_ff02;
-/// The leaf of the vCPU's [`Snapshot`].
-pub const SNAPSHOT: u32 = 0x4fff_ff03;
+/// The leaf of [`Identity`].
+pub const IDENTITY: u32 = 0x4fff_ff04;
+/// The leaf of the exits of a reason that were not timed.
+pub const UNTIMED: u32 = 0x4fff_ff05;
+/// The leaf of the vCPU's [`Snapshot`], and the first of those that answer from it.
+pub const SNAPSHOT: u32 = 0x4fff_ffe0;
 /// The leaf of all exits.
 pub const TOTAL_EXITS: u32 = 0x4fff_fffc;
 /// The leaf of the cycles in all exits.
@@ -62,6 +75,11 @@ pub const TOTAL_CYCLES: u32 = 0x4fff_fffd;
 pub const EXITS: u32 = 0x4fff_fffe;
 /// The leaf of the cycles in exits of a reason, and the last of the block.
 pub const CYCLES: u32 = 0x4fff_ffff;
+
+/// The leaf that answers what `leaf` does, but of the snapshot.
+pub const fn of_snapshot(leaf: u32) -> u32 {
+    SNAPSHOT | (leaf & 0xf)
+}
 
 /// What [`DISCOVERY`] answers: the highest leaf, and a signature in EBX, ECX,
 /// EDX. Without a profiler KVM answers the guest's highest basic leaf, or zeros:
@@ -73,8 +91,8 @@ pub const PRESENT: Registers = Registers {
     edx: u32::from_le_bytes(*b"rof\0"),
 };
 
-/// What [`EXITS`] and [`CYCLES`] answer for a reason that is not defined, and
-/// [`SNAPSHOT`] for a command that is not.
+/// What is answered for a reason or subleaf that is not defined, and for a snapshot
+/// that is not held.
 pub const UNDEFINED: Registers = Registers {
     eax: 0,
     ebx: 0,
@@ -82,8 +100,9 @@ pub const UNDEFINED: Registers = Registers {
     edx: u32::MAX,
 };
 
-/// The version of this protocol; the next adds to it, and takes nothing away.
-pub const VERSION: u16 = 2;
+/// The version of this protocol. Version 3 gave the snapshot leaves of its own, in
+/// place of leaf 0x4FFFFF03, and brought [`IDENTITY`] and [`UNTIMED`].
+pub const VERSION: u16 = 3;
 
 /// Whose exits the leaves answer; its number in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +129,11 @@ impl Scope {
 /// The bit among the features of [`Protocol`] that says that there are snapshots.
 pub const FEATURE_SNAPSHOT: u32 = 1;
 
-/// What a guest can do with its vCPU's snapshot.
+/// What a guest can do with its vCPU's snapshot: a subleaf of [`SNAPSHOT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Command {
-    /// Answer as things are again.
+    /// Hold none.
     Release = 0,
     /// Take one, in place of the one held.
     Take = 1,
@@ -123,7 +142,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command with that number in ECX.
+    /// The command of that subleaf.
     pub fn from_number(number: u32) -> Option<Command> {
         [Command::Release, Command::Take, Command::Tell]
             .iter()
@@ -134,15 +153,15 @@ impl Command {
 
 /// The answer of leaf [`SNAPSHOT`], after what was asked for is done.
 ///
-/// | register | meaning                                                          |
-/// |----------|------------------------------------------------------------------|
+/// | register | meaning                                                           |
+/// |----------|-------------------------------------------------------------------|
 /// | EAX      | 1 if the vCPU holds a snapshot, or 0: also if there is no memory, |
-/// |          | or while the counters are set to zero                            |
-/// | EBX      | how many it has taken, modulo 2^32                               |
+/// |          | or while the counters are set to zero                             |
+/// | EBX      | how many it has taken, modulo 2^32                                |
 ///
-/// When the counters start from zero, it is held no more. Whoever takes one and
-/// finds EBX and EAX unchanged in the end has read nothing
-/// but that one, whoever else runs on the vCPU.
+/// It is held until it is released or replaced, the counters start from zero, the
+/// scope changes, or the vCPU is reset. A reader that finds EAX and EBX unchanged at
+/// the end has read that one snapshot only, whoever else runs on the vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Whether the vCPU holds a snapshot.
@@ -170,6 +189,46 @@ impl From<Registers> for Snapshot {
     }
 }
 
+/// What is counted, in leaf [`IDENTITY`]: two readings may be subtracted from each
+/// other only if they have the same.
+///
+/// | register | meaning                                                            |
+/// |----------|--------------------------------------------------------------------|
+/// | EAX      | bits 31:0 of a random number of the host, VM or vCPU (see scope):  |
+/// |          | another one for another VM or vCPU, or when the module is reloaded |
+/// | EBX      | bits 63:32 of that                                                 |
+/// | ECX      | epoch: another value when the counters start from zero, and 0      |
+/// |          | while they do                                                      |
+/// | EDX      | 0                                                                  |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// A random number of the host, VM or vCPU; not 0.
+    pub id: u64,
+    /// Another value when the counters start from zero, 0 while they do.
+    pub epoch: u32,
+}
+
+impl From<Identity> for Registers {
+    fn from(identity: Identity) -> Registers {
+        let (eax, ebx) = split(identity.id);
+        Registers {
+            eax,
+            ebx,
+            ecx: identity.epoch,
+            edx: 0,
+        }
+    }
+}
+
+impl From<Registers> for Identity {
+    fn from(r: Registers) -> Identity {
+        Identity {
+            id: join(r.eax, r.ebx),
+            epoch: r.ecx,
+        }
+    }
+}
+
 /// How the profiler describes itself in leaf [`PROTOCOL`].
 ///
 /// | register | bits  | meaning                                                |
@@ -177,16 +236,15 @@ impl From<Registers> for Snapshot {
 /// | EAX      | 15:0  | version of the protocol                                |
 /// | EAX      | 23:16 | instruction set: 1 VMX, 2 SVM                          |
 /// | EAX      | 31:24 | scope: 1 host, 2 the VM that asks, 3 the vCPU          |
-/// | EBX      | 0     | there are snapshots: [`SNAPSHOT`] (since version 2)    |
+/// | EBX      | 0     | there are snapshots: [`SNAPSHOT`]                      |
 /// | EBX      | 31:1  | features yet to come: 0                                |
-/// | ECX      | 31:0  | epoch: another value when the counters start from     |
-/// |          |       | zero, and 0 while they do                              |
+/// | ECX      | 31:0  | epoch: as in [`Identity`]                              |
 /// | EDX      | 31:0  | frequency of the host's TSC in kHz, 0 if unknown       |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Protocol {
     /// The version of the protocol: [`VERSION`].
     pub version: u16,
-    /// The number of an [`Isa`](super::reason::Isa).
+    /// The number of an [`Isa`].
     pub isa: u8,
     /// The number of a [`Scope`].
     pub scope: u8,
@@ -224,13 +282,67 @@ impl From<Registers> for Protocol {
     }
 }
 
-/// A profile that a guest reads.
-pub trait Responder: Profile {
+/// What answers a guest's queries.
+pub trait Responder {
+    /// The instruction set that the reasons belong to.
+    fn isa(&self) -> Isa;
+
     /// How it describes itself.
     fn protocol(&self) -> Protocol;
 
-    /// Does what `command` says to the guest's snapshot.
+    /// Does what `command` says to the vCPU's snapshot.
     fn snapshot(&mut self, command: Command) -> Snapshot;
+
+    /// What is counted `when`; `None` if there is no such snapshot.
+    fn identity(&self, when: When) -> Option<Identity>;
+
+    /// What was counted `when`; `None` if there is no such snapshot.
+    fn profile(&self, when: When) -> Option<&dyn Profile>;
+}
+
+/// The time that a figure is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// That of the query.
+    Now,
+    /// That of the vCPU's snapshot.
+    Snapshot,
+}
+
+/// What is read of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Of the fields.
+pub enum Figure {
+    /// Leaf [`HIDDEN`].
+    Hidden,
+    /// Leaf [`IDENTITY`].
+    Identity,
+    /// Leaf [`UNTIMED`].
+    Untimed { reason: u32 },
+    /// Leaf [`TOTAL_EXITS`].
+    TotalExits,
+    /// Leaf [`TOTAL_CYCLES`].
+    TotalCycles,
+    /// Leaf [`EXITS`].
+    Exits { reason: u32 },
+    /// Leaf [`CYCLES`].
+    Cycles { reason: u32 },
+}
+
+impl Figure {
+    /// The figure of a leaf's last digit.
+    fn new(leaf: u32, subleaf: u32) -> Option<Figure> {
+        Some(match leaf {
+            HIDDEN => Figure::Hidden,
+            IDENTITY => Figure::Identity,
+            UNTIMED => Figure::Untimed { reason: subleaf },
+            TOTAL_EXITS => Figure::TotalExits,
+            TOTAL_CYCLES => Figure::TotalCycles,
+            EXITS => Figure::Exits { reason: subleaf },
+            CYCLES => Figure::Cycles { reason: subleaf },
+            _ => return None,
+        })
+    }
 }
 
 /// What a guest asks for.
@@ -241,18 +353,10 @@ pub enum Query {
     Discovery,
     /// Leaf [`PROTOCOL`].
     Protocol,
-    /// Leaf [`HIDDEN`].
-    Hidden,
     /// Leaf [`SNAPSHOT`].
     Snapshot { command: u32 },
-    /// Leaf [`TOTAL_EXITS`].
-    TotalExits,
-    /// Leaf [`TOTAL_CYCLES`].
-    TotalCycles,
-    /// Leaf [`EXITS`].
-    Exits { reason: u32 },
-    /// Leaf [`CYCLES`].
-    Cycles { reason: u32 },
+    /// A leaf of figures.
+    Figure(When, Figure),
     /// Any other leaf of the block.
     Unassigned,
 }
@@ -265,71 +369,99 @@ pub enum Answer {
     /// A number of cycles.
     Cycles(u64),
     /// A number of exits, and of cycles.
-    Sample(Sample),
-    /// There is no such exit reason, or command.
+    Both(u64, u64),
+    /// There is no such reason, subleaf or snapshot.
     Undefined,
     /// Something else.
     Other(Registers),
 }
 
 impl Query {
-    /// The query for leaf `eax` with the parameter `ecx`, both any number;
-    /// `None` if the leaf is not in our block.
+    /// The query for leaf `eax` and subleaf `ecx`, both any number; `None` if the
+    /// leaf is not in our block.
     pub fn new(eax: u32, ecx: u32) -> Option<Query> {
+        if !(DISCOVERY..=CYCLES).contains(&eax) {
+            return None;
+        }
+        let figure = |leaf| Figure::new(leaf, ecx);
+        let (when, figure) = if eax & !0xf == SNAPSHOT {
+            let digit = eax & 0xf;
+            let (first, last) = (DISCOVERY | digit, 0x4fff_fff0 | digit);
+            (When::Snapshot, figure(first).or_else(|| figure(last)))
+        } else {
+            (When::Now, figure(eax))
+        };
         Some(match eax {
             DISCOVERY => Query::Discovery,
             PROTOCOL => Query::Protocol,
-            HIDDEN => Query::Hidden,
             SNAPSHOT => Query::Snapshot { command: ecx },
-            TOTAL_EXITS => Query::TotalExits,
-            TOTAL_CYCLES => Query::TotalCycles,
-            EXITS => Query::Exits { reason: ecx },
-            CYCLES => Query::Cycles { reason: ecx },
-            _ if (DISCOVERY..=CYCLES).contains(&eax) => Query::Unassigned,
-            _ => return None,
+            _ => figure.map_or(Query::Unassigned, |figure| Query::Figure(when, figure)),
         })
     }
 
-    /// What `profile` answers.
-    pub fn answer(self, profile: &mut impl Responder) -> Answer {
+    /// What is answered.
+    pub fn answer(self, responder: &mut impl Responder) -> Answer {
         match self {
             Query::Discovery => Answer::Other(PRESENT),
-            Query::Protocol => Answer::Other(profile.protocol().into()),
-            Query::Hidden => Answer::Sample(profile.hidden()),
+            Query::Protocol => Answer::Other(responder.protocol().into()),
             Query::Snapshot { command } => Command::from_number(command)
                 .map_or(Answer::Undefined, |command| {
-                    Answer::Other(profile.snapshot(command).into())
+                    Answer::Other(responder.snapshot(command).into())
                 }),
-            Query::TotalExits => Answer::Exits(profile.total().exits),
-            Query::TotalCycles => Answer::Cycles(profile.total().cycles),
-            Query::Exits { reason } => profile
-                .visible(reason)
-                .map_or(Answer::Undefined, |s| Answer::Exits(s.exits)),
-            Query::Cycles { reason } => profile
-                .visible(reason)
-                .map_or(Answer::Undefined, |s| Answer::Cycles(s.cycles)),
+            Query::Figure(when, Figure::Identity) => responder
+                .identity(when)
+                .map_or(Answer::Undefined, |identity| Answer::Other(identity.into())),
+            Query::Figure(when, figure) => {
+                let isa = responder.isa();
+                let profile = responder.profile(when);
+                profile
+                    .and_then(|profile| figure.of(isa, profile))
+                    .unwrap_or(Answer::Undefined)
+            }
             Query::Unassigned => Answer::Other(Registers::default()),
         }
     }
 
     /// The answer that the registers hold: the inverse of `Registers::from`.
     pub fn decode(self, r: Registers) -> Answer {
-        match self {
-            Query::Exits { .. } | Query::Cycles { .. } | Query::Snapshot { .. }
-                if r == UNDEFINED =>
-            {
-                Answer::Undefined
-            }
-            Query::TotalExits | Query::Exits { .. } => Answer::Exits(join(r.eax, r.ebx)),
-            Query::TotalCycles | Query::Cycles { .. } => Answer::Cycles(join(r.ecx, r.ebx)),
-            Query::Hidden => Answer::Sample(Sample {
-                exits: join(r.eax, r.ebx),
-                cycles: join(r.ecx, r.edx),
-            }),
-            Query::Discovery | Query::Protocol | Query::Snapshot { .. } | Query::Unassigned => {
-                Answer::Other(r)
-            }
+        let figure = match self {
+            Query::Figure(_, figure) => figure,
+            Query::Snapshot { .. } if r == UNDEFINED => return Answer::Undefined,
+            _ => return Answer::Other(r),
+        };
+        // All registers of what is hidden are numbers. Now, it is never undefined; and no
+        // snapshot hides cycles without an exit.
+        let always = matches!(self, Query::Figure(When::Now, Figure::Hidden));
+        if r == UNDEFINED && !always {
+            return Answer::Undefined;
         }
+        match figure {
+            Figure::TotalExits | Figure::Exits { .. } | Figure::Untimed { .. } => {
+                Answer::Exits(join(r.eax, r.ebx))
+            }
+            Figure::TotalCycles | Figure::Cycles { .. } => Answer::Cycles(join(r.ecx, r.ebx)),
+            Figure::Hidden => Answer::Both(join(r.eax, r.ebx), join(r.ecx, r.edx)),
+            Figure::Identity => Answer::Other(r),
+        }
+    }
+}
+
+impl Figure {
+    /// The answer from `profile`; `None` for a reason that is not defined.
+    fn of(self, isa: Isa, profile: &dyn Profile) -> Option<Answer> {
+        let visible = |reason| profile.visible(isa, reason);
+        Some(match self {
+            Figure::Hidden => {
+                let Tally { exits, cycles, .. } = profile.hidden(isa);
+                Answer::Both(exits, cycles)
+            }
+            Figure::TotalExits => Answer::Exits(profile.total().exits),
+            Figure::TotalCycles => Answer::Cycles(profile.total().cycles),
+            Figure::Exits { reason } => Answer::Exits(visible(reason)?.exits),
+            Figure::Cycles { reason } => Answer::Cycles(visible(reason)?.cycles),
+            Figure::Untimed { reason } => Answer::Exits(visible(reason)?.untimed),
+            Figure::Identity => return None,
+        })
     }
 }
 
@@ -352,7 +484,7 @@ impl From<Answer> for Registers {
                     ..Registers::default()
                 }
             }
-            Answer::Sample(Sample { exits, cycles }) => {
+            Answer::Both(exits, cycles) => {
                 let (eax, ebx) = split(exits);
                 let (ecx, edx) = split(cycles);
                 Registers { eax, ebx, ecx, edx }
@@ -360,63 +492,5 @@ impl From<Answer> for Registers {
             Answer::Undefined => UNDEFINED,
             Answer::Other(registers) => registers,
         }
-    }
-}
-
-/// The vCPU that asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// The process of its VM, as KVM's debugfs names it.
-    pub pid: u32,
-    /// The vCPU's number in its VM.
-    pub vcpu: u32,
-}
-
-/// A query and its answer as one line of the host's log; only those for exits
-/// or for cycles have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    asker: Asker,
-    query: Query,
-    value: Option<u64>,
-}
-
-impl LogLine {
-    /// The line for `query` that was answered by `answer`, if there is one.
-    pub fn new(asker: Asker, query: Query, answer: Answer) -> Option<LogLine> {
-        let value = match (query, answer) {
-            (_, Answer::Exits(value) | Answer::Cycles(value)) => Some(value),
-            (Query::Exits { .. } | Query::Cycles { .. }, Answer::Undefined) => None,
-            _ => return None,
-        };
-        Some(LogLine {
-            asker,
-            query,
-            value,
-        })
-    }
-}
-
-impl fmt::Display for LogLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.query {
-            Query::TotalExits => write!(f, "{TOTAL_EXITS:#x}, Total exits=")?,
-            Query::TotalCycles => write!(f, "{TOTAL_CYCLES:#x}, Total cycles=")?,
-            Query::Exits { reason } => write!(f, "{EXITS:#x}, Exit number {reason}. Total exits=")?,
-            Query::Cycles { reason } => {
-                write!(f, "{CYCLES:#x}, Exit number {reason}. Total cycles=")?
-            }
-            Query::Discovery
-            | Query::Protocol
-            | Query::Hidden
-            | Query::Snapshot { .. }
-            | Query::Unassigned => (),
-        }
-        match self.value {
-            Some(value) => write!(f, "{value}")?,
-            None => f.write_str("0 (undefined)")?,
-        }
-        let Asker { pid, vcpu } = self.asker;
-        write!(f, " (pid {pid}, vCPU {vcpu})")
     }
 }

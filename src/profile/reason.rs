@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The exit reasons: which there are, what they are called, who handles them.
-
-use super::{svm, vmx};
-use core::{fmt, iter::successors};
+//! What the tables of exit reasons are made of.
 
 /// How the architecture and KVM treat an exit reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,150 +14,61 @@ pub enum Status {
     Undefined,
 }
 
+/// The name of a reason, and how it is treated; `None` if it is undefined.
+pub(super) type Entry = Option<(&'static str, Status)>;
+
 /// Consecutive exit reasons.
 pub(super) struct Range {
-    /// The number of the first.
-    pub(super) first: u32,
-    /// Their names and how they are treated; `None` is undefined.
-    pub(super) reasons: &'static [Option<(&'static str, Status)>],
+    first: u32,
+    entries: &'static [Entry],
 }
 
 impl Range {
-    const fn len(&self) -> u32 {
-        self.reasons.len() as u32
-    }
-}
-
-/// The instruction set whose exits are profiled; its number in the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Isa {
-    /// Intel's VMX, whose reasons are the basic exit reasons.
-    Vmx = 1,
-    /// AMD's SVM, whose reasons are the exit codes.
-    Svm = 2,
-}
-
-impl Isa {
-    /// The instruction set with that number in the protocol.
-    pub fn from_number(number: u8) -> Option<Isa> {
-        [Isa::Vmx, Isa::Svm]
-            .iter()
-            .copied()
-            .find(|&isa| isa as u8 == number)
+    /// The reasons from `first` on.
+    pub(super) const fn new(first: u32, entries: &'static [Entry]) -> Range {
+        Range { first, entries }
     }
 
-    const fn ranges(self) -> &'static [Range] {
-        match self {
-            Isa::Vmx => vmx::RANGES,
-            Isa::Svm => svm::RANGES,
-        }
-    }
-
-    /// The number of counters that a profile needs: one for each number in the
-    /// tables, defined or not, and a last one for all other numbers.
-    pub const fn slots(self) -> usize {
-        let mut slots = 1_usize;
-        let mut rest = self.ranges();
-        while let [range, others @ ..] = rest {
-            slots = slots.wrapping_add(range.len() as usize);
+    /// The `N` reasons from `first` on, of which `defined` lists those that are
+    /// defined. A number that is out of place does not compile.
+    pub(super) const fn dense<const N: usize>(
+        first: u32,
+        defined: &[(u32, &'static str, Status)],
+    ) -> [Entry; N] {
+        let mut entries = [None; N];
+        let mut rest = defined;
+        while let [(number, name, status), others @ ..] = rest {
+            entries[(*number - first) as usize] = Some((*name, *status));
             rest = others;
         }
-        slots
+        entries
     }
 
-    /// The most slots that there are.
-    pub const MAX_SLOTS: usize = {
-        let (vmx, svm) = (Isa::Vmx.slots(), Isa::Svm.slots());
-        if vmx > svm {
-            vmx
-        } else {
-            svm
-        }
-    };
+    /// How many reasons there are.
+    pub(super) const fn len(&self) -> u32 {
+        self.entries.len() as u32
+    }
 
-    /// The counter of `reason`, which may be any number: below [`slots`].
-    ///
-    /// [`slots`]: Isa::slots
+    /// How many there are before `reason`, which may be any number, if it is one of
+    /// these.
     #[inline(always)]
-    pub fn slot(self, reason: u32) -> usize {
-        let mut slot = 0_u32;
-        for range in self.ranges() {
-            let index = reason.wrapping_sub(range.first).min(range.len());
-            slot = slot.wrapping_add(index);
-            if index < range.len() {
-                break;
-            }
-        }
-        slot as usize
+    pub(super) fn index(&self, reason: u32) -> Option<u32> {
+        let index = reason.wrapping_sub(self.first);
+        (index < self.len()).then_some(index)
     }
 
-    /// The reason that `slot` counts; `None` for the one of all other numbers.
-    pub fn reason(self, slot: usize) -> Option<u32> {
-        let mut index = u32::try_from(slot).ok()?;
-        for range in self.ranges() {
-            if index < range.len() {
-                return Some(range.first.wrapping_add(index));
-            }
-            index = index.wrapping_sub(range.len());
-        }
-        None
+    /// The reason with that index.
+    pub(super) fn reason(&self, index: u32) -> Option<u32> {
+        (index < self.len()).then(|| self.first.wrapping_add(index))
     }
 
-    fn entry(self, reason: u32) -> Option<(&'static str, Status)> {
-        self.ranges().iter().find_map(|range| {
-            let index = reason.wrapping_sub(range.first) as usize;
-            *range.reasons.get(index)?
-        })
+    /// The entry of `reason`, which may be any number.
+    pub(super) fn entry(&self, reason: u32) -> Entry {
+        *self.entries.get(self.index(reason)? as usize)?
     }
 
-    /// How `reason`, which may be any number, is treated.
-    pub fn status(self, reason: u32) -> Status {
-        self.entry(reason)
-            .map_or(Status::Undefined, |(_, status)| status)
-    }
-
-    /// What `reason`, which may be any number, is called: prints as the
-    /// kernel's name for it, or as `UNKNOWN(n)`.
-    pub fn name(self, reason: u32) -> Name {
-        Name(self.entry(reason).map(|(name, _)| name), reason)
-    }
-
-    /// `reason` as the instruction set's manuals print it, right-aligned: basic
-    /// exit reasons in decimal, exit codes in hexadecimal.
-    pub fn number(self, reason: u32) -> Number {
-        Number(self, reason)
-    }
-}
-
-/// An exit reason's number: see [`Isa::number`].
-#[derive(Clone, Copy, Debug)]
-pub struct Number(Isa, u32);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (width, reason) = (f.width().unwrap_or(0), self.1);
-        match self.0 {
-            Isa::Vmx => write!(f, "{reason:>width$}"),
-            Isa::Svm => write!(f, "{reason:>#width$x}"),
-        }
-    }
-}
-
-/// An exit reason's name: see [`Isa::name`].
-#[derive(Clone, Copy, Debug)]
-pub struct Name(Option<&'static str>, u32);
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Name(Some(name), _) => f.pad(name),
-            Name(None, reason) => {
-                let digits = successors(Some(reason), |n| Some(n / 10).filter(|&n| n > 0)).count();
-                let length = "UNKNOWN()".len().saturating_add(digits);
-                let padding = f.width().unwrap_or(0).saturating_sub(length);
-                write!(f, "UNKNOWN({reason}){:padding$}", "")
-            }
-        }
+    /// The entries, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.entries.iter().copied()
     }
 }

@@ -6,11 +6,11 @@
 //! between them and none in a value. Numbers are decimal, unless said otherwise.
 //!
 //! ```text
-//! profile version=1 isa=vmx epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 sampling=1 per_vcpu=1 distributions=1
+//! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1
 //! account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0
-//! host reason=10 name=CPUID exits=3 cycles=1900 min=600 max=700 log2=9:3
-//! attached vm=412-11 vcpu=0
-//! vcpu vm=412-11 vcpu=0 reason=10 name=CPUID exits=3 cycles=1900
+//! host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 log2=9:3
+//! attached vm=412-11 vcpu=0 id=b492b66fbe98f273
+//! vcpu vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exits=3 cycles=1900 untimed=0
 //! end epoch=7 lines=6
 //! ```
 //!
@@ -19,7 +19,7 @@
 //! | profile      | the first: [`Head`]                                            |
 //! | account      | the profiler's own account: [`Account`]                        |
 //! | host         | the exits of all guests, by reason: [`Row`]                    |
-//! | attached     | a vCPU that has counters of its own: [`Whose::Vcpu`]           |
+//! | attached     | a vCPU that has counters of its own: [`Owner::Vcpu`]           |
 //! | vcpu         | its exits, by reason                                           |
 //! | ended        | those of vCPUs that had counters and have ended, by reason     |
 //! | unattributed | those of vCPUs that had none, by reason                        |
@@ -31,17 +31,20 @@
 //! reason add up to that of `host`; if there are none of the first (`per_vcpu=0`),
 //! all are `unattributed`. The version changes when a reader of the old one would
 //! misunderstand the new one; kinds and keys that it does not know are to be passed
-//! over.
+//! over. Version 1, of the first edition, had no `id` and `untimed`, and called
+//! `recording` and `histograms` `sampling` and `distributions`; it is still parsed.
 
 use super::{
-    counts::Sample,
-    dist::{Distribution, BUCKETS},
-    reason::Isa,
+    counts::Tally,
+    histogram::{Histogram, BUCKETS},
+    isa::Isa,
 };
 use core::{fmt, str::FromStr};
 
 /// The version of the text.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest that is parsed.
+pub const OLDEST: u32 = 1;
 
 /// What all lines have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,9 @@ pub struct Head {
     pub version: u32,
     /// The instruction set that the reasons belong to: `vmx` or `svm`.
     pub isa: Isa,
+    /// A random number of this loading of the module, in hexadecimal: that of
+    /// [`leaf::Identity`](super::leaf::Identity) for the host. 0 in version 1.
+    pub id: u64,
     /// Another number when the counters start from zero; never 0.
     pub epoch: u32,
     /// The frequency of the host's TSC in kHz, 0 if unknown.
@@ -61,11 +67,11 @@ pub struct Head {
     /// The number of the host's CPUs that are online.
     pub cpus: u32,
     /// 1 if exits are recorded, 0 if not.
-    pub sampling: bool,
+    pub recording: bool,
     /// 1 if vCPUs have counters of their own, 0 if not.
     pub per_vcpu: bool,
-    /// 1 if the lines `host` have distributions, 0 if not.
-    pub distributions: bool,
+    /// 1 if the lines `host` have histograms, 0 if not.
+    pub histograms: bool,
 }
 
 /// What the profiler costs.
@@ -85,13 +91,15 @@ pub struct Account {
 
 /// Whose exits a line is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose<'a> {
+#[allow(missing_docs)] // Of the fields.
+pub enum Owner<'a> {
     /// All guests': `host`.
     Host,
     /// A vCPU's: `vcpu`, by its VM, `<pid>-<fd>` as in KVM's debugfs, and number. Of a VM
     /// that KVM's debugfs does not have, that is `<pid>`; and while one ends, the next of
-    /// its process may have its name: so two may be alike, and are to be added up.
-    Vcpu(&'a str, u32),
+    /// its process may have its name: so two may be alike but for `id`, a random number
+    /// of the vCPU in hexadecimal. It is 0 in version 1.
+    Vcpu { vm: &'a str, vcpu: u32, id: u64 },
     /// Those of vCPUs that have ended: `ended`.
     Ended,
     /// Those of vCPUs without counters: `unattributed`.
@@ -102,18 +110,19 @@ pub enum Whose<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<'a, N> {
     /// Whose they are.
-    pub whose: Whose<'a>,
+    pub owner: Owner<'a>,
     /// The reason's number; `other` is all without a line of their own.
     pub reason: Option<u32>,
     /// What it is called; `other` has no other name.
     pub name: N,
-    /// How many, and their cycles.
-    pub sample: Sample,
-    /// How the cycles are distributed. `min` and `max` are those of any exit since
-    /// the counters started from zero; `log2` has `bucket:exits` for each bucket
-    /// with exits, separated by commas, where bucket `b` is of 2^b to 2^(b+1) - 1
-    /// cycles, and the first (0) and last (29) also of fewer and of more.
-    pub distribution: Option<Distribution>,
+    /// How many, their cycles, and how many were not timed (not in version 1).
+    pub tally: Tally,
+    /// How the cycles of those that were timed are distributed. `min` and `max` are
+    /// those of any exit since the counters started from zero; `log2` has
+    /// `bucket:exits` for each bucket with exits, separated by commas, where bucket `b`
+    /// is of 2^b to 2^(b+1) - 1 cycles, and the first (0) and last (29) also of fewer
+    /// and of more.
+    pub histogram: Option<Histogram>,
 }
 
 /// A line.
@@ -127,6 +136,7 @@ pub enum Line<'a, N> {
     Attached {
         vm: &'a str,
         vcpu: u32,
+        id: u64,
     },
     End {
         epoch: u32,
@@ -141,21 +151,22 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
         match self {
             Line::Head(head) => write!(
                 f,
-                "profile version={} isa={} epoch={} tsc_khz={} time_ns={} since_ns={} cpus={} \
-                 sampling={} per_vcpu={} distributions={}",
+                "profile version={} isa={} id={:016x} epoch={} tsc_khz={} time_ns={} since_ns={} \
+                 cpus={} recording={} per_vcpu={} histograms={}",
                 head.version,
                 match head.isa {
                     Isa::Vmx => "vmx",
                     Isa::Svm => "svm",
                 },
+                head.id,
                 head.epoch,
                 head.tsc_khz,
                 head.time_ns,
                 head.since_ns,
                 head.cpus,
-                u8::from(head.sampling),
+                u8::from(head.recording),
                 u8::from(head.per_vcpu),
-                u8::from(head.distributions),
+                u8::from(head.histograms),
             ),
             Line::Account(account) => write!(
                 f,
@@ -166,7 +177,9 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 account.suppressed,
             ),
             Line::Row(row) => row.fmt(f),
-            Line::Attached { vm, vcpu } => write!(f, "attached vm={vm} vcpu={vcpu}"),
+            Line::Attached { vm, vcpu, id } => {
+                write!(f, "attached vm={vm} vcpu={vcpu} id={id:016x}")
+            }
             Line::End { epoch, lines } => write!(f, "end epoch={epoch} lines={lines}"),
             Line::Unknown => Ok(()),
         }
@@ -175,20 +188,23 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
 
 impl<N: fmt::Display> fmt::Display for Row<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.whose {
-            Whose::Host => f.write_str("host")?,
-            Whose::Vcpu(vm, vcpu) => write!(f, "vcpu vm={vm} vcpu={vcpu}")?,
-            Whose::Ended => f.write_str("ended")?,
-            Whose::Unattributed => f.write_str("unattributed")?,
+        match self.owner {
+            Owner::Host => f.write_str("host")?,
+            Owner::Vcpu { vm, vcpu, id } => write!(f, "vcpu vm={vm} vcpu={vcpu} id={id:016x}")?,
+            Owner::Ended => f.write_str("ended")?,
+            Owner::Unattributed => f.write_str("unattributed")?,
         }
         match self.reason {
             Some(reason) => write!(f, " reason={reason} name={}", self.name)?,
             None => f.write_str(" reason=other name=other")?,
         }
-        let Sample { exits, cycles } = self.sample;
-        write!(f, " exits={exits} cycles={cycles}")?;
-        if let Some(distribution) = &self.distribution {
-            let Distribution { min, max, buckets } = distribution;
+        let Tally {
+            exits,
+            cycles,
+            untimed,
+        } = self.tally;
+        write!(f, " exits={exits} cycles={cycles} untimed={untimed}")?;
+        if let Some(Histogram { min, max, buckets }) = &self.histogram {
             write!(f, " min={min} max={max} log2=")?;
             let taken = buckets.iter().enumerate().filter(|(_, &exits)| exits > 0);
             for (nth, (bucket, exits)) in taken.enumerate() {
@@ -250,9 +266,25 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn id(self) -> Result<u64, Malformed> {
+        let text = self.text("id")?;
+        u64::from_str_radix(text, 16).map_err(|_| Malformed::Invalid("id"))
+    }
+
+    /// That of a line which does not tell its version: 0 if there is none.
+    fn id_since_version_2(self) -> Result<u64, Malformed> {
+        self.get("id").map_or(Ok(0), |_| self.id())
+    }
+
     fn head(self) -> Result<Head, Malformed> {
+        let version = self.number("version")?;
+        let (id, recording, histograms) = match version {
+            1 => (0, "sampling", "distributions"),
+            _ => (self.id()?, "recording", "histograms"),
+        };
         Ok(Head {
-            version: self.number("version")?,
+            version,
+            id,
             isa: match self.text("isa")? {
                 "vmx" => Isa::Vmx,
                 "svm" => Isa::Svm,
@@ -263,9 +295,9 @@ impl<'a> Fields<'a> {
             time_ns: self.number("time_ns")?,
             since_ns: self.number("since_ns")?,
             cpus: self.number("cpus")?,
-            sampling: self.flag("sampling")?,
+            recording: self.flag(recording)?,
             per_vcpu: self.flag("per_vcpu")?,
-            distributions: self.flag("distributions")?,
+            histograms: self.flag(histograms)?,
         })
     }
 
@@ -278,7 +310,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn distribution(self) -> Result<Option<Distribution>, Malformed> {
+    fn histogram(self) -> Result<Option<Histogram>, Malformed> {
         let text = match self.get("log2") {
             Some(text) => text,
             None => return Ok(None),
@@ -291,26 +323,30 @@ impl<'a> Fields<'a> {
             let own = buckets.get_mut(bucket).ok_or(invalid)?;
             *own = exits.parse().map_err(|_| invalid)?;
         }
-        Ok(Some(Distribution {
+        Ok(Some(Histogram {
             min: self.number("min")?,
             max: self.number("max")?,
             buckets,
         }))
     }
 
-    fn row(self, whose: Whose<'a>) -> Result<Row<'a, &'a str>, Malformed> {
+    fn row(self, owner: Owner<'a>) -> Result<Row<'a, &'a str>, Malformed> {
         Ok(Row {
-            whose,
+            owner,
             reason: match self.text("reason")? {
                 "other" => None,
                 _ => Some(self.number("reason")?),
             },
             name: self.text("name")?,
-            sample: Sample {
+            tally: Tally {
                 exits: self.number("exits")?,
                 cycles: self.number("cycles")?,
+                untimed: match self.get("untimed") {
+                    Some(_) => self.number("untimed")?,
+                    None => 0,
+                },
             },
-            distribution: self.distribution()?,
+            histogram: self.histogram()?,
         })
     }
 }
@@ -324,21 +360,24 @@ impl<'a> Line<'a, &'a str> {
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let (kind, fields) = text.split_once(' ').unwrap_or((text, ""));
         let fields = Fields(fields);
-        let vcpu = || Ok((fields.text("vm")?, fields.number("vcpu")?));
+        let vcpu = || {
+            let id = fields.id_since_version_2()?;
+            Ok((fields.text("vm")?, fields.number("vcpu")?, id))
+        };
         Ok(match kind {
             "profile" => Line::Head(fields.head()?),
             "account" => Line::Account(fields.account()?),
-            "host" => Line::Row(fields.row(Whose::Host)?),
+            "host" => Line::Row(fields.row(Owner::Host)?),
             "attached" => {
-                let (vm, vcpu) = vcpu()?;
-                Line::Attached { vm, vcpu }
+                let (vm, vcpu, id) = vcpu()?;
+                Line::Attached { vm, vcpu, id }
             }
             "vcpu" => {
-                let (vm, vcpu) = vcpu()?;
-                Line::Row(fields.row(Whose::Vcpu(vm, vcpu))?)
+                let (vm, vcpu, id) = vcpu()?;
+                Line::Row(fields.row(Owner::Vcpu { vm, vcpu, id })?)
             }
-            "ended" => Line::Row(fields.row(Whose::Ended)?),
-            "unattributed" => Line::Row(fields.row(Whose::Unattributed)?),
+            "ended" => Line::Row(fields.row(Owner::Ended)?),
+            "unattributed" => Line::Row(fields.row(Owner::Unattributed)?),
             "end" => Line::End {
                 epoch: fields.number("epoch")?,
                 lines: fields.number("lines")?,

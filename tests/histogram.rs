@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Distributions of cycles, for any number of them.
+//! Histograms of cycles, for any number of them.
 
-use kvm_exitprof::profile::dist::{bounds, bucket, Distribution, Spread, BUCKETS};
+use kvm_exitprof::profile::{
+    cells::HistogramCell,
+    histogram::{bounds, bucket, Histogram, BUCKETS},
+};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,27 +20,47 @@ fn buckets_follow_each_other_and_hold_all_numbers() {
 }
 
 #[test]
-fn zeroed_memory_is_no_distribution_until_it_is_cleared() {
+fn zeroed_memory_is_no_histogram_until_it_is_cleared() {
     let zeros = || AtomicU64::new(0);
-    let spread = Spread {
+    let cell = HistogramCell {
         min: zeros(),
         max: zeros(),
         buckets: [(); BUCKETS].map(|()| zeros()),
     };
-    assert_ne!(spread.load(), Distribution::default());
-    spread.buckets[3].store(7, Relaxed);
-    spread.clear();
-    assert_eq!(spread.load(), Distribution::default());
+    assert_ne!(cell.load(), Histogram::default());
+    cell.buckets[3].store(7, Relaxed);
+    cell.clear();
+    assert_eq!(cell.load(), Histogram::default());
 }
 
-/// The distribution of exits that took so many cycles.
-fn of(exits: &[u64]) -> Distribution {
-    let mut all = Distribution::default();
+#[test]
+fn a_cell_loads_what_was_stored() {
+    let mut n = 0;
+    let mut next = || {
+        n += 1;
+        n
+    };
+    let want = Histogram {
+        min: next(),
+        max: next(),
+        buckets: [(); BUCKETS].map(|()| next()),
+    };
+    let cell = HistogramCell {
+        min: want.min.into(),
+        max: want.max.into(),
+        buckets: want.buckets.map(AtomicU64::new),
+    };
+    assert_eq!(cell.load(), want);
+}
+
+/// The histogram of exits that took so many cycles.
+fn of(exits: &[u64]) -> Histogram {
+    let mut all = Histogram::default();
     for &cycles in exits {
-        let mut one = Distribution {
+        let mut one = Histogram {
             min: cycles,
             max: cycles,
-            ..Distribution::default()
+            ..Histogram::default()
         };
         one.buckets[bucket(cycles)] = 1;
         all.add(&one);

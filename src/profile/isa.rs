@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The exit reasons of VMX and of SVM: which there are, what they are called, who
+//! handles them, and which counter is whose.
+
+use super::{
+    reason::{Entry, Range, Status},
+    svm, vmx,
+};
+use core::{fmt, iter::successors};
+
+/// The instruction set whose exits are profiled; its number in the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Isa {
+    /// Intel's VMX, whose reasons are the basic exit reasons.
+    Vmx = 1,
+    /// AMD's SVM, whose reasons are the exit codes.
+    Svm = 2,
+}
+
+impl Isa {
+    /// The instruction set with that number in the protocol.
+    pub fn from_number(number: u8) -> Option<Isa> {
+        [Isa::Vmx, Isa::Svm]
+            .iter()
+            .copied()
+            .find(|&isa| isa as u8 == number)
+    }
+
+    const fn ranges(self) -> &'static [Range] {
+        match self {
+            Isa::Vmx => vmx::RANGES,
+            Isa::Svm => svm::RANGES,
+        }
+    }
+
+    /// The number of counters that a profile needs: one for each number in the
+    /// tables, defined or not, and a last one for all other numbers.
+    pub const fn slots(self) -> usize {
+        let mut slots = 1_usize;
+        let mut rest = self.ranges();
+        while let [range, others @ ..] = rest {
+            slots = slots.wrapping_add(range.len() as usize);
+            rest = others;
+        }
+        slots
+    }
+
+    /// The most slots that there are.
+    pub const MAX_SLOTS: usize = {
+        let (vmx, svm) = (Isa::Vmx.slots(), Isa::Svm.slots());
+        if vmx > svm {
+            vmx
+        } else {
+            svm
+        }
+    };
+
+    /// The counter of `reason`, which may be any number: below [`slots`].
+    ///
+    /// [`slots`]: Isa::slots
+    pub fn slot(self, reason: u32) -> usize {
+        self.own_slot(reason).unwrap_or_else(|| self.other_slot())
+    }
+
+    /// The counter of `reason`, if it has one of its own.
+    #[inline(always)]
+    pub fn own_slot(self, reason: u32) -> Option<usize> {
+        let mut before = 0_u32;
+        for range in self.ranges() {
+            if let Some(index) = range.index(reason) {
+                return Some(before.wrapping_add(index) as usize);
+            }
+            before = before.wrapping_add(range.len());
+        }
+        None
+    }
+
+    /// The counter of the numbers that have none of their own: the last one.
+    pub const fn other_slot(self) -> usize {
+        self.slots().wrapping_sub(1)
+    }
+
+    /// The reason that `slot` counts; `None` for the one of all other numbers.
+    pub fn reason(self, slot: usize) -> Option<u32> {
+        let mut index = u32::try_from(slot).ok()?;
+        for range in self.ranges() {
+            if let Some(reason) = range.reason(index) {
+                return Some(reason);
+            }
+            index = index.wrapping_sub(range.len());
+        }
+        None
+    }
+
+    /// The slots whose reasons KVM does not handle, the last one included.
+    pub fn unhandled_slots(self) -> impl Iterator<Item = usize> {
+        let entries = self.ranges().iter().flat_map(Range::entries);
+        let unhandled = |entry: &Entry| !matches!(entry, Some((_, Status::Handled)));
+        entries
+            .chain([None])
+            .enumerate()
+            .filter(move |(_, entry)| unhandled(entry))
+            .map(|(slot, _)| slot)
+    }
+
+    fn entry(self, reason: u32) -> Entry {
+        self.ranges().iter().find_map(|range| range.entry(reason))
+    }
+
+    /// How `reason`, which may be any number, is treated.
+    pub fn status(self, reason: u32) -> Status {
+        self.entry(reason)
+            .map_or(Status::Undefined, |(_, status)| status)
+    }
+
+    /// What `reason`, which may be any number, is called: prints as the
+    /// kernel's name for it, or as `UNKNOWN(n)`.
+    pub fn name(self, reason: u32) -> Name {
+        Name(self.entry(reason).map(|(name, _)| name), reason)
+    }
+
+    /// `reason` as the instruction set's manuals print it, right-aligned: basic
+    /// exit reasons in decimal, exit codes in hexadecimal.
+    pub fn number(self, reason: u32) -> Number {
+        Number(self, reason)
+    }
+}
+
+/// An exit reason's number: see [`Isa::number`].
+#[derive(Clone, Copy, Debug)]
+pub struct Number(Isa, u32);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (width, reason) = (f.width().unwrap_or(0), self.1);
+        match self.0 {
+            Isa::Vmx => write!(f, "{reason:>width$}"),
+            Isa::Svm => write!(f, "{reason:>#width$x}"),
+        }
+    }
+}
+
+/// An exit reason's name: see [`Isa::name`].
+#[derive(Clone, Copy, Debug)]
+pub struct Name(Option<&'static str>, u32);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Name(Some(name), _) => f.pad(name),
+            Name(None, reason) => {
+                let digits = successors(Some(reason), |n| Some(n / 10).filter(|&n| n > 0)).count();
+                let length = "UNKNOWN()".len().saturating_add(digits);
+                let padding = f.width().unwrap_or(0).saturating_sub(length);
+                write!(f, "UNKNOWN({reason}){:padding$}", "")
+            }
+        }
+    }
+}

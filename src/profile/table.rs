@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A table of exits, as the host's log and the tool print it.
+
+use core::fmt;
+
+/// A row.
+pub struct TableRow<R, N, E, C>(pub R, pub N, pub E, pub C);
+
+impl TableRow<&'static str, &'static str, &'static str, &'static str> {
+    /// The head of the table.
+    pub const HEAD: Self = TableRow("reason", "name", "exits", "cycles");
+}
+
+impl<R, N, E, C> fmt::Display for TableRow<R, N, E, C>
+where
+    R: fmt::Display,
+    N: fmt::Display,
+    E: fmt::Display,
+    C: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TableRow(reason, name, exits, cycles) = self;
+        write!(f, "{reason:>6} {name:<25} {exits:>12} {cycles:>17}")
+    }
+}
