@@ -102,7 +102,7 @@ mutate: deps kernel
 
 clean:
 	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
-	rm -rf build src/kernel/bindings.rs
+	rm -rf build src/kernel/sys/bindings.rs
 
 .NOTPARALLEL:
 .PHONY: help demo test deps kernel modules modules_install patch config tool check bench bench-build test-debug soak mutate clean

@@ -36,12 +36,16 @@ toolchain() {
 
 kernel() {
 	[ -e "$1/.config" ] || die "$1 holds no built kernel: run \"make kernel\", or set KDIR"
+	! grep -qx CONFIG_X86_KERNEL_IBT=y "$1/.config" || die "the kernel in $1 has CONFIG_X86_KERNEL_IBT=y:" \
+		"6.1 gives Rust code no ENDBR, so that calls into the module would fault; \"make config KDIR=$1 FIX=1\" mends that"
 	grep -qx CONFIG_RUST=y "$1/.config" || die "the kernel in $1 has no CONFIG_RUST=y:" \
 		"\"make config KDIR=$1\" says what stands in the way"
 	local source=$1
 	[ ! -e "$1/source" ] || source=$1/source
 	[ -e "$source/arch/x86/include/asm/kvm_exit_profiler.h" ] ||
 		die "the kernel in $1 lacks our patches: run \"make patch KDIR=$source\" and build it again"
+	grep -qx CONFIG_KVM_EXIT_PROFILER=y "$1/.config" || die "the kernel in $1 has no CONFIG_KVM_EXIT_PROFILER=y," \
+		"which our patches bring: \"make config KDIR=$1 FIX=1\", and build it again"
 	local file
 	for file in rust/libkernel.rmeta Module.symvers; do
 		[ -e "$1/$file" ] || die "the kernel in $1 is configured, but has no $file: build it"

@@ -3,12 +3,18 @@
 //! Guests' queries in the host's log.
 
 use crate::{
-    bindings,
+    config,
     profile::{
-        leaf::{join, split, Answer, Asker, LogLine, Query, Registers},
-        log::{Budget, Queue},
+        leaf::{join, split, Answer, Query, Registers},
+        query_log::{Caller, LogLine},
+        queue::Queue,
+        throttle::LogBudget,
     },
-    profiler,
+    sys::{
+        clock,
+        work::{self, WorkPtr},
+    },
+    vcpus::Vcpu,
 };
 use core::{
     ptr,
@@ -16,109 +22,111 @@ use core::{
 };
 use kernel::prelude::*;
 
-static BUDGET: Budget = Budget::new();
+static BUDGET: LogBudget = LogBudget::new();
 static QUEUE: Queue = Queue::new();
 
-/// The lines that were not queued, and those of them that were told of.
+/// The lines that were not queued, those of them that were told of, and when.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 static TOLD: AtomicU64 = AtomicU64::new(0);
+static TOLD_AT: AtomicU64 = AtomicU64::new(0);
+
+/// Prepares it, before all else.
+pub(crate) fn init() {
+    work::init(print_log, print_suppressed);
+}
 
 /// How many lines were not queued since the module was loaded.
 pub(crate) fn suppressed() -> u64 {
     SUPPRESSED.load(Relaxed)
 }
 
-/// How long suppressed lines are counted before that is logged.
-const SUPPRESSED_DELAY_MS: u32 = 1000;
+/// How long suppressed lines are counted before that is logged, in nanoseconds, and how
+/// long it is until that is logged again.
+const SUPPRESSED_DELAY: u64 = 1_000_000_000;
+const SUPPRESSED_PERIOD: u64 = 3600 * 1_000_000_000;
 
-/// Queues the log line for a query by `vcpu`, with EAX and ECX as in `input`;
-/// never waits.
+/// The budget's number of guests that are not known.
+const NOBODY: u64 = 1;
+
+/// Queues the log line for a query with EAX and ECX as in `input`; never waits.
 ///
 /// # Safety
 ///
-/// `vcpu` is valid.
-pub(crate) unsafe fn query(
-    vcpu: *const bindings::kvm_vcpu,
-    query: Query,
-    input: (u32, u32),
-    answer: Answer,
-) {
-    // SAFETY: The kernel writes only true and false, as a single byte.
-    let enabled = unsafe { ptr::read_volatile(ptr::addr_of!(bindings::exitprof_log)) };
-    if !enabled {
+/// [`init`] came before, and [`flush`] comes before the module goes.
+pub(crate) unsafe fn query(vcpu: Option<&Vcpu>, query: Query, input: (u32, u32), answer: Answer) {
+    if !config::log() {
         return;
     }
-    // SAFETY: By the caller's promise.
-    let (pid, id, vm) = unsafe {
-        (
-            bindings::exitprof_vm_pid(vcpu),
-            bindings::exitprof_vcpu_id(vcpu),
-            bindings::exitprof_vm_number(vcpu),
-        )
-    };
-    let asker = Asker { pid, vcpu: id };
-    if LogLine::new(asker, query, answer).is_none() {
+    let caller = vcpu.map(|vcpu| Caller {
+        pid: vcpu.vm().pid,
+        vcpu: vcpu.head.number,
+    });
+    if LogLine::new(caller, query, answer).is_none() {
         return;
     }
     let out = Registers::from(answer);
     let line = [
-        join(asker.pid, asker.vcpu),
+        pack(caller),
         join(input.0, input.1),
         join(out.eax, out.ebx),
         join(out.ecx, out.edx),
     ];
-    if BUDGET.take(vm, profiler::now()) && QUEUE.push(line) {
-        // SAFETY: The work item is not cancelled before KVM has stopped calling us.
-        unsafe { bindings::exitprof_queue_log_work() };
+    let guest = vcpu.map_or(NOBODY, |vcpu| vcpu.vm().id);
+    let now = clock::now();
+    if BUDGET.take(guest, now) && QUEUE.push(line) {
+        // SAFETY: By this function's contract.
+        unsafe { work::queue_log() };
     } else {
         SUPPRESSED.fetch_add(1, Relaxed);
-        // SAFETY: As above.
-        unsafe { bindings::exitprof_queue_suppressed_work(SUPPRESSED_DELAY_MS) };
+        let next = match TOLD_AT.load(Relaxed) {
+            0 => 0,
+            told_at => told_at.saturating_add(SUPPRESSED_PERIOD),
+        };
+        let delay = next.saturating_sub(now).max(SUPPRESSED_DELAY);
+        // SAFETY: By this function's contract.
+        unsafe { work::queue_suppressed(delay) };
     }
 }
 
+/// A caller in a word of the queue: no process has the number 0.
+fn pack(caller: Option<Caller>) -> u64 {
+    caller.map_or(0, |caller| join(caller.pid, caller.vcpu))
+}
+
+fn unpack(word: u64) -> Option<Caller> {
+    let (pid, vcpu) = split(word);
+    (pid != 0).then(|| Caller { pid, vcpu })
+}
+
 /// Prints what was queued: the work item, which runs on one CPU at a time.
-#[no_mangle]
-extern "C" fn exitprof_print_log(_work: *mut bindings::work_struct) {
-    while let Some([asker, input, out_low, out_high]) = QUEUE.pop() {
-        let (pid, vcpu) = split(asker);
-        let (eax, ecx) = split(input);
-        let ((eax_out, ebx_out), (ecx_out, edx_out)) = (split(out_low), split(out_high));
-        let out = Registers {
-            eax: eax_out,
-            ebx: ebx_out,
-            ecx: ecx_out,
-            edx: edx_out,
-        };
-        let asker = Asker { pid, vcpu };
-        let line = Query::new(eax, ecx).and_then(|q| LogLine::new(asker, q, q.decode(out)));
+extern "C" fn print_log(_work: WorkPtr) {
+    while let Some([caller, input, out_low, out_high]) = QUEUE.pop() {
+        let (leaf, subleaf) = split(input);
+        let ((eax, ebx), (ecx, edx)) = (split(out_low), split(out_high));
+        let out = Registers { eax, ebx, ecx, edx };
+        let line = Query::new(leaf, subleaf)
+            .and_then(|query| LogLine::new(unpack(caller), query, query.decode(out)));
         if let Some(line) = line {
-            pr_info!("{line}\n");
+            pr_info!("{}\n", format_args!("{line}"));
         }
-        // SAFETY: Work items, and the unloading of modules, may sleep.
-        unsafe { bindings::exitprof_cond_resched() };
+        clock::cond_resched();
     }
 }
 
 /// Tells of what was not queued: a work item of its own, so that it is one line
-/// in [`SUPPRESSED_DELAY_MS`] whatever else is logged.
-#[no_mangle]
-extern "C" fn exitprof_print_suppressed(_work: *mut bindings::work_struct) {
+/// in [`SUPPRESSED_PERIOD`] whatever else is logged.
+extern "C" fn print_suppressed(_work: WorkPtr) {
     let all = suppressed();
     let untold = all.wrapping_sub(TOLD.swap(all, Relaxed));
     if untold > 0 {
+        TOLD_AT.store(clock::now(), Relaxed);
         pr_info!("{untold} log lines suppressed\n");
     }
 }
 
 /// Prints what is still queued; KVM calls us no more.
 pub(crate) fn flush() {
-    // SAFETY: The work items are statics of the module's; modules are unloaded in
-    // process context, where the functions may sleep.
-    unsafe {
-        bindings::cancel_work_sync(ptr::addr_of_mut!(bindings::exitprof_log_work));
-        bindings::cancel_delayed_work_sync(ptr::addr_of_mut!(bindings::exitprof_suppressed_work));
-    }
-    exitprof_print_log(ptr::null_mut());
-    exitprof_print_suppressed(ptr::null_mut());
+    work::cancel();
+    print_log(ptr::null_mut());
+    print_suppressed(ptr::null_mut());
 }

@@ -2,41 +2,53 @@
 
 //! kvm_exitprof.ko: counts KVM's VM exits by reason, and answers guests' CPUID.
 //!
-//! The hooks are in KVM: see `patches/`. What they call is [`profiler`]; what a
-//! profile is, is [`profile`].
+//! The hooks are in KVM: see `patches/`. Each file knows only those below it:
+//!
+//! - `params`: what is done when a parameter is written;
+//! - `kvm`: what KVM calls;
+//! - `files`, `table`, `text`: which files there are, and how they look;
+//! - `guest`, `log`, `calibrate`: what one guest is told, and the log of that;
+//! - `record`: what is done at each exit;
+//! - `reading`, `vcpus`, `snapshot`: the counters of vCPUs, by VM;
+//! - `host`, `block`: the counters of CPUs, and of what is none;
+//! - `epoch`, `config`: since when they count, and what the parameters say;
+//! - `sys`: the kernel's facilities.
+//!
+//! What a profile is, and what guests are answered, is [`profile`], which knows none
+//! of them.
 
-#[allow(
-    clippy::all,
-    dead_code,
-    missing_docs,
-    non_camel_case_types,
-    non_snake_case,
-    non_upper_case_globals,
-    unreachable_pub,
-    unsafe_op_in_unsafe_fn
-)]
-mod bindings; // Made by bindgen: see Kbuild.
+mod block;
 mod calibrate;
-mod counters;
-mod debugfs;
+mod config;
+mod epoch;
+mod files;
+mod guest;
+mod host;
+mod kvm;
 mod log;
-mod percpu;
+mod params;
 #[path = "../profile/mod.rs"]
 #[allow(dead_code, unreachable_pub)] // The tools use it all.
 mod profile;
-mod profiler;
+mod reading;
 mod record;
+mod snapshot;
+mod sys;
 mod table;
 mod text;
-mod vcpu;
-mod view;
+mod vcpus;
 
-use debugfs::Dir;
-use kernel::prelude::*;
-use profiler::Profiler;
+use ::kernel::prelude::*;
+use profile::leaf::Scope;
+use sys::params::ParamLock;
 
 #[cfg(not(CONFIG_SMP))]
 compile_error!("per-CPU memory is at gs: only with CONFIG_SMP");
+
+#[cfg(CONFIG_X86_KERNEL_IBT)]
+compile_error!(
+    "Rust of Linux 6.1 emits no endbr64, without which CONFIG_X86_KERNEL_IBT faults: switch that off"
+);
 
 module! {
     type: ExitProf,
@@ -47,80 +59,38 @@ module! {
 }
 
 struct ExitProf {
-    profiler: Profiler,
-    _dir: Dir,
+    /// Until the module is unloaded.
+    profiler: Option<kvm::Profiler>,
 }
 
-impl kernel::Module for ExitProf {
+impl ::kernel::Module for ExitProf {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let _lock = ParamLock::new();
-        let dir = Dir::new();
-        let profiler = Profiler::register()?;
-        exitprof_sampling_changed();
-        dir.make_files();
-        pr_info!("loaded: answering CPUID 0x4fffff00-0x4fffffff\n");
+        let lock = ParamLock::lock();
+        let profiler = kvm::Profiler::register(&lock)?;
+        profiler.show();
+        let advice = match config::scope() {
+            Some(Scope::Host) => {
+                "; every guest reads the counts of the whole host: scope=vm prevents that"
+            }
+            _ => "",
+        };
+        pr_info!("loaded: answering CPUID 0x4fffff00-0x4fffffff{advice}\n");
         Ok(ExitProf {
-            profiler,
-            _dir: dir,
+            profiler: Some(profiler),
         })
     }
 }
 
 impl Drop for ExitProf {
     fn drop(&mut self) {
-        let _lock = ParamLock::new();
-        let totals = self.profiler.unregister();
+        let lock = ParamLock::lock();
+        if let Some(profiler) = &mut self.profiler {
+            profiler.unregister(&lock);
+        }
         log::flush();
-        table::by_reason(&totals, table::log);
+        params::report(&lock, false);
+        // Under the lock: parameters can be written until we have returned.
+        self.profiler = None;
         pr_info!("unloaded\n");
-    }
-}
-
-/// Parameter `sampling` was written; the parameters' lock is held.
-#[no_mangle]
-extern "C" fn exitprof_sampling_changed() {
-    // SAFETY: The lock is held by those who write it, too.
-    Profiler::set_sampling(unsafe { bindings::exitprof_sampling });
-}
-
-/// Parameter `report` was written; the parameters' lock is held.
-#[no_mangle]
-extern "C" fn exitprof_report(by_vcpu: bool) {
-    // SAFETY: The lock is held until we return.
-    match unsafe { profiler::totals() } {
-        Some(totals) if by_vcpu => table::by_vcpu(&totals, table::log),
-        Some(totals) => table::by_reason(&totals, table::log),
-        None => (),
-    }
-}
-
-/// The lock under which the kernel writes our parameters. It keeps loading,
-/// unloading and them from meeting: files of parameters are there before
-/// `init()` begins, and after `drop()` has ended.
-struct ParamLock;
-
-impl ParamLock {
-    fn new() -> ParamLock {
-        // SAFETY: Called in process context, and by nobody who holds it.
-        unsafe { bindings::exitprof_param_lock() };
-        ParamLock
-    }
-}
-
-impl Drop for ParamLock {
-    fn drop(&mut self) {
-        // SAFETY: `new()` has taken it.
-        unsafe { bindings::exitprof_param_unlock() };
-    }
-}
-
-/// The error with the number `errno`, such as `bindings::ENODEV`.
-fn errno(errno: u32) -> Error {
-    match core::ffi::c_int::try_from(errno) {
-        // SAFETY: `Error` is a struct of nothing but a `c_int` (rust/kernel/error.rs;
-        // the compiler checks the size), and the pattern keeps its invariant,
-        // -MAX_ERRNO <= n < 0. 6.1 has no other way to make one.
-        Ok(errno @ 1..=4095) => unsafe { core::mem::transmute(-errno) },
-        _ => kernel::error::code::ENOMEM,
     }
 }

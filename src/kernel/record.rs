@@ -3,227 +3,255 @@
 //! What is done at each exit.
 //!
 //! Each CPU writes only its own counters, by single instructions relative to
-//! its per-CPU base: atomic where it matters without a lock prefix. Readers sum
-//! over all CPUs.
+//! its per-CPU base: atomic where it matters without a lock prefix. A vCPU's are
+//! written by its task alone.
 
 use crate::{
-    bindings,
-    percpu::{Counters, PerCpu},
+    host::{self, offset},
     profile::{
-        counts::Counter,
-        dist::{self, Spread},
-        reason::Isa,
+        cells::{Counter, HistogramCell},
+        histogram,
+        isa::Isa,
     },
+    sys::contract::Sample,
+    vcpus::Vcpu,
 };
 use core::{
     arch::asm,
-    mem, ptr,
-    sync::atomic::{AtomicPtr, Ordering::Relaxed},
+    ffi::c_void,
+    mem,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
-use kernel::prelude::*;
 
 // What the instructions below know.
 const _: () = assert!(mem::size_of::<Counter>() == 16);
-const _: () = assert!(mem::size_of::<Spread>() == 256);
+const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 
-// SAFETY: `AtomicU64` may be zero, and be read while it is changed.
-unsafe impl Counters for Spread {}
-
-/// The counters in use, for each CPU [`Isa::slots`] of all exits, and as many of the
-/// unattributed: those of vCPUs without a profile. Null unless a profiler is
-/// registered.
-///
-/// Relaxed accesses are enough: KVM calls [`record`] only after a grace period
-/// and after changing code, and `cpuid()` through the pointer that it publishes,
-/// ahead of which x86 does no load of ours; the parameters' lock is for the rest.
-pub(crate) static SLOTS: AtomicPtr<Counter> = AtomicPtr::new(ptr::null_mut());
-
-/// KVM's callback.
-pub(crate) type Record = unsafe extern "C" fn(*mut bindings::kvm_vcpu, u32, u64);
-
-/// How many distributions one allocation can hold: 32 KiB.
-const PER_PART: usize = 128;
-#[allow(clippy::assertions_on_constants)] // The one is from the model.
-const _: () = assert!(Isa::MAX_SLOTS <= 2 * PER_PART);
-
-type Part = AtomicPtr<Spread>;
-
-/// The distributions in use, for each CPU [`PER_PART`] of the first slots, and the
-/// others; null if there are none, else as [`SLOTS`].
-static PARTS: (Part, Part) = (
-    AtomicPtr::new(ptr::null_mut()),
-    AtomicPtr::new(ptr::null_mut()),
-);
-
-/// Where the distribution of `slot` is: the part, and the place in it.
-#[inline(always)]
-pub(crate) fn place(slot: usize) -> (&'static Part, usize) {
-    let part = if slot < PER_PART { &PARTS.0 } else { &PARTS.1 };
-    (part, slot % PER_PART)
-}
-
-/// Records an exit of `reason`, which may be any number: KVM's `record()` for
-/// the instruction set that `SVM` says. `VCPU` counts it for the vCPU, too: in its
-/// profile, or as unattributed; `SPREAD` how its cycles are distributed.
+/// Records an exit: KVM's `record()` for the instruction set that `SVM` says. `VCPU`
+/// counts it for the vCPU, too: in its profile, or as unattributed; `HISTOGRAM` how
+/// many cycles it took.
 ///
 /// # Safety
 ///
 /// Called with preemption disabled, with counters for all of this in use. With
-/// `VCPU` in the task of `vcpu`, whose profile is one of `vcpu.rs` or null.
-pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const SPREAD: bool>(
-    vcpu: *mut bindings::kvm_vcpu,
-    reason: u32,
-    cycles: u64,
+/// `VCPU` in the task of a vCPU whose profile is `profile`, made with counters, or
+/// null if it has none.
+pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
+    profile: *mut c_void,
+    sample: Sample,
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    let slot = isa.slot(reason);
-    // SAFETY: By this function's contract, `Isa::slot()` is below the number of
-    // slots, of which there are twice as many in `SLOTS` and once in a profile,
-    // which KVM detaches only when we are not called. Only the vCPU's task writes
-    // its counters, so that what is true of a CPU's is true of them: see `add()`.
-    unsafe {
-        // Ahead of the exit itself: who sees that sees its distribution.
-        if SPREAD {
-            add_spread(slot, cycles);
+    match isa.own_slot(sample.exit as u32) {
+        Some(slot) if !HISTOGRAM || histogram::is_ordinary(sample.cycles) => {
+            let bucket = histogram::log2(sample.cycles);
+            // SAFETY: By this function's contract; such a slot is below `Isa::slots()`,
+            // and such a bucket is one.
+            unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, sample.cycles, bucket) }
         }
-        add(slot, cycles);
-        if !VCPU {
-            return;
-        }
-        let profile = vcpu.cast::<u8>().add(bindings::EXITPROF_PROFILE as usize);
-        let profile = (*profile.cast::<AtomicPtr<u8>>()).load(Relaxed);
-        if profile.is_null() {
-            add(slot.wrapping_add(isa.slots()), cycles);
-        } else {
-            asm!(
-                "inc qword ptr [{profile} + {offset}]",
-                "add qword ptr [{profile} + {offset} + 8], {cycles}",
-                profile = in(reg) profile,
-                offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
-                cycles = in(reg) cycles,
-                options(nostack),
-            );
-        }
+        // SAFETY: By this function's contract.
+        _ => unsafe { record_rare::<SVM, VCPU, HISTOGRAM>(profile, sample) },
     }
 }
 
-/// Adds an exit to the CPU's counters of `slot`.
+/// Records an exit whose reason has no slot of its own, or that took no time or very
+/// long. With the
+/// arguments of [`record`], which are where they must be.
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and `SLOTS` in use; `slot` is below twice the number of
-/// slots.
+/// As for [`record`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn record_rare<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
+    profile: *mut c_void,
+    Sample { exit, cycles }: Sample,
+) {
+    let isa = if SVM { Isa::Svm } else { Isa::Vmx };
+    let (slot, bucket) = (isa.slot(exit as u32), histogram::bucket(cycles));
+    // SAFETY: By this function's contract; such a slot is below `Isa::slots()`, and such
+    // a bucket is one.
+    unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) };
+}
+
+/// Records an exit that was not timed: KVM's `record_untimed()`.
+///
+/// # Safety
+///
+/// As for [`record`].
+pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool>(
+    profile: *mut c_void,
+    sample: Sample,
+) {
+    let isa = if SVM { Isa::Svm } else { Isa::Vmx };
+    match isa.own_slot(sample.exit as u32) {
+        // SAFETY: By this function's contract; such a slot is below `Isa::slots()`.
+        Some(slot) => unsafe { add_untimed::<VCPU>(isa, slot, profile) },
+        // SAFETY: By this function's contract.
+        None => unsafe { record_rare_untimed::<SVM, VCPU>(profile, sample) },
+    }
+}
+
+/// As [`record_rare`].
+///
+/// # Safety
+///
+/// As for [`record`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(
+    profile: *mut c_void,
+    _: Sample,
+) {
+    let isa = if SVM { Isa::Svm } else { Isa::Vmx };
+    // SAFETY: By this function's contract; such a slot is below `Isa::slots()`.
+    unsafe { add_untimed::<VCPU>(isa, isa.other_slot(), profile) };
+}
+
+/// Adds an exit to the counters of `slot`, and to `bucket` of its histogram.
+///
+/// # Safety
+///
+/// As for [`record`]; `slot` is below [`Isa::slots`], and `bucket` below `BUCKETS`.
 #[inline(always)]
-unsafe fn add(slot: usize, cycles: u64) {
-    // SAFETY: By this function's contract, `SLOTS` is per-CPU memory. Aligned
-    // additions are atomic with regard to this CPU, the only one that writes its
-    // counters, and to other CPUs' loads.
+unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
+    isa: Isa,
+    slot: usize,
+    profile: *mut c_void,
+    cycles: u64,
+    bucket: usize,
+) {
+    if HISTOGRAM {
+        // Ahead of the exit itself: who sees that sees it in the histogram.
+        // SAFETY: By this function's contract.
+        unsafe { add_to_histogram(isa, slot, cycles, bucket) };
+    }
+    // SAFETY: There are twice as many counters as slots.
+    unsafe { add_on_cpu(slot, cycles) };
+    if !VCPU {
+        return;
+    }
+    if profile.is_null() {
+        // SAFETY: As above.
+        return unsafe { add_on_cpu(slot.wrapping_add(isa.slots()), cycles) };
+    }
+    // SAFETY: A profile with counters has one for each slot.
+    let counter = unsafe {
+        let counters = profile.cast::<u8>().add(Vcpu::COUNTERS).cast::<Counter>();
+        &*counters
+            .cast::<u8>()
+            .add(offset::<Counter>(slot))
+            .cast::<Counter>()
+    };
+    // Only the vCPU's task writes it.
+    increase(&counter.exits, 1);
+    increase(&counter.cycles, cycles);
+}
+
+/// Adds to what nobody else writes: without a lock prefix.
+#[inline(always)]
+fn increase(number: &AtomicU64, by: u64) {
+    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+/// Adds an exit to the CPU's counters.
+///
+/// # Safety
+///
+/// Preemption is disabled, and the counters are in use; `slot` is below twice the
+/// number of slots.
+#[inline(always)]
+unsafe fn add_on_cpu(slot: usize, cycles: u64) {
+    // SAFETY: By this function's contract, it is per-CPU memory. Aligned additions are
+    // atomic with regard to this CPU, the only one that writes its counters, and to
+    // other CPUs' loads.
     unsafe {
         asm!(
-            "inc qword ptr gs:[{slots} + {offset}]",
-            "add qword ptr gs:[{slots} + {offset} + 8], {cycles}",
-            slots = in(reg) SLOTS.load(Relaxed),
-            offset = in(reg) slot.wrapping_mul(mem::size_of::<Counter>()),
+            "inc qword ptr gs:[{counters} + {offset}]",
+            "add qword ptr gs:[{counters} + {offset} + 8], {cycles}",
+            counters = in(reg) host::counters(),
+            offset = in(reg) offset::<Counter>(slot),
             cycles = in(reg) cycles,
             options(nostack),
         );
     }
 }
 
-/// Adds an exit to the CPU's distribution of `slot`.
+/// Adds an exit to the CPU's histogram of `slot`.
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and `PARTS` in use; `slot` is below the number of slots.
+/// Preemption is disabled, and histograms are in use; `slot` is below the number of
+/// slots, and `bucket` below `BUCKETS`.
 #[inline(always)]
-unsafe fn add_spread(slot: usize, cycles: u64) {
-    let (part, index) = place(slot);
-    let offset = index.wrapping_mul(mem::size_of::<Spread>());
-    // SAFETY: As in `add()`. Nothing comes between comparing and storing that could
-    // record another exit on this CPU: KVM does so in vCPUs' tasks alone.
+unsafe fn add_to_histogram(isa: Isa, slot: usize, cycles: u64, bucket: usize) {
+    // SAFETY: By this function's contract.
+    let cell = unsafe { host::histogram(isa, slot) };
+    // SAFETY: As in `add_on_cpu()`. Nothing comes between comparing and storing that
+    // could record another exit on this CPU: KVM does so in vCPUs' tasks alone.
     unsafe {
         asm!(
-            "cmp gs:[{spread}], {cycles}",
+            "cmp gs:[{cell}], {cycles}",
             "jbe 2f",
-            "mov gs:[{spread}], {cycles}",
+            "mov gs:[{cell}], {cycles}",
             "2:",
-            "cmp gs:[{spread} + 8], {cycles}",
+            "cmp gs:[{cell} + 8], {cycles}",
             "jae 2f",
-            "mov gs:[{spread} + 8], {cycles}",
+            "mov gs:[{cell} + 8], {cycles}",
             "2:",
-            "inc qword ptr gs:[{spread} + {bucket} * 8 + 16]",
-            spread = in(reg) part.load(Relaxed).cast::<u8>().wrapping_add(offset),
-            bucket = in(reg) dist::bucket(cycles),
+            "inc qword ptr gs:[{cell} + {bucket} * 8 + 16]",
+            cell = in(reg) cell,
+            bucket = in(reg) bucket,
             cycles = in(reg) cycles,
             options(nostack),
         );
     }
 }
 
-/// What [`record`] adds to.
+/// Adds an exit that was not timed to the counters of `slot`.
 ///
-/// # Invariants
+/// # Safety
 ///
-/// [`SLOTS`] and [`PARTS`] point to these, or to nothing.
-pub(crate) struct Memory {
-    slots: PerCpu<Counter>,
-    parts: (Option<PerCpu<Spread>>, Option<PerCpu<Spread>>),
+/// As for [`record`]; `slot` is below [`Isa::slots`].
+#[inline(always)]
+unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_void) {
+    // SAFETY: There are twice as many counters as slots.
+    unsafe { add_untimed_on_cpu(slot) };
+    if !VCPU {
+        return;
+    }
+    if profile.is_null() {
+        // SAFETY: As above.
+        return unsafe { add_untimed_on_cpu(slot.wrapping_add(isa.slots())) };
+    }
+    // SAFETY: A profile with counters has both for each slot.
+    let (untimed, exits) = unsafe {
+        let profile = profile.cast::<u8>();
+        let untimed = profile.add(Vcpu::untimed(isa.slots())).cast::<AtomicU64>();
+        let counter = profile.add(Vcpu::COUNTERS).add(offset::<Counter>(slot));
+        (&*untimed.add(slot), &(*counter.cast::<Counter>()).exits)
+    };
+    // Only the vCPU's task writes them.
+    increase(exits, 1);
+    increase(untimed, 1);
 }
 
-impl Memory {
-    /// The bytes for each possible CPU.
-    pub(crate) fn size(isa: Isa, spreads: bool) -> usize {
-        let spread = if spreads { mem::size_of::<Spread>() } else { 0 };
-        let slot = spread.wrapping_add(2 * mem::size_of::<Counter>());
-        isa.slots().wrapping_mul(slot)
-    }
-
-    /// Allocates counters, and distributions if `spreads`; none is in use.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn try_new(isa: Isa, spreads: bool) -> Result<Memory> {
-        let slots = isa.slots();
-        let part = |len| match len {
-            0 => Ok(None),
-            _ => PerCpu::try_new(len).map(Some),
-        };
-        let (first, rest) = match spreads {
-            true => (slots.min(PER_PART), slots.saturating_sub(PER_PART)),
-            false => (0, 0),
-        };
-        // INVARIANT: They point to nothing yet, for there is one profiler.
-        Ok(Memory {
-            slots: PerCpu::try_new(slots.wrapping_mul(2))?,
-            parts: (part(first)?, part(rest)?),
-        })
-    }
-
-    /// Puts it into use; it is so until it is withdrawn, or dropped.
-    pub(crate) fn publish(&self) {
-        let part =
-            |part: &Option<PerCpu<Spread>>| part.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr);
-        PARTS.0.store(part(&self.parts.0), Relaxed);
-        PARTS.1.store(part(&self.parts.1), Relaxed);
-        SLOTS.store(self.slots.as_ptr(), Relaxed);
-    }
-
-    /// The counters of each CPU.
-    pub(crate) fn slots(&self) -> *mut Counter {
-        self.slots.as_ptr()
-    }
-}
-
-/// Takes out of use what is; nobody uses it any more.
-pub(crate) fn withdraw() {
-    SLOTS.store(ptr::null_mut(), Relaxed);
-    PARTS.0.store(ptr::null_mut(), Relaxed);
-    PARTS.1.store(ptr::null_mut(), Relaxed);
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        withdraw();
+/// Adds an exit that was not timed to the CPU's counters.
+///
+/// # Safety
+///
+/// As for [`add_on_cpu`].
+#[inline(always)]
+unsafe fn add_untimed_on_cpu(slot: usize) {
+    // SAFETY: As there.
+    unsafe {
+        asm!(
+            "inc qword ptr gs:[{counters} + {offset}]",
+            "inc qword ptr gs:[{untimed} + {slot} * 8]",
+            untimed = in(reg) host::untimed(),
+            slot = in(reg) slot,
+            counters = in(reg) host::counters(),
+            offset = in(reg) offset::<Counter>(slot),
+            options(nostack),
+        );
     }
 }

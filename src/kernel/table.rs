@@ -3,101 +3,129 @@
 //! Tables of exits, by reason and by vCPU, for the log and for files.
 
 use crate::{
-    bindings,
-    profile::counts::{Profile, Row, Sample, Summed},
-    profiler::isa,
-    vcpu::{Vcpus, Vm},
-    view::Totals,
+    block::Owned,
+    config, epoch,
+    host::Host,
+    profile::{
+        counts::{Profile, Tally},
+        table::TableRow,
+    },
+    reading::Reading,
+    sys::{clock, memory::Wait},
+    vcpus::Vcpu,
 };
-use core::fmt::{Arguments, Display};
+use core::{
+    fmt::{self, Display, Write},
+    sync::atomic::{
+        fence,
+        Ordering::{Acquire, Relaxed},
+    },
+};
 use kernel::prelude::*;
 
-/// A line for the host's log.
-pub(crate) fn log(line: Arguments<'_>) {
-    pr_info!("{line}\n");
+/// The host's log, of which each call of `write_fmt()` is a line.
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write_str(&mut self, line: &str) -> fmt::Result {
+        pr_info!("{line}");
+        Ok(())
+    }
+
+    fn write_fmt(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
+        pr_info!("{line}");
+        Ok(())
+    }
 }
 
-/// Instead of a table.
-const NO_MEMORY: &str = "no memory for the table of exits";
+/// About how long it takes to let the counters start from zero.
+const RESET_NS: u64 = 1_000_000;
 
-/// The reasons that occurred, most frequent first, line by line.
-pub(crate) fn by_reason(profile: &(impl Summed + ?Sized), mut line: impl FnMut(Arguments<'_>)) {
-    let isa = isa();
-    let mut rows = Vec::new();
-    for slot in 0..isa.slots() {
-        if rows.try_push((slot, Sample::default())).is_err() {
-            return line(format_args!("{NO_MEMORY}"));
+/// The reasons that occurred, most frequent first. Nobody waits for it.
+///
+/// # Errors
+///
+/// If there is no memory.
+pub(crate) fn by_reason(profile: &dyn Profile, to: &mut dyn Write) -> fmt::Result {
+    let isa = config::isa();
+    // Tables of it are too large for the stack.
+    let sums = Owned::try_new((), isa.slots(), Wait::Yes).map_err(|_| fmt::Error)?;
+    let sums = sums.cells();
+    // Until the counters have not started from zero meanwhile.
+    loop {
+        let before = epoch::current();
+        sums.clear();
+        for slot in 0..isa.slots() {
+            sums.add(slot, profile.slot(slot));
+            clock::cond_resched();
         }
+        fence(Acquire);
+        if before != 0 && before == epoch::current() {
+            break;
+        }
+        clock::wait(RESET_NS);
     }
-    profile.each(|counters| {
-        for ((_, sum), counter) in rows.iter_mut().zip(counters) {
-            *sum = *sum + counter.load();
-        }
-    });
-    let total = rows.iter().fold(Sample::default(), |sum, row| sum + row.1);
-    // Sorting by core::slice could panic, as far as the compiler knows.
-    let mut next = || {
-        let row = rows.iter_mut().max_by_key(|(_, sample)| sample.exits)?;
-        (row.1.exits > 0).then(|| core::mem::take(row))
-    };
+    let total = sums.total();
 
-    line(format_args!("{}", Row::HEAD));
-    while let Some((slot, Sample { exits, cycles })) = next() {
+    to.write_fmt(format_args!("{}\n", TableRow::HEAD))?;
+    // Sorting by core::slice could panic, as far as the compiler knows.
+    while let Some(slot) = (0..isa.slots())
+        .filter(|&slot| sums.slot(slot).exits > 0)
+        .max_by_key(|&slot| sums.slot(slot).exits)
+    {
+        let Tally { exits, cycles, .. } = sums.slot(slot);
         match isa.reason(slot) {
             Some(reason) => {
-                let row = Row(isa.number(reason), isa.name(reason), exits, cycles);
-                line(format_args!("{row}"));
+                let row = TableRow(isa.number(reason), isa.name(reason), exits, cycles);
+                to.write_fmt(format_args!("{row}\n"))?;
             }
-            None => line(format_args!("{}", Row("other", "", exits, cycles))),
+            None => to.write_fmt(format_args!("{}\n", TableRow("other", "", exits, cycles)))?,
+        }
+        if let Some(printed) = sums.counters.get(slot) {
+            printed.exits.store(0, Relaxed);
         }
     }
-    let Sample { exits, cycles } = total;
-    line(format_args!("{}", Row("total", "", exits, cycles)));
+    let Tally { exits, cycles, .. } = total;
+    to.write_fmt(format_args!("{}\n", TableRow("total", "", exits, cycles)))
 }
 
 /// Each VM and its vCPUs, and what makes these the host's total: the vCPUs that
-/// have ended, and exits that were counted of none; line by line.
-pub(crate) fn by_vcpu(totals: &Totals<'_>, mut line: impl FnMut(Arguments<'_>)) {
-    // Nothing is written under the lock: the log may be slow.
-    let mut vcpus: Vec<(Vm, u32, Sample)> = Vec::new();
-    let sums = Vcpus::lock(|all| {
-        for profile in all.profiles() {
-            let row = (profile.head.vm, profile.head.id, profile.total());
-            vcpus.try_push(row).ok()?;
-        }
-        let ended = all.ended.iter();
-        let ended = ended.fold(Sample::default(), |sum, &slot| sum + slot);
-        Some([
-            ("ended", ended),
-            ("unattributed", totals.unattributed()),
-            ("total", totals.total()),
-        ])
-    });
-    let sums = match sums {
-        Some(sums) => sums,
-        None => return line(format_args!("{NO_MEMORY}")),
+/// have ended, and exits that were counted of none.
+///
+/// # Errors
+///
+/// If `to` has no memory.
+pub(crate) fn by_vcpu(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> fmt::Result {
+    to.write_fmt(format_args!(
+        "{:<24} {:>6} {:>12} {:>17}\n",
+        "vm", "vcpu", "exits", "cycles"
+    ))?;
+    let mut row = |vm: &str, vcpu: &dyn Display, tally: Tally| {
+        let Tally { exits, cycles, .. } = tally;
+        to.write_fmt(format_args!(
+            "{vm:<24} {vcpu:>6} {exits:>12} {cycles:>17}\n"
+        ))
     };
-
-    let mut row = |vm: &str, vcpu: &dyn Display, exits: &dyn Display, cycles: &dyn Display| {
-        line(format_args!("{vm:<24} {vcpu:>6} {exits:>12} {cycles:>17}"));
-    };
-    row("vm", &"vcpu", &"exits", &"cycles");
-    for (index, (vm, _, _)) in vcpus.iter().enumerate() {
-        let of_vm = |of: &&(Vm, u32, Sample)| of.0.number == vm.number;
-        // A VM stands where the first vCPU of it does.
-        if vcpus.iter().take(index).any(|other| of_vm(&other)) {
+    let sum = |sum, vcpu: &Vcpu| sum + vcpu.total();
+    // Ahead of the vCPUs', which may run.
+    let (unattributed, total) = (host.unattributed().total(), host.total());
+    for vm in reading.vms() {
+        if reading.vcpus(vm).next().is_none() {
             continue;
         }
-        // SAFETY: It has no requirement but that this may sleep: see `Vcpus::lock()`.
-        unsafe { bindings::exitprof_cond_resched() };
-        let own = vcpus.iter().filter(of_vm);
-        let all = own.fold(Sample::default(), |sum, vcpu| sum + vcpu.2);
-        row(vm.name(), &"all", &all.exits, &all.cycles);
-        for (vm, id, own) in vcpus.iter().filter(of_vm) {
-            row(vm.name(), id, &own.exits, &own.cycles);
+        let all = reading.vcpus(vm).fold(Tally::default(), sum);
+        row(vm.name.as_str(), &"all", all)?;
+        for vcpu in reading.vcpus(vm) {
+            row(vm.name.as_str(), &vcpu.head.number, vcpu.total())?;
         }
+        clock::cond_resched();
     }
-    for (name, sum) in sums {
-        row(name, &"", &sum.exits, &sum.cycles);
-    }
+    let ended = reading.ended().iter();
+    row(
+        "ended",
+        &"",
+        ended.fold(Tally::default(), |sum, &slot| sum + slot),
+    )?;
+    row("unattributed", &"", unattributed)?;
+    row("total", &"", total)
 }

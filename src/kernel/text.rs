@@ -3,70 +3,79 @@
 //! The profile for programs: see [`profile::text`](crate::profile::text).
 
 use crate::{
-    bindings,
     calibrate::overhead,
+    config, epoch,
+    host::{self, Host},
     log,
     profile::{
-        counts::{Profile, Sample},
-        reason::Name,
-        text::{Account, Head, Line, Row, Whose, VERSION},
+        counts::{Profile, Tally},
+        isa::Name,
+        text::{Account, Head, Line, Owner, Row, VERSION},
     },
-    profiler::{self, isa},
-    record::Memory,
-    vcpu::{VcpuProfile, Vcpus},
-    view::Totals,
+    reading::Reading,
+    sys::{clock, cpu},
+    vcpus::Vcpu,
 };
-use core::{fmt::Arguments, ptr};
+use core::fmt::{self, Write};
 
-/// Shows it line by line, under the lock: the counters are not set to zero meanwhile,
-/// nor does a vCPU end.
-pub(crate) fn show(totals: &Totals<'_>, line: impl FnMut(Arguments<'_>)) {
-    Vcpus::lock(|vcpus| {
-        let mut lines = Lines { line, count: 0 };
-        let epoch = profiler::epoch();
-        lines.put(Line::Head(head(epoch)));
-        lines.put(Line::Account(account(totals, vcpus)));
-        lines.rows(Whose::Host, |slot| totals.slot(slot), Some(totals));
-        for profile in vcpus.profiles() {
-            // SAFETY: Who takes the lock may sleep, and holds no other that forbids it.
-            unsafe { bindings::exitprof_cond_resched() };
-            let (vm, vcpu) = (profile.head.vm.name(), profile.head.id);
-            lines.put(Line::Attached { vm, vcpu });
-            lines.rows(Whose::Vcpu(vm, vcpu), |slot| profile.slot(slot), None);
+/// Writes it line by line. The reading keeps the counters from starting from zero
+/// meanwhile.
+///
+/// # Errors
+///
+/// If `to` has no memory.
+pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> fmt::Result {
+    let mut lines = Lines { to, count: 0 };
+    let epoch = epoch::current();
+    lines.put(Line::Head(head(host, epoch)))?;
+    lines.put(Line::Account(account(reading)))?;
+    lines.rows(Owner::Host, |slot| host.slot(slot), Some(host))?;
+    for vm in reading.vms() {
+        for vcpu in reading.vcpus(vm) {
+            let (vm, number, id) = (vm.name.as_str(), vcpu.head.number, vcpu.head.id);
+            lines.put(Line::Attached {
+                vm,
+                vcpu: number,
+                id,
+            })?;
+            let owner = Owner::Vcpu {
+                vm,
+                vcpu: number,
+                id,
+            };
+            lines.rows(owner, |slot| vcpu.slot(slot), None)?;
         }
-        let ended = |slot| vcpus.ended.get(slot).copied().unwrap_or_default();
-        lines.rows(Whose::Ended, ended, None);
-        let unattributed = |slot| totals.unattributed_slot(slot);
-        lines.rows(Whose::Unattributed, unattributed, None);
-        let count = lines.count.wrapping_add(1);
-        lines.put(Line::End {
-            epoch,
-            lines: count,
-        });
-    });
+    }
+    let ended = |slot| reading.ended().get(slot).copied().unwrap_or_default();
+    lines.rows(Owner::Ended, ended, None)?;
+    let unattributed = host.unattributed();
+    lines.rows(Owner::Unattributed, |slot| unattributed.slot(slot), None)?;
+    let count = lines.count.wrapping_add(1);
+    lines.put(Line::End {
+        epoch,
+        lines: count,
+    })
 }
 
-fn head(epoch: u32) -> Head {
+fn head(host: &Host<'_>, epoch: u32) -> Head {
     Head {
         version: VERSION,
-        isa: isa(),
+        isa: config::isa(),
+        id: host.id(),
         epoch,
-        // SAFETY: An aligned word, which the kernel may refine at any time.
-        tsc_khz: unsafe { ptr::read_volatile(ptr::addr_of!(bindings::tsc_khz)) },
-        time_ns: profiler::now(),
-        since_ns: profiler::since(),
-        // SAFETY: It has no requirements.
-        cpus: unsafe { bindings::exitprof_online_cpus() },
-        sampling: profiler::sampling(),
-        per_vcpu: profiler::per_vcpu(),
-        distributions: profiler::distributions(),
+        tsc_khz: clock::tsc_khz(),
+        time_ns: clock::now(),
+        since_ns: epoch::since(),
+        cpus: cpu::online(),
+        recording: config::recording(),
+        per_vcpu: config::per_vcpu(),
+        histograms: config::histograms(),
     }
 }
 
-fn account(totals: &Totals<'_>, vcpus: &Vcpus) -> Account {
-    let of_cpus =
-        Memory::size(isa(), profiler::distributions()).wrapping_mul(totals.cpus().count());
-    let of_vcpus = VcpuProfile::size().wrapping_mul(vcpus.profiles().count());
+fn account(reading: &Reading) -> Account {
+    let of_cpus = host::Memory::size().wrapping_mul(cpu::possible() as usize);
+    let of_vcpus = Vcpu::size(config::vcpu_slots()).wrapping_mul(reading.count());
     let (sample_cycles, record_cycles) = overhead();
     Account {
         sample_cycles,
@@ -77,38 +86,42 @@ fn account(totals: &Totals<'_>, vcpus: &Vcpus) -> Account {
 }
 
 /// Where lines are put, and how many were.
-struct Lines<W> {
-    line: W,
+struct Lines<'a> {
+    to: &'a mut dyn Write,
     count: u64,
 }
 
-impl<W: FnMut(Arguments<'_>)> Lines<W> {
-    fn put(&mut self, line: Line<'_, Name>) {
-        (self.line)(format_args!("{line}"));
+impl Lines<'_> {
+    fn put(&mut self, line: Line<'_, Name>) -> fmt::Result {
         self.count = self.count.wrapping_add(1);
+        self.to.write_fmt(format_args!("{line}\n"))
     }
 
-    /// Those of the reasons that occurred, with distributions of `spread`, if any.
+    /// Those of the reasons that occurred, with the histograms of `host`, if any.
     fn rows(
         &mut self,
-        whose: Whose<'_>,
-        sample: impl Fn(usize) -> Sample,
-        spread: Option<&Totals<'_>>,
-    ) {
-        let isa = isa();
+        owner: Owner<'_>,
+        tally: impl Fn(usize) -> Tally,
+        host: Option<&Host<'_>>,
+    ) -> fmt::Result {
+        let isa = config::isa();
         for slot in 0..isa.slots() {
-            let sample = sample(slot);
-            if sample.exits == 0 {
+            clock::cond_resched();
+            let tally = tally(slot);
+            if tally.exits == 0 {
                 continue;
             }
             let reason = isa.reason(slot);
             self.put(Line::Row(Row {
-                whose,
+                owner,
                 reason,
                 name: isa.name(reason.unwrap_or(u32::MAX)),
-                sample,
-                distribution: spread.and_then(|totals| totals.distribution(slot)),
-            }));
+                tally,
+                histogram: host
+                    .and_then(|host| host.histogram(slot))
+                    .filter(|histogram| histogram.min <= histogram.max),
+            }))?;
         }
+        Ok(())
     }
 }

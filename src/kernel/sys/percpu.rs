@@ -2,8 +2,8 @@
 
 //! Per-CPU memory.
 
-use crate::bindings;
-use core::{marker::PhantomData, mem, ptr::NonNull, slice};
+use super::{bindings, error::ENOMEM};
+use core::{marker::PhantomData, mem, ptr::NonNull, slice, sync::atomic::AtomicU64};
 use kernel::prelude::*;
 
 /// Types of which a value may consist of zeros, and may be read by any CPU
@@ -12,7 +12,10 @@ use kernel::prelude::*;
 /// # Safety
 ///
 /// Both must be true of the implementing type.
-pub(crate) unsafe trait Counters: Sync {}
+pub(crate) unsafe trait Zeroable: Sync {}
+
+// SAFETY: Zero is a number, and it is atomic.
+unsafe impl Zeroable for AtomicU64 {}
 
 /// An array of `T` for each possible CPU, zeroed at first.
 ///
@@ -22,18 +25,18 @@ pub(crate) unsafe trait Counters: Sync {}
 /// and for their alignment, and is freed by `drop()` alone.
 ///
 /// [`try_new`]: PerCpu::try_new
-pub(crate) struct PerCpu<T: Counters> {
+pub(crate) struct PerCpu<T: Zeroable> {
     ptr: NonNull<T>,
     _owns: PhantomData<T>,
 }
 
 // SAFETY: The memory belongs to no CPU or thread in particular, and `T` is
 // `Sync`, which is all that shared references to the instances need.
-unsafe impl<T: Counters> Send for PerCpu<T> {}
+unsafe impl<T: Zeroable> Send for PerCpu<T> {}
 // SAFETY: As above.
-unsafe impl<T: Counters> Sync for PerCpu<T> {}
+unsafe impl<T: Zeroable> Sync for PerCpu<T> {}
 
-impl<T: Counters> PerCpu<T> {
+impl<T: Zeroable> PerCpu<T> {
     /// Allocates arrays of `len` values; may sleep.
     ///
     /// # Errors
@@ -46,7 +49,7 @@ impl<T: Counters> PerCpu<T> {
         let ptr = unsafe { bindings::__alloc_percpu(size, mem::align_of::<T>()) };
         // INVARIANT: `ptr` was allocated just above.
         Ok(PerCpu {
-            ptr: NonNull::new(ptr.cast()).ok_or(kernel::error::code::ENOMEM)?,
+            ptr: NonNull::new(ptr.cast()).ok_or(ENOMEM)?,
             _owns: PhantomData,
         })
     }
@@ -81,7 +84,7 @@ impl<T: Counters> PerCpu<T> {
     }
 }
 
-impl<T: Counters> Drop for PerCpu<T> {
+impl<T: Zeroable> Drop for PerCpu<T> {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant it was allocated, and not freed yet.
         unsafe { bindings::free_percpu(self.ptr.as_ptr().cast()) };

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The counters of all exits of the host: each CPU has its own, to which it alone
+//! adds. Readers sum over all CPUs.
+
+use crate::{
+    config,
+    profile::{
+        cells::{Cells, Counter, HistogramCell},
+        counts::{Profile, Tally},
+        histogram::Histogram,
+        isa::Isa,
+    },
+    sys::{
+        clock,
+        percpu::{PerCpu, Zeroable},
+    },
+};
+use core::{
+    marker::PhantomData,
+    mem, ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed},
+};
+use kernel::prelude::*;
+
+// SAFETY: `AtomicU64` may be zero, and be read while it is changed.
+unsafe impl Zeroable for Counter {}
+// SAFETY: As above.
+unsafe impl Zeroable for HistogramCell {}
+
+/// How many histograms one allocation can hold: 32 KiB.
+const PER_PART: usize = 128;
+#[allow(clippy::assertions_on_constants)] // The one is from the model.
+const _: () = assert!(Isa::MAX_SLOTS <= 2 * PER_PART);
+
+/// The memory in use: per-CPU pointers, null unless there is such memory. The counters
+/// are [`Isa::slots`] of all exits, and as many of those unattributed: of vCPUs without a
+/// profile. The same goes for untimed exits.
+///
+/// All accesses are relaxed: KVM calls us only after it has published the registration,
+/// and `record()` only after changing code; the parameters' lock is for the rest.
+struct InUse {
+    counters: AtomicPtr<Counter>,
+    untimed: AtomicPtr<AtomicU64>,
+    histograms: [AtomicPtr<HistogramCell>; 2],
+    id: AtomicU64,
+}
+
+static IN_USE: InUse = InUse {
+    counters: AtomicPtr::new(ptr::null_mut()),
+    untimed: AtomicPtr::new(ptr::null_mut()),
+    histograms: [
+        AtomicPtr::new(ptr::null_mut()),
+        AtomicPtr::new(ptr::null_mut()),
+    ],
+    id: AtomicU64::new(0),
+};
+
+/// The per-CPU pointer of the counters, for `record()`.
+#[inline(always)]
+pub(crate) fn counters() -> *mut Counter {
+    IN_USE.counters.load(Relaxed)
+}
+
+/// The per-CPU pointer of the numbers of untimed exits, for `record()`.
+#[inline(always)]
+pub(crate) fn untimed() -> *mut AtomicU64 {
+    IN_USE.untimed.load(Relaxed)
+}
+
+/// The per-CPU pointer of the histograms of `slot` and its neighbours, and its index among
+/// them.
+#[inline(always)]
+fn part(isa: Isa, slot: usize) -> (&'static AtomicPtr<HistogramCell>, usize) {
+    let [first, second] = &IN_USE.histograms;
+    if isa.slots() <= PER_PART || slot < PER_PART {
+        (first, slot)
+    } else {
+        (second, slot.wrapping_sub(PER_PART))
+    }
+}
+
+/// The per-CPU pointer of the histogram of `slot`, for `record()`.
+///
+/// # Safety
+///
+/// The memory is in use, and `slot` below the number of slots.
+#[inline(always)]
+pub(crate) unsafe fn histogram(isa: Isa, slot: usize) -> *mut HistogramCell {
+    let (part, index) = part(isa, slot);
+    let part: *const AtomicPtr<HistogramCell> = part;
+    // SAFETY: Nobody writes it while the memory is in use. (The compiler adds to what is
+    // not atomic, rather than load it first.)
+    let part = unsafe { *part.cast::<*mut HistogramCell>() };
+    part.cast::<u8>()
+        .wrapping_add(offset::<HistogramCell>(index))
+        .cast()
+}
+
+/// Where the `T` with that index begins. They are few: an instruction less than in 64
+/// bits.
+#[inline(always)]
+pub(crate) fn offset<T>(index: usize) -> usize {
+    (index as u32).wrapping_mul(mem::size_of::<T>() as u32) as usize
+}
+
+/// What [`Host`] reads, and `record()` adds to.
+///
+/// # Invariants
+///
+/// [`IN_USE`] points to these, or to nothing.
+pub(crate) struct Memory {
+    counters: PerCpu<Counter>,
+    untimed: PerCpu<AtomicU64>,
+    histograms: [Option<PerCpu<HistogramCell>>; 2],
+}
+
+impl Memory {
+    /// The bytes for each possible CPU.
+    pub(crate) fn size() -> usize {
+        let histogram = match config::histograms() {
+            true => mem::size_of::<HistogramCell>(),
+            false => 0,
+        };
+        let counter = mem::size_of::<Counter>().wrapping_add(mem::size_of::<AtomicU64>());
+        let slot = histogram.wrapping_add(counter.wrapping_mul(2));
+        config::isa().slots().wrapping_mul(slot)
+    }
+
+    /// Allocates counters, and histograms if they are wanted; none is in use.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn try_new() -> Result<Memory> {
+        let slots = config::isa().slots();
+        let part = |len| match len {
+            0 => Ok(None),
+            _ => PerCpu::try_new(len).map(Some),
+        };
+        let (first, rest) = match config::histograms() {
+            true => (slots.min(PER_PART), slots.saturating_sub(PER_PART)),
+            false => (0, 0),
+        };
+        // INVARIANT: They point to nothing yet, for there is one profiler.
+        Ok(Memory {
+            counters: PerCpu::try_new(slots.wrapping_mul(2))?,
+            untimed: PerCpu::try_new(slots.wrapping_mul(2))?,
+            histograms: [part(first)?, part(rest)?],
+        })
+    }
+
+    /// Puts it into use, until it is dropped.
+    pub(crate) fn publish(&self) {
+        for (to, from) in IN_USE.histograms.iter().zip(&self.histograms) {
+            let part = from.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr);
+            to.store(part, Relaxed);
+        }
+        IN_USE.untimed.store(self.untimed.as_ptr(), Relaxed);
+        IN_USE.id.store(clock::random_u64(), Relaxed);
+        IN_USE.counters.store(self.counters.as_ptr(), Relaxed);
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        IN_USE.counters.store(ptr::null_mut(), Relaxed);
+        IN_USE.untimed.store(ptr::null_mut(), Relaxed);
+        for part in &IN_USE.histograms {
+            part.store(ptr::null_mut(), Relaxed);
+        }
+    }
+}
+
+/// What keeps the memory in use: while it lives, the module is loaded, and neither
+/// begins nor ends to be.
+///
+/// # Safety
+///
+/// That is true of the implementing type.
+pub(crate) unsafe trait KeepsHost {}
+
+/// The counters of all CPUs.
+///
+/// # Invariants
+///
+/// The memory is in use during `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Host<'a>(PhantomData<&'a Memory>);
+
+impl<'a> Host<'a> {
+    /// Those in use, if the module is loaded.
+    pub(crate) fn get(_keeper: &'a impl KeepsHost) -> Option<Host<'a>> {
+        // INVARIANT: `_keeper` keeps it so.
+        (!counters().is_null()).then(|| Host(PhantomData))
+    }
+
+    /// A random number of this loading of the module.
+    pub(crate) fn id(&self) -> u64 {
+        IN_USE.id.load(Relaxed)
+    }
+
+    /// The counters of each CPU: of all exits, and of those unattributed.
+    fn cpus(&self) -> impl Iterator<Item = (Cells<'a>, Cells<'a>)> {
+        let slots = config::isa().slots();
+        let both = slots.wrapping_mul(2);
+        // SAFETY: By the type's invariant, and as `try_new()` has allocated them.
+        let (counters, untimed) = unsafe {
+            (
+                PerCpu::arrays(counters(), both),
+                PerCpu::arrays(untimed(), both),
+            )
+        };
+        counters.zip(untimed).filter_map(
+            move |(counters, untimed): (&'a [Counter], &'a [AtomicU64])| {
+                let all = Cells {
+                    counters: counters.get(..slots)?,
+                    untimed: untimed.get(..slots)?,
+                };
+                let unattributed = Cells {
+                    counters: counters.get(slots..)?,
+                    untimed: untimed.get(slots..)?,
+                };
+                Some((all, unattributed))
+            },
+        )
+    }
+
+    /// Calls `with` for the counters of each CPU.
+    pub(crate) fn each(&self, mut with: impl FnMut(Cells<'_>)) {
+        self.cpus().for_each(|(all, _)| with(all));
+    }
+
+    /// The exits of vCPUs that had no profile.
+    pub(crate) fn unattributed(self) -> Unattributed<'a> {
+        Unattributed(self)
+    }
+
+    /// The histogram of `slot`, if there are any.
+    pub(crate) fn histogram(&self, slot: usize) -> Option<Histogram> {
+        let mut sum = Histogram::default();
+        self.histograms(slot)?
+            .for_each(|cell| sum.add(&cell.load()));
+        Some(sum)
+    }
+
+    /// The histogram of `slot` on each CPU.
+    fn histograms(&self, slot: usize) -> Option<impl Iterator<Item = &'a HistogramCell>> {
+        let isa = config::isa();
+        if slot >= isa.slots() {
+            return None;
+        }
+        let (part, index) = part(isa, slot);
+        let part = part.load(Relaxed);
+        // SAFETY: By the type's invariant; a part has what is up to the place of any
+        // slot at the least.
+        let arrays = |part| unsafe { PerCpu::arrays(part, index.wrapping_add(1)) };
+        (!part.is_null())
+            .then(|| arrays(part).filter_map(move |cpu: &[HistogramCell]| cpu.get(index)))
+    }
+
+    /// Makes all of it zero, while nothing is added.
+    pub(crate) fn clear(&self) {
+        for (all, unattributed) in self.cpus() {
+            all.clear();
+            unattributed.clear();
+            clock::cond_resched();
+        }
+        for slot in 0..config::isa().slots() {
+            self.histograms(slot)
+                .into_iter()
+                .flatten()
+                .for_each(HistogramCell::clear);
+        }
+    }
+}
+
+impl Profile for Host<'_> {
+    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
+        self.cpus()
+            .fold(Tally::default(), |sum, (all, _)| sum + all.sum(wanted))
+    }
+
+    fn slot(&self, slot: usize) -> Tally {
+        self.cpus()
+            .fold(Tally::default(), |sum, (all, _)| sum + all.slot(slot))
+    }
+}
+
+/// See [`Host::unattributed`].
+pub(crate) struct Unattributed<'a>(Host<'a>);
+
+impl<'a> Unattributed<'a> {
+    fn cpus(&self) -> impl Iterator<Item = Cells<'a>> {
+        // Not counted apart if that is all of them.
+        let apart = config::per_vcpu();
+        self.0
+            .cpus()
+            .map(move |(all, unattributed)| if apart { unattributed } else { all })
+    }
+}
+
+impl Profile for Unattributed<'_> {
+    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
+        self.cpus()
+            .fold(Tally::default(), |sum, cells| sum + cells.sum(wanted))
+    }
+
+    fn slot(&self, slot: usize) -> Tally {
+        self.cpus()
+            .fold(Tally::default(), |sum, cells| sum + cells.slot(slot))
+    }
+}

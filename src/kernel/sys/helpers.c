@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Macros and inline functions of the kernel, and what it initializes statically. */
+#include <linux/cpumask.h>
+#include <linux/hrtimer.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "bindings.h"
+
+DEFINE_MUTEX(exitprof_vms_mutex);
+DEFINE_MUTEX(exitprof_reading_mutex);
+
+void exitprof_mutex_init(struct mutex *mutex)
+{
+	mutex_init(mutex);
+}
+
+void exitprof_mutex_lock(struct mutex *mutex)
+{
+	mutex_lock(mutex);
+}
+
+void exitprof_mutex_unlock(struct mutex *mutex)
+{
+	mutex_unlock(mutex);
+}
+
+struct work_struct exitprof_log_work;
+struct delayed_work exitprof_suppressed_work;
+
+void exitprof_init_work(work_func_t print_log, work_func_t print_suppressed)
+{
+	INIT_WORK(&exitprof_log_work, print_log);
+	INIT_DELAYED_WORK(&exitprof_suppressed_work, print_suppressed);
+}
+
+/* On an unbound CPU, for a slow console may hold the worker for long. */
+void exitprof_queue_log_work(void)
+{
+	queue_work(system_unbound_wq, &exitprof_log_work);
+}
+
+/* Runs @delay_ns after the first call since it ran last. */
+void exitprof_queue_suppressed_work(u64 delay_ns)
+{
+	queue_delayed_work(system_unbound_wq, &exitprof_suppressed_work,
+			   nsecs_to_jiffies(delay_ns));
+}
+
+void exitprof_cond_resched(void)
+{
+	cond_resched();
+}
+
+/* Ends early if the task is being killed. */
+void exitprof_wait(u64 ns)
+{
+	ktime_t timeout = ns_to_ktime(ns);
+
+	set_current_state(TASK_KILLABLE);
+	schedule_hrtimeout(&timeout, HRTIMER_MODE_REL);
+}
+
+void exitprof_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+void exitprof_preempt_enable(void)
+{
+	preempt_enable();
+}
+
+unsigned int exitprof_online_cpus(void)
+{
+	return num_online_cpus();
+}
+
+unsigned int exitprof_possible_cpus(void)
+{
+	return num_possible_cpus();
+}
+
+unsigned int exitprof_next_possible_cpu(int cpu)
+{
+	return cpumask_next(cpu, cpu_possible_mask);
+}
+
+void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)
+{
+	return cpu < nr_cpu_ids ? per_cpu_ptr(ptr, cpu) : NULL;
+}
+
+/* Zeroed. */
+void *exitprof_alloc(size_t size, bool wait)
+{
+	return kzalloc(size, wait ? GFP_KERNEL_ACCOUNT :
+				    GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+}
+
+void exitprof_free(void *ptr)
+{
+	kfree(ptr);
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The module's parameters, which Rust cannot declare in Linux 6.1. */
+#include <linux/module.h>
+
+#include "bindings.h"
+
+MODULE_VERSION(EXITPROF_VERSION);
+
+bool exitprof_log = true;
+module_param_named(log, exitprof_log, bool, 0644);
+MODULE_PARM_DESC(log, "Log guests' queries of the leaves, within bounds (default Y)");
+
+static int set_recording(const char *val, const struct kernel_param *kp)
+{
+	int r = param_set_bool(val, kp);
+
+	if (!r)
+		exitprof_recording_changed();
+	return r;
+}
+
+static const struct kernel_param_ops recording_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_recording,
+	.get = param_get_bool,
+};
+
+bool exitprof_recording = true;
+module_param_cb(recording, &recording_ops, &exitprof_recording, 0644);
+__MODULE_PARM_TYPE(recording, "bool");
+MODULE_PARM_DESC(recording, "Record VM exits; if not, the leaves answer what was recorded (default Y)");
+
+static int set_report(const char *val, const struct kernel_param *kp)
+{
+	bool wanted;
+	int r = 0;
+
+	if (sysfs_streq(val, "vcpu")) {
+		exitprof_report(true);
+	} else {
+		r = kstrtobool(val, &wanted);
+		if (!r && wanted)
+			exitprof_report(false);
+	}
+	return r;
+}
+
+static const struct kernel_param_ops report_ops = {
+	.set = set_report,
+};
+
+module_param_cb(report, &report_ops, NULL, 0200);
+__MODULE_PARM_TYPE(report, "string");
+MODULE_PARM_DESC(report, "Write 1 to put the exits by reason into the log, or vcpu, by vCPU");
+
+static int set_reset(const char *val, const struct kernel_param *kp)
+{
+	if (!sysfs_streq(val, "1"))
+		return -EINVAL;
+	exitprof_reset();
+	return 0;
+}
+
+static const struct kernel_param_ops reset_ops = {
+	.set = set_reset,
+};
+
+module_param_cb(reset, &reset_ops, NULL, 0200);
+__MODULE_PARM_TYPE(reset, "string");
+MODULE_PARM_DESC(reset, "Write 1 to let all counters start from zero");
+
+bool exitprof_per_vcpu = true;
+module_param_named(per_vcpu, exitprof_per_vcpu, bool, 0444);
+MODULE_PARM_DESC(per_vcpu, "Count each vCPU's exits, too (default Y)");
+
+bool exitprof_histograms = true;
+module_param_named(histograms, exitprof_histograms, bool, 0444);
+MODULE_PARM_DESC(histograms, "Keep minimum, maximum and a histogram of each reason's cycles (default Y)");
+
+/* Their numbers are those of the leaf protocol; 0 is none. */
+static const char *const scopes[] = { "off", "host", "vm", "vcpu" };
+int exitprof_scope = 1;
+
+static int set_scope(const char *val, const struct kernel_param *kp)
+{
+	int scope = __sysfs_match_string(scopes, ARRAY_SIZE(scopes), val);
+
+	if (scope < 0)
+		return scope;
+	/* When the module is loaded, per_vcpu may come later: see config.rs. */
+	if (scope > 1 && !exitprof_per_vcpu)
+		return -EINVAL;
+	WRITE_ONCE(exitprof_scope, scope);
+	return 0;
+}
+
+static int get_scope(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", scopes[exitprof_scope]);
+}
+
+static const struct kernel_param_ops scope_ops = {
+	.set = set_scope,
+	.get = get_scope,
+};
+
+module_param_cb(scope, &scope_ops, NULL, 0644);
+__MODULE_PARM_TYPE(scope, "string");
+MODULE_PARM_DESC(scope, "Whose exits guests read: host (default), vm or vcpu (the reader's own), or off");
+
+void exitprof_param_lock(void)
+{
+	kernel_param_lock(THIS_MODULE);
+}
+
+void exitprof_param_unlock(void)
+{
+	kernel_param_unlock(THIS_MODULE);
+}
