@@ -6,6 +6,7 @@
 # shellcheck disable=SC2317 # the checks are called by their names
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/kvm-copy.sh"
 
 kdir=$(realpath "${1:-$build/kernel}")
 source=$kdir
@@ -82,25 +83,56 @@ config_mends() {
 	local kdir=$tmp/kdir
 	mkdir "$kdir"
 	make -s -C "$source" O="$kdir" "${kernel_tools[@]}" allnoconfig
-	"$source/scripts/config" --file "$kdir/.config" -e 64BIT -e MODULES -e MODVERSIONS -d DEBUG_INFO_NONE \
+	"$source/scripts/config" --file "$kdir/.config" -e 64BIT -e SMP -e HIGH_RES_TIMERS -e CPU_SUP_INTEL \
+		-e MODULES -e MODVERSIONS -d DEBUG_INFO_NONE \
 		-e VIRTUALIZATION -e KVM -e KVM_INTEL --set-str SYSTEM_TRUSTED_KEYS debian/certs/a.pem
 	! scripts/config.sh "$kdir" >"$tmp/obstacles" || return
 	grep '^CONFIG_MODVERSIONS' "$tmp/obstacles"
 	grep '^CONFIG_SYSTEM_TRUSTED_KEYS' "$tmp/obstacles"
+	grep '^CONFIG_KVM_EXIT_PROFILER' "$tmp/obstacles"
 	scripts/config.sh "$kdir" fix
 	grep -x CONFIG_RUST=y "$kdir/.config"
+	grep -x CONFIG_KVM_EXIT_PROFILER=y "$kdir/.config"
 }
 
-# What a maintainer has to read: for all vendors and VMX, and then for SVM.
+build_refuses_ibt() {
+	mkdir "$tmp/ibt"
+	printf 'CONFIG_RUST=y\nCONFIG_X86_KERNEL_IBT=y\n' >"$tmp/ibt/.config"
+	! scripts/check-build.sh kernel "$tmp/ibt" 2>"$tmp/refused" || return
+	grep 'CONFIG_X86_KERNEL_IBT=y.*ENDBR' "$tmp/refused"
+}
+
+# Without its option the series adds not an instruction to KVM.
+option_off() {
+	local module part
+	copy_kvm "$kdir" "$build/check-kvm"
+	sed -i /exit_profiler/d "$build/check-kvm/arch/x86/kvm/Makefile"
+	echo '#undef CONFIG_KVM_EXIT_PROFILER' >"$build/check-kvm/off.h"
+	KCFLAGS="-include $build/check-kvm/off.h" build_kvm "$kdir" "$build/check-kvm"
+	for module in kvm kvm-intel kvm-amd; do
+		for part in "$kdir/unpatched" "$build/check-kvm/arch/x86/kvm"; do
+			llvm-objcopy -O binary --only-section=.text "$part/$module.ko" "$tmp/text"
+			sha256sum <"$tmp/text"
+		done | uniq | tee "$tmp/sums"
+		[ "$(wc -l <"$tmp/sums")" = 1 ] || die "$module.ko is another"
+	done
+}
+
+# What a maintainer has to read in the files that are there already, and of vendors.
 lines_added() {
-	local added svm
-	added=$(cat patches/000[12]-*.patch | grep -c '^+[^+]\|^+$')
-	svm=$(cat patches/0003-*.patch | grep -c '^+[^+]\|^+$')
-	echo "the series adds $added lines, and $svm for SVM"
-	[ "$added" -lt 250 ] && [ "$svm" -lt 20 ]
+	local added vendor
+	added() { cat patches/*.patch | awk -v "file=$1" '/^\+\+\+ / { here = $2 ~ file } here && /^\+([^+]|$)/' | wc -l; }
+	added=$(($(added .) - $(added exit_profiler)))
+	echo "the series adds $added lines to files that are there, and $(added exit_profiler) of its own"
+	[ "$added" -lt 100 ]
+	for vendor in vmx/vmx.c svm/svm.c; do
+		echo "$(added "$vendor") lines to $vendor"
+		[ "$(added "$vendor")" -le 10 ]
+	done
 }
 
 reasons() { scripts/check-reasons.sh "$source"; }
+layers() { scripts/cargo.sh test --quiet --locked --package kvm-exitprof --test layers; }
 record() { scripts/check-record.sh kvm_exitprof.ko; }
 
 modinfo_complete() {
@@ -114,7 +146,7 @@ modinfo_complete() {
 }
 
 checks=(rustfmt_kernel rustfmt_tools clippy_kernel clippy_tools shellcheck_all
-	checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends lines_added reasons record modinfo_complete)
+	checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends build_refuses_ibt option_off lines_added reasons layers record modinfo_complete)
 echo "1..${#checks[@]}"
 number=0 failed=0
 for check in "${checks[@]}"; do
