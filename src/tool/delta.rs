@@ -2,9 +2,9 @@
 
 //! What was counted between two snapshots.
 
-use crate::snapshot::{Cycles, Owner, Reading, Row, Snapshot};
+use crate::snapshot::{Histogram, Owner, Reading, Row, Snapshot};
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::dist::{BUCKETS, bounds};
+use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
@@ -101,11 +101,12 @@ fn own_exits(earlier: Reading, later: Reading) -> u64 {
 impl Row {
     /// What was added since `earlier`.
     fn since(&self, earlier: &Row) -> Row {
-        let now = self.distribution.as_ref();
+        let now = self.histogram.as_ref();
         Row {
             exits: self.exits.wrapping_sub(earlier.exits),
             cycles: self.cycles.wrapping_sub(earlier.cycles),
-            distribution: now.map(|now| match &earlier.distribution {
+            untimed: self.untimed.wrapping_sub(earlier.untimed),
+            histogram: now.map(|now| match &earlier.histogram {
                 Some(earlier) => now.since(earlier),
                 None => now.clone(),
             }),
@@ -114,9 +115,9 @@ impl Row {
     }
 }
 
-impl Cycles {
+impl Histogram {
     /// What was added since `earlier`.
-    fn since(&self, earlier: &Cycles) -> Cycles {
+    fn since(&self, earlier: &Histogram) -> Histogram {
         let mut log2 = self.log2;
         for (now, before) in log2.iter_mut().zip(earlier.log2) {
             *now = now.wrapping_sub(before);
@@ -124,7 +125,7 @@ impl Cycles {
         let taken = || (0..BUCKETS).filter(|&bucket| log2[bucket] > 0);
         let lowest = taken().next().map_or(u64::MAX, |bucket| bounds(bucket).0);
         let highest = taken().next_back().map_or(0, |bucket| bounds(bucket).1);
-        Cycles {
+        Histogram {
             min: if self.min < earlier.min {
                 self.min
             } else {

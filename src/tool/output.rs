@@ -3,6 +3,7 @@
 //! Views for programs: JSON and CSV, as `exitprof schema` describes them.
 
 use crate::{
+    id::Id,
     rate::Stability,
     snapshot::{Account, InstructionSet, Reading, Snapshot, Source},
     view::{Line, View},
@@ -13,7 +14,7 @@ use serde::Serialize;
 use std::io::Write;
 
 /// The version of what is printed as JSON.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How figures are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,11 +40,12 @@ struct Document<'a> {
     version: u32,
     source: Source,
     isa: InstructionSet,
+    identity: Option<Id>,
     epoch: u32,
     tsc_khz: u32,
     seconds: Option<f64>,
     cpus: Option<u32>,
-    sampling: Option<bool>,
+    recording: Option<bool>,
     account: Option<Account>,
     reading: Option<Reading>,
     total: Total,
@@ -66,11 +68,12 @@ pub fn json(
         version: VERSION,
         source: snapshot.source,
         isa: snapshot.isa,
+        identity: snapshot.identity,
         epoch: snapshot.epoch,
         tsc_khz: snapshot.tsc_khz,
         seconds: snapshot.seconds(),
         cpus: snapshot.cpus,
-        sampling: snapshot.sampling,
+        recording: snapshot.recording,
         account: snapshot.account,
         reading: snapshot.reading,
         total: Total {

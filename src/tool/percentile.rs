@@ -2,10 +2,10 @@
 
 //! Percentiles, from a histogram whose buckets each reach to twice their beginning.
 
-use crate::snapshot::Cycles;
-use kvm_exitprof::profile::dist::bounds;
+use crate::snapshot::Histogram;
+use kvm_exitprof::profile::histogram::bounds;
 
-impl Cycles {
+impl Histogram {
     /// The cycles that `percent` of the exits did not exceed; `None` without an exit.
     ///
     /// In the bucket where it lies, the exits are taken to be spread evenly, within

@@ -5,7 +5,7 @@
 use crate::snapshot::{Owner, Row, Snapshot};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use kvm_exitprof::profile::reason::{Isa, Status};
+use kvm_exitprof::profile::{isa::Isa, reason::Status};
 use std::{cmp::Reverse, collections::BTreeSet};
 
 /// What to show of a snapshot.

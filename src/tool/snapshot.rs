@@ -2,21 +2,23 @@
 
 //! What a source of counters says at one time.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::id::Id;
 use kvm_exitprof::profile::{
-    counts::Sample,
-    dist::{BUCKETS, Distribution},
-    reason::Isa,
-    text::{self, Line, Whose},
+    counts::Tally,
+    histogram::{self, BUCKETS},
+    isa::Isa,
 };
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Snapshot`] as JSON.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest version that is read.
+pub const OLDEST: u32 = 1;
 
 /// The counters of a host or guest at one time, or what they grew by between two.
 ///
-/// As JSON, this is what `exitprof record` writes.
+/// As JSON, this is what `exitprof record` writes. The aliases and defaults are those of
+/// version 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`VERSION`].
@@ -25,18 +27,24 @@ pub struct Snapshot {
     pub source: Source,
     /// The instruction set that the reasons belong to.
     pub isa: InstructionSet,
+    /// What is counted: this loading of the module on a host, or in a guest the host, VM
+    /// or vCPU that it is told of; none if the source does not say.
+    pub identity: Option<Id>,
     /// Another number when the counters start from zero; not 0.
     pub epoch: u32,
     /// The frequency of the host's TSC in kHz, 0 if unknown.
     pub tsc_khz: u32,
     /// When it was read, in nanoseconds of the reader's CLOCK_MONOTONIC.
     pub time_ns: u64,
+    /// In a guest: which of its boots that clock is of.
+    pub boot: Option<String>,
     /// Since when it counts, by the same clock, if that is known.
     pub since_ns: Option<u64>,
     /// The number of the host's CPUs that are online, if the source says.
     pub cpus: Option<u32>,
     /// Whether exits are recorded, if the source says.
-    pub sampling: Option<bool>,
+    #[serde(alias = "sampling")]
+    pub recording: Option<bool>,
     /// What the profiler costs, if the source says.
     pub account: Option<Account>,
     /// In a guest: how it was read.
@@ -129,6 +137,8 @@ pub struct Vcpu {
     pub vm: String,
     /// Its number in the VM.
     pub vcpu: u32,
+    /// What tells it from another of the same name; none if the source does not say.
+    pub id: Option<Id>,
 }
 
 /// Whose exits a row is of.
@@ -158,16 +168,21 @@ pub struct Row {
     pub name: String,
     /// How many.
     pub exits: u64,
-    /// The cycles of the host's TSC that their handling took.
+    /// The cycles of the host's TSC that their handling took, as far as it was timed.
     pub cycles: u64,
-    /// How these are distributed, if the source says.
-    pub distribution: Option<Cycles>,
+    /// How many of the exits were not timed.
+    #[serde(default)]
+    pub untimed: u64,
+    /// How the cycles of the others are distributed, if the source says, and there are
+    /// some.
+    #[serde(alias = "distribution")]
+    pub histogram: Option<Histogram>,
 }
 
-/// A distribution of cycles; in a difference, `min` and `max` may be nothing but
-/// bounds: as good as the histogram and the values since the start make them.
+/// How the cycles of timed exits are distributed; in a difference, `min` and `max` may be
+/// nothing but bounds: as good as the buckets and the values since the start make them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cycles {
+pub struct Histogram {
     /// The least, of any exit.
     pub min: u64,
     /// The most, of any exit.
@@ -177,147 +192,28 @@ pub struct Cycles {
     pub log2: [u64; BUCKETS],
 }
 
-impl From<Distribution> for Cycles {
-    fn from(d: Distribution) -> Self {
-        Cycles {
-            min: d.min,
-            max: d.max,
-            log2: d.buckets,
+impl From<histogram::Histogram> for Histogram {
+    fn from(h: histogram::Histogram) -> Self {
+        Histogram {
+            min: h.min,
+            max: h.max,
+            log2: h.buckets,
         }
     }
 }
 
 impl Row {
     /// The exits and cycles.
-    pub fn sample(&self) -> Sample {
-        Sample {
+    pub fn tally(&self) -> Tally {
+        Tally {
             exits: self.exits,
             cycles: self.cycles,
+            untimed: self.untimed,
         }
     }
 }
 
 impl Snapshot {
-    /// What debugfs' file `profile` says: see [`text`].
-    ///
-    /// # Errors
-    ///
-    /// If `text` is not whole, or a line of it makes no sense.
-    pub fn from_text(text: &str) -> Result<Snapshot> {
-        let mut lines = text.lines().enumerate();
-        let head = match lines.next().map(|(_, line)| Line::parse(line)) {
-            Some(Ok(Line::Head(head))) => head,
-            Some(Err(e)) => bail!("line 1: {e}"),
-            _ => bail!("not a profile: it does not begin with one"),
-        };
-        ensure!(
-            head.version == text::VERSION,
-            "the profile is of version {}, and this exitprof knows only {}: use the one that came with the module",
-            head.version,
-            text::VERSION
-        );
-        let mut snapshot = Snapshot {
-            version: VERSION,
-            source: Source::Host,
-            isa: head.isa.into(),
-            epoch: head.epoch,
-            tsc_khz: head.tsc_khz,
-            time_ns: head.time_ns,
-            since_ns: Some(head.since_ns),
-            cpus: Some(head.cpus),
-            sampling: Some(head.sampling),
-            account: None,
-            reading: None,
-            attached: Vec::new(),
-            rows: Vec::new(),
-        };
-        for (index, line) in lines {
-            let number = index + 1;
-            match Line::parse(line).map_err(|e| anyhow::anyhow!("line {number}: {e}"))? {
-                Line::Head(_) => bail!("line {number}: a second beginning"),
-                Line::Account(a) => {
-                    snapshot.account = Some(Account {
-                        sample_cycles: a.sample_cycles,
-                        record_cycles: a.record_cycles,
-                        memory_bytes: a.memory_bytes,
-                        suppressed: a.suppressed,
-                    })
-                }
-                Line::Attached { vm, vcpu } => snapshot.attached.push(Vcpu {
-                    vm: vm.into(),
-                    vcpu,
-                }),
-                Line::Row(row) => snapshot.rows.push(Row {
-                    owner: match row.whose {
-                        Whose::Host => Owner::All,
-                        Whose::Vcpu(vm, vcpu) => Owner::Vcpu(Vcpu {
-                            vm: vm.into(),
-                            vcpu,
-                        }),
-                        Whose::Ended => Owner::Ended,
-                        Whose::Unattributed => Owner::Unattributed,
-                    },
-                    reason: row.reason,
-                    name: row.name.into(),
-                    exits: row.sample.exits,
-                    cycles: row.sample.cycles,
-                    distribution: row.distribution.map(Cycles::from),
-                }),
-                Line::End { epoch, lines } => {
-                    ensure!(
-                        epoch == snapshot.epoch && lines == number as u64,
-                        "the profile is not whole: its end does not fit its beginning"
-                    );
-                    snapshot.check()?;
-                    return Ok(snapshot);
-                }
-                Line::Unknown => (),
-            }
-        }
-        Err(anyhow::anyhow!("the profile is not whole: it has no end"))
-    }
-
-    /// What `exitprof record` wrote, or debugfs' file `profile` as it is.
-    ///
-    /// # Errors
-    ///
-    /// If it is neither, or not one that this exitprof understands.
-    pub fn from_file(text: &str) -> Result<Snapshot> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-
-        if !text.trim_start().starts_with('{') {
-            return Snapshot::from_text(text);
-        }
-        let Version { version } = serde_json::from_str(text).context("not a snapshot")?;
-        ensure!(
-            version == VERSION,
-            "the snapshot is of version {version}, and this exitprof knows only {VERSION}"
-        );
-        let snapshot: Snapshot = serde_json::from_str(text).context("not a snapshot")?;
-        snapshot.check()?;
-        Ok(snapshot)
-    }
-
-    /// Whether names are such as can be shown on a terminal.
-    fn check(&self) -> Result<()> {
-        let vms = self.rows.iter().filter_map(|row| match &row.owner {
-            Owner::Vcpu(vcpu) => Some(&vcpu.vm),
-            _ => None,
-        });
-        let names = (self.rows.iter().map(|row| &row.name)).chain(vms);
-        let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
-        for name in names.chain(attached) {
-            ensure!(
-                !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
-                "{name:?} is no name of a reason or VM"
-            );
-        }
-        Ok(())
-    }
-
     /// The rows of an owner.
     pub fn of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Row> {
         self.rows.iter().filter(move |row| row.owner == *owner)

@@ -5,9 +5,10 @@
 use crate::source::guest::{Cpuid, Instruction};
 use anyhow::{Result, bail};
 use kvm_exitprof::profile::{
-    counts::{Row, Sample},
+    isa::Isa,
     leaf::{self, Answer, Protocol, Query},
-    reason::{Isa, Status},
+    reason::Status,
+    table::TableRow,
 };
 use std::io::Write;
 
@@ -26,11 +27,11 @@ fn ask(eax: u32, ecx: u32) -> Option<Answer> {
 
 /// The exits and cycles of `reason`, `None` if the host does not know it. Each
 /// question is an exit of its own, so cycles are asked for where there are some.
-fn read(reason: u32) -> Option<Sample> {
+fn read(reason: u32) -> Option<(u64, u64)> {
     match ask(leaf::EXITS, reason)? {
-        Answer::Exits(0) => Some(Sample::default()),
+        Answer::Exits(0) => Some((0, 0)),
         Answer::Exits(exits) => match ask(leaf::CYCLES, reason)? {
-            Answer::Cycles(cycles) => Some(Sample { exits, cycles }),
+            Answer::Cycles(cycles) => Some((exits, cycles)),
             _ => None,
         },
         _ => None,
@@ -57,23 +58,23 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         );
     };
 
-    writeln!(out, "{}", Row::HEAD)?;
+    writeln!(out, "{}", TableRow::HEAD)?;
     for reason in (0..isa.slots()).filter_map(|slot| isa.reason(slot)) {
         let (number, name) = (isa.number(reason), isa.name(reason));
         match (read(reason), isa.status(reason)) {
-            (None, _) if all => writeln!(out, "{}", Row(number, name, "undefined", ""))?,
+            (None, _) if all => writeln!(out, "{}", TableRow(number, name, "undefined", ""))?,
             (Some(_), Status::Unhandled) if all => {
-                writeln!(out, "{}", Row(number, name, "not handled", ""))?
+                writeln!(out, "{}", TableRow(number, name, "not handled", ""))?
             }
-            (Some(Sample { exits, cycles }), _) if all || exits > 0 => {
-                writeln!(out, "{}", Row(number, name, exits, cycles))?
+            (Some((exits, cycles)), _) if all || exits > 0 => {
+                writeln!(out, "{}", TableRow(number, name, exits, cycles))?
             }
             _ => (),
         }
     }
-    if let Some(Answer::Sample(Sample { exits, cycles })) = ask(leaf::HIDDEN, 0) {
+    if let Some(Answer::Both(exits, cycles)) = ask(leaf::HIDDEN, 0) {
         if all || exits > 0 {
-            writeln!(out, "{}", Row("hidden", "", exits, cycles))?;
+            writeln!(out, "{}", TableRow("hidden", "", exits, cycles))?;
         }
     }
     Ok(())

@@ -4,10 +4,10 @@
 
 use crate::{
     select::{Key, Selection, Sort},
-    snapshot::{Cycles, Snapshot},
+    snapshot::{Histogram, Snapshot},
 };
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::counts::Sample;
+use kvm_exitprof::profile::counts::Tally;
 use serde::Serialize;
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -20,7 +20,7 @@ pub struct View {
     pub top: usize,
     /// All exits of the guests, VM or vCPUs that were selected, of any reason: what
     /// shares are shares of.
-    pub total: Sample,
+    pub total: Tally,
 }
 
 /// A row, as JSON and CSV have it: all times are in cycles.
@@ -70,36 +70,36 @@ impl View {
                 )?
                 .sample_cycles,
         };
-        let net = |sample: Sample| Sample {
-            cycles: (sample.cycles).saturating_sub(sample.exits.saturating_mul(overhead)),
-            ..sample
+        let net = |tally: Tally| Tally {
+            cycles: (tally.cycles).saturating_sub(tally.exits.saturating_mul(overhead)),
+            ..tally
         };
 
         let wanted = selection.wanted_reasons(snapshot)?;
-        let mut sums: BTreeMap<Key, (Sample, Option<&Cycles>)> = BTreeMap::new();
+        let mut sums: BTreeMap<Key, (Tally, Option<&Histogram>)> = BTreeMap::new();
         for key in selection.keys(snapshot)? {
             sums.entry(key).or_default();
         }
-        let mut total = Sample::default();
+        let mut total = Tally::default();
         for row in snapshot
             .rows
             .iter()
             .filter(|row| selection.wants_owner(&row.owner))
         {
-            total = total + net(row.sample());
+            total = total + net(row.tally());
             if (wanted.as_ref()).is_some_and(|wanted| !wanted.iter().any(|w| w.is_of(row))) {
                 continue;
             }
-            let (sum, distribution) = sums.entry(selection.key(row)).or_default();
+            let (sum, histogram) = sums.entry(selection.key(row)).or_default();
             // That of one row is not that of several.
-            *distribution = row.distribution.as_ref().filter(|_| sum.exits == 0);
-            *sum = *sum + net(row.sample());
+            *histogram = row.histogram.as_ref().filter(|_| sum.exits == 0);
+            *sum = *sum + net(row.tally());
         }
 
-        let line = |(key, (sum, distribution)): (Key, (Sample, Option<&Cycles>))| {
-            let took = sum.exits > 0 && (sum.cycles > 0 || distribution.is_some());
+        let line = |(key, (sum, histogram)): (Key, (Tally, Option<&Histogram>))| {
+            let took = sum.exits > 0 && (sum.cycles > 0 || histogram.is_some());
             let spread = |cycles: u64| cycles.saturating_sub(overhead);
-            let distribution = distribution.filter(|_| sum.exits > 0);
+            let histogram = histogram.filter(|_| sum.exits > 0);
             Line {
                 vm: key.vm,
                 vcpu: key.vcpu,
@@ -109,11 +109,11 @@ impl View {
                 samples_percent: percent(sum.exits, total.exits),
                 cycles: sum.cycles,
                 time_percent: percent(sum.cycles, total.cycles),
-                min: distribution.map(|d| spread(d.min)),
-                max: distribution.map(|d| spread(d.max)),
+                min: histogram.map(|d| spread(d.min)),
+                max: histogram.map(|d| spread(d.max)),
                 avg: took.then(|| sum.cycles as f64 / sum.exits as f64),
-                p50: distribution.and_then(|d| d.percentile(50.0)).map(spread),
-                p99: distribution.and_then(|d| d.percentile(99.0)).map(spread),
+                p50: histogram.and_then(|d| d.percentile(50.0)).map(spread),
+                p99: histogram.and_then(|d| d.percentile(99.0)).map(spread),
             }
         };
         let mut rows: Vec<Line> = sums.into_iter().map(line).collect();
@@ -138,8 +138,8 @@ impl View {
         };
         ensure!(
             self.rows.iter().all(|line| line.samples == 0) || self.rows.iter().any(known),
-            "there is no such column to sort by: only the reasons of all guests have distributions, \
-             on a host whose module keeps them (its parameter distributions): sort by samples, time or avg"
+            "there is no such column to sort by: only the reasons of all guests have histograms, \
+             on a host whose module keeps them (its parameter histograms): sort by samples, time or avg"
         );
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{
     units::{Unit, counted, duration, grouped, percent},
     view::{Line, View},
 };
-use kvm_exitprof::profile::counts::Sample;
+use kvm_exitprof::profile::counts::Tally;
 use std::collections::BTreeSet;
 
 /// What a snapshot is of, and how its times are to be read.
@@ -41,9 +41,9 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
 /// What must be known of a reading so that its figures are not misunderstood.
 pub fn notes(snapshot: &Snapshot) -> Vec<String> {
     let mut notes = Vec::new();
-    if snapshot.sampling == Some(false) {
+    if snapshot.recording == Some(false) {
         notes.push(
-            "Sampling is off, so no exits are counted now (module's parameter sampling).".into(),
+            "Recording is off, so no exits are counted now (module's parameter recording).".into(),
         );
     }
     if let Some(reading) = snapshot.reading {
@@ -130,8 +130,8 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
 }
 
 /// All exits, and what part of the CPUs' time they took.
-pub fn total(total: Sample, snapshot: &Snapshot, unit: Unit) -> String {
-    let Sample { exits, cycles } = total;
+pub fn total(total: Tally, snapshot: &Snapshot, unit: Unit) -> String {
+    let Tally { exits, cycles, .. } = total;
     let mut words = format!("In total        {}", counted(exits, "exit", "exits"));
     if cycles > 0 {
         words += &format!(", {} cycles", grouped(cycles));

@@ -23,8 +23,8 @@ pub struct Growing {
     pub seconds: u64,
     /// Whether VM 977-14 has ended. It goes on counting, as nothing here needs more.
     pub ended: bool,
-    /// Whether there are distributions.
-    pub distributions: bool,
+    /// Whether there are histograms.
+    pub histograms: bool,
 }
 
 impl Growing {
@@ -34,7 +34,7 @@ impl Growing {
             epoch: 7,
             seconds: 100,
             ended: false,
-            distributions: true,
+            histograms: true,
         }
     }
 
@@ -50,10 +50,10 @@ impl Growing {
     pub fn profile(self) -> String {
         let Growing { epoch, seconds, .. } = self;
         let mut text = format!(
-            "profile version=1 isa=vmx epoch={epoch} tsc_khz=2000000 time_ns={} since_ns=0 cpus=2 \
-             sampling=1 per_vcpu=1 distributions={}\n",
+            "profile version=2 isa=vmx id=00000000000000aa epoch={epoch} tsc_khz=2000000 \
+             time_ns={} since_ns=0 cpus=2 recording=1 per_vcpu=1 histograms={}\n",
             seconds * 1_000_000_000,
-            u8::from(self.distributions),
+            u8::from(self.histograms),
         );
         let mut row = |whose: &str, (reason, name, cycles, bucket), exits: u64, spread: bool| {
             if exits == 0 {
@@ -62,7 +62,7 @@ impl Growing {
             let all = exits * cycles;
             write!(
                 text,
-                "{whose} reason={reason} name={name} exits={exits} cycles={all}"
+                "{whose} reason={reason} name={name} exits={exits} cycles={all} untimed=0"
             )
             .unwrap();
             if spread {
@@ -70,14 +70,18 @@ impl Growing {
             }
             text.push('\n');
         };
-        row("host", CPUID, 1000 * seconds, self.distributions);
-        row("host", HLT, 200 * seconds, self.distributions);
+        row("host", CPUID, 1000 * seconds, self.histograms);
+        row("host", HLT, 200 * seconds, self.histograms);
         let mut attached = String::new();
         for (vm, vcpu, cpuids, hlts) in VCPUS {
             let mut whose = "ended".into();
             if !(self.ended && vm == "977-14") {
-                whose = format!("vcpu vm={vm} vcpu={vcpu}");
-                writeln!(attached, "attached vm={vm} vcpu={vcpu}").unwrap();
+                let name = format!(
+                    "vm={vm} vcpu={vcpu} id={:016x}",
+                    vm.len() * 10 + vcpu as usize
+                );
+                writeln!(attached, "attached {name}").unwrap();
+                whose = format!("vcpu {name}");
             }
             row(&whose, CPUID, cpuids * seconds, false);
             row(&whose, HLT, hlts * seconds, false);

@@ -3,187 +3,15 @@
 //! How a guest reads: from a host that counts what the reading itself causes, and
 //! to which something happens while it is being read.
 
+use crate::leaves::{CYCLES, Event, Host, State, cpuid};
 use exitprof::snapshot::{Owner, Snapshot, Source};
-use exitprof::source::guest::{Cpuid, Guest};
+use exitprof::source::guest::Guest;
 use kvm_exitprof::profile::{
-    counts::{Profile, Sample},
-    leaf::{self, Command, Protocol, Query, Registers, Responder, Scope},
-    reason::Isa,
+    counts::Tally,
+    isa::Isa,
+    leaf::{FEATURE_SNAPSHOT, Scope},
 };
 use proptest::prelude::*;
-use std::{cell::RefCell, rc::Rc};
-
-/// The cycles of a CPUID.
-const CYCLES: u64 = 500;
-
-/// What happens on the host before it answers.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// The counters start from zero.
-    Reset,
-    /// Another on the vCPU takes a snapshot.
-    Taken,
-    /// The module is unloaded.
-    Unload,
-    /// Exits of a reason, by someone else.
-    Exits(u32, u64),
-}
-
-#[derive(Clone)]
-struct State {
-    isa: Isa,
-    counts: Vec<Sample>,
-    held: Option<Vec<Sample>>,
-    taken: u32,
-    epoch: u32,
-    features: u32,
-    scope: u8,
-    loaded: bool,
-    /// There is no memory for snapshots.
-    poor: bool,
-    asked: u64,
-    /// The CPUIDs of others, when the guest took its last snapshot.
-    others: u64,
-    /// What happens before which question.
-    events: Vec<(u64, Event)>,
-}
-
-impl Profile for State {
-    fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    fn slot(&self, slot: usize) -> Sample {
-        self.held.as_ref().unwrap_or(&self.counts)[slot]
-    }
-}
-
-impl Responder for State {
-    fn protocol(&self) -> Protocol {
-        Protocol {
-            version: leaf::VERSION,
-            isa: self.isa as u8,
-            scope: self.scope,
-            features: self.features,
-            epoch: self.epoch,
-            tsc_khz: 2_000_000,
-        }
-    }
-
-    fn snapshot(&mut self, command: Command) -> leaf::Snapshot {
-        match command {
-            Command::Release => self.held = None,
-            Command::Take if !self.poor => {
-                self.held = Some(self.counts.clone());
-                self.taken += 1;
-            }
-            _ => (),
-        }
-        leaf::Snapshot {
-            held: self.held.is_some(),
-            taken: self.taken,
-        }
-    }
-}
-
-impl State {
-    fn add(&mut self, reason: u32, exits: u64) {
-        let cycles = exits * CYCLES;
-        let counter = &mut self.counts[self.isa.slot(reason)];
-        *counter = *counter + Sample { exits, cycles };
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Reset => {
-                self.counts.fill(Sample::default());
-                self.held = None;
-                self.epoch += 1;
-            }
-            Event::Taken => _ = self.snapshot(Command::Take),
-            Event::Unload => self.loaded = false,
-            Event::Exits(reason, exits) => self.add(reason, exits),
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Host(Rc<RefCell<State>>);
-
-impl Host {
-    fn new(isa: Isa, scope: Scope) -> Host {
-        let counts = vec![Sample::default(); isa.slots()];
-        let state = State {
-            isa,
-            counts,
-            held: None,
-            taken: u32::MAX / 2,
-            epoch: 5,
-            features: leaf::FEATURE_SNAPSHOT,
-            scope: scope as u8,
-            loaded: true,
-            poor: false,
-            asked: 0,
-            others: 0,
-            events: Vec::new(),
-        };
-        Host(Rc::new(RefCell::new(state)))
-    }
-
-    fn with(self, change: impl FnOnce(&mut State)) -> Host {
-        change(&mut self.0.borrow_mut());
-        self
-    }
-
-    /// So many questions from now on, something happens.
-    fn plan(&self, after: u64, event: Event) {
-        let mut state = self.0.borrow_mut();
-        let at = state.asked + after;
-        state.events.push((at, event));
-    }
-
-    fn guest(&self) -> Guest<Host> {
-        Guest::find(self.clone()).unwrap()
-    }
-
-    fn cpuids(&self) -> u64 {
-        let state = self.0.borrow();
-        state.counts[state.isa.slot(cpuid(state.isa))].exits
-    }
-}
-
-impl Cpuid for Host {
-    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers {
-        let mut state = self.0.borrow_mut();
-        state.asked += 1;
-        let asked = state.asked;
-        let (now, later) = state.events.drain(..).partition(|&(at, _)| at == asked);
-        state.events = later;
-        let now: Vec<(u64, Event)> = now;
-        now.into_iter().for_each(|(_, event)| state.happen(event));
-        if (eax, ecx) == (leaf::SNAPSHOT, Command::Take as u32) {
-            let all = state.counts[state.isa.slot(cpuid(state.isa))].exits;
-            state.others = all.wrapping_sub(asked - 1); // After a reset, it means nothing.
-        }
-        let answer = match Query::new(eax, ecx).filter(|_| state.loaded) {
-            Some(query) => query.answer(&mut *state).into(),
-            None => Registers {
-                eax: 7,
-                ..Registers::default()
-            },
-        };
-        let reason = cpuid(state.isa);
-        state.add(reason, 1);
-        answer
-    }
-}
-
-fn cpuid(isa: Isa) -> u32 {
-    match isa {
-        Isa::Vmx => 10,
-        Isa::Svm => 0x72,
-    }
-}
 
 /// The exits of a reason.
 fn exits(snapshot: &Snapshot, reason: Option<u32>) -> u64 {
@@ -209,13 +37,14 @@ fn a_snapshot_is_read_and_released() {
             .rows
             .iter()
             .find(|row| row.reason == Some(violation));
-        assert_eq!(row.unwrap().sample().cycles, CYCLES << 40);
+        assert_eq!(row.unwrap().cycles, CYCLES << 40);
         let hidden = snapshot.rows.iter().find(|row| row.owner == Owner::Hidden);
         assert_eq!(
-            hidden.unwrap().sample(),
-            Sample {
+            hidden.unwrap().tally(),
+            Tally {
                 exits: 7,
-                cycles: 7 * CYCLES
+                cycles: 7 * CYCLES,
+                untimed: 0
             }
         );
         // The questions after discovery and before the snapshot: 00 and 01.
@@ -224,7 +53,7 @@ fn a_snapshot_is_read_and_released() {
         assert!(reading.at_once);
         assert_eq!(reading.before + reading.after, host.cpuids());
         assert_eq!(reading.before, before + 2);
-        assert!(host.0.borrow().held.is_none());
+        assert!(!host.0.borrow().holds());
     }
 }
 
@@ -254,9 +83,78 @@ fn without_snapshots_figures_are_read_one_by_one() {
     }
 }
 
+/// Before version 3, leaves of figures answered from the snapshot that anyone had taken,
+/// and nothing was told of identities.
+#[test]
+fn older_hosts_are_read_live() {
+    for version in [1, 2] {
+        let host = Host::new(Isa::Vmx, Scope::Vm).with(|state| state.version = version);
+        let mut guest = host.guest();
+        host.plan(1, Event::Taken);
+        host.plan(6, Event::Exits(48, 9));
+        let snapshot = guest.read().unwrap();
+        assert_eq!(exits(&snapshot, Some(48)), 9);
+        assert_eq!((snapshot.identity, snapshot.epoch), (None, 5));
+        let reading = snapshot.reading.unwrap();
+        assert!(!reading.at_once);
+        assert_eq!(reading.before + reading.after, host.cpuids());
+        assert!(!host.0.borrow().holds());
+        // Of one who has taken another, figures are of no one time.
+        for after in 1..40 {
+            host.plan(after, Event::Taken);
+            let before = exits(&snapshot, Some(10));
+            assert!(exits(&guest.read().unwrap(), Some(10)) > before);
+        }
+    }
+}
+
+#[test]
+fn newer_hosts_are_refused() {
+    let host = Host::new(Isa::Vmx, Scope::Vm).with(|state| state.version = 4);
+    let error = Guest::find(host).err().unwrap().to_string();
+    assert!(error.contains("protocol is of version 4"), "{error}");
+}
+
+#[test]
+fn what_is_counted_is_told() {
+    for lack in [0, FEATURE_SNAPSHOT] {
+        let host = Host::new(Isa::Vmx, Scope::Vm).with(|state| state.features ^= lack);
+        let mut guest = host.guest();
+        let id = |snapshot: &Snapshot| snapshot.identity.unwrap().to_string();
+        let first = guest.read().unwrap();
+        assert_eq!(id(&first), "feed000000000001");
+        assert_eq!(first.boot, guest.read().unwrap().boot);
+        assert_eq!(first.boot.map_or(0, |boot| boot.len()), 36);
+        host.plan(1, Event::Moved);
+        assert_eq!(id(&guest.read().unwrap()), "feed000000000002");
+    }
+}
+
+#[test]
+fn exits_that_were_not_timed_are_told() {
+    for version in [2, 3] {
+        let host = Host::new(Isa::Vmx, Scope::Vm).with(|state| state.version = version);
+        let tally = Tally {
+            exits: 1 << 33,
+            cycles: 77,
+            untimed: 1 << 32,
+        };
+        host.0.borrow_mut().count(32, tally);
+        host.0.borrow_mut().add(48, 3);
+        let snapshot = host.guest().read().unwrap();
+        let row = |reason| snapshot.rows.iter().find(|row| row.reason == Some(reason));
+        let known = Tally {
+            untimed: if version == 3 { 1 << 32 } else { 0 },
+            ..tally
+        };
+        assert_eq!(row(32).unwrap().tally(), known);
+        assert_eq!(row(48).unwrap().untimed, 0);
+    }
+}
+
 #[test]
 fn disturbed_readings_are_tried_again() {
-    for event in [Event::Taken, Event::Reset] {
+    for event in [Event::Taken, Event::Reset, Event::Moved] {
         for after in 1..200 {
             let host = Host::new(Isa::Vmx, Scope::Host);
             host.0.borrow_mut().add(48, 1000);
@@ -264,15 +162,13 @@ fn disturbed_readings_are_tried_again() {
             host.plan(after, event);
             let snapshot = guest.read().unwrap();
             let own = |reason| exits(&snapshot, Some(reason));
-            let epoch = snapshot.epoch;
-            let want = if epoch == 5 { 1000 } else { 0 };
+            let id = snapshot.identity.unwrap().to_string();
+            let is_first = snapshot.epoch == 5 && id == "feed000000000001";
+            let want = if is_first { 1000 } else { 0 };
             assert_eq!(own(48), want, "{event:?} {after}");
             // What others have taken is theirs.
             let theirs = matches!(event, Event::Taken) && host.0.borrow().events.is_empty();
-            assert!(
-                theirs || host.0.borrow().held.is_none(),
-                "{event:?} {after}"
-            );
+            assert!(theirs || !host.0.borrow().holds(), "{event:?} {after}");
         }
     }
 }
@@ -288,7 +184,7 @@ fn a_reading_that_is_always_disturbed_is_given_up() {
     assert!(error.contains("another on this vCPU"), "{error}");
     host.0.borrow_mut().events.clear();
     guest.read().unwrap();
-    host.0.borrow_mut().epoch = 0;
+    host.0.borrow_mut().identity.epoch = 0;
     let error = guest.read().unwrap_err().to_string();
     assert!(error.contains("starting from zero"), "{error}");
 }

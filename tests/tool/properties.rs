@@ -2,55 +2,56 @@
 
 //! Differences, percentiles and parsing, for any numbers and any text.
 
-use exitprof::snapshot::{Cycles, Owner, Row, Snapshot, Vcpu};
+use exitprof::snapshot::{Histogram, Owner, Row, Snapshot, Vcpu};
 use exitprof::{select::Selection, table, units, units::Unit, view::View};
 use kvm_exitprof::profile::{
-    counts::Sample,
-    dist::{BUCKETS, Distribution, bounds, bucket},
-    reason::Isa,
-    text::{self, Account, Head, Line, Whose},
+    counts::Tally,
+    histogram::{self, BUCKETS, bounds, bucket},
+    isa::Isa,
+    text::{self, Account, Head, Line},
 };
 use proptest::prelude::*;
 
 use crate::host::PROFILE;
 
-fn any_distribution() -> impl Strategy<Value = Distribution> {
+fn any_histogram() -> impl Strategy<Value = histogram::Histogram> {
     (any::<u64>(), any::<u64>(), any::<[u64; BUCKETS]>())
-        .prop_map(|(min, max, buckets)| Distribution { min, max, buckets })
+        .prop_map(|(min, max, buckets)| histogram::Histogram { min, max, buckets })
 }
 
 /// What some exits took.
-fn of(cycles: &[u64]) -> Cycles {
-    let mut distribution = Distribution::default();
+fn of(cycles: &[u64]) -> Histogram {
+    let mut histogram = histogram::Histogram::default();
     for &cycles in cycles {
-        distribution.min = distribution.min.min(cycles);
-        distribution.max = distribution.max.max(cycles);
-        distribution.buckets[bucket(cycles)] += 1;
+        histogram.min = histogram.min.min(cycles);
+        histogram.max = histogram.max.max(cycles);
+        histogram.buckets[bucket(cycles)] += 1;
     }
-    distribution.into()
+    histogram.into()
 }
 
 fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     let names = || prop::sample::select(vec!["412-11", "CPUID", "UNKNOWN(7)", "other", "x=y"]);
     let head = (
-        any::<[u32; 4]>(),
-        any::<[u64; 2]>(),
+        any::<[u32; 3]>(),
+        any::<[u64; 3]>(),
         any::<[bool; 3]>(),
         any::<bool>(),
     )
         .prop_map(
-            |([version, epoch, tsc_khz, cpus], [time_ns, since_ns], [a, b, c], vmx)| {
+            |([epoch, tsc_khz, cpus], [id, time_ns, since_ns], [a, b, c], vmx)| {
                 Line::Head(Head {
-                    version,
+                    version: text::VERSION,
                     isa: if vmx { Isa::Vmx } else { Isa::Svm },
+                    id,
                     epoch,
                     tsc_khz,
                     time_ns,
                     since_ns,
                     cpus,
-                    sampling: a,
+                    recording: a,
                     per_vcpu: b,
-                    distributions: c,
+                    histograms: c,
                 })
             },
         );
@@ -62,47 +63,55 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
             suppressed: d,
         })
     });
-    let attached = (names(), any::<u32>()).prop_map(|(vm, vcpu)| Line::Attached { vm, vcpu });
-    let whose = prop_oneof![
-        Just(Whose::Host),
-        (names(), any::<u32>()).prop_map(|(vm, vcpu)| Whose::Vcpu(vm, vcpu)),
-        Just(Whose::Ended),
-        Just(Whose::Unattributed),
+    let vcpu = || (names(), any::<u32>(), any::<u64>());
+    let attached = vcpu().prop_map(|(vm, vcpu, id)| Line::Attached { vm, vcpu, id });
+    let owner = prop_oneof![
+        Just(text::Owner::Host),
+        vcpu().prop_map(|(vm, vcpu, id)| text::Owner::Vcpu { vm, vcpu, id }),
+        Just(text::Owner::Ended),
+        Just(text::Owner::Unattributed),
     ];
     let row = (
-        whose,
+        owner,
         any::<Option<u32>>(),
         names(),
-        any::<[u64; 2]>(),
-        prop::option::of(any_distribution()),
+        any::<[u64; 3]>(),
+        prop::option::of(any_histogram()),
     )
-        .prop_map(|(whose, reason, name, [exits, cycles], distribution)| {
-            Line::Row(text::Row {
-                whose,
-                reason,
-                name: if reason.is_some() { name } else { "other" },
-                sample: Sample { exits, cycles },
-                distribution,
-            })
-        });
+        .prop_map(
+            |(owner, reason, name, [exits, cycles, untimed], histogram)| {
+                Line::Row(text::Row {
+                    owner,
+                    reason,
+                    name: if reason.is_some() { name } else { "other" },
+                    tally: Tally {
+                        exits,
+                        cycles,
+                        untimed,
+                    },
+                    histogram,
+                })
+            },
+        );
     let end = any::<(u32, u64)>().prop_map(|(epoch, lines)| Line::End { epoch, lines });
     prop_oneof![head, account, attached, row, end]
 }
 
 /// A snapshot of any counters, as text and read from it.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
-    let row = (0_u32..80, any::<[u64; 2]>(), any_distribution());
+    let row = (0_u32..80, any::<[u64; 3]>(), any_histogram());
     prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
         let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
         let all = rows
             .into_iter()
-            .map(|(reason, (_, [exits, cycles], distribution))| Row {
+            .map(|(reason, (_, [exits, cycles, untimed], histogram))| Row {
                 owner: Owner::All,
                 reason: Some(reason),
                 name: Isa::Vmx.name(reason).to_string(),
                 exits,
                 cycles,
-                distribution: Some(distribution.into()),
+                untimed: untimed.min(exits),
+                histogram: Some(histogram.into()),
             });
         snapshot.rows = all.collect();
         snapshot
@@ -188,6 +197,7 @@ proptest! {
                 Some(own) => {
                     own.exits = own.exits.wrapping_add(row.exits);
                     own.cycles = own.cycles.wrapping_add(row.cycles);
+                    own.untimed = own.untimed.wrapping_add(row.untimed);
                 }
                 None => b.rows.push(row.clone()),
             }
@@ -195,7 +205,7 @@ proptest! {
         let delta = b.since(&a).unwrap();
         for row in more.rows.iter().filter(|row| row.exits > 0) {
             let own = delta.rows.iter().find(|r| r.reason == row.reason).unwrap();
-            prop_assert_eq!(own.sample(), row.sample());
+            prop_assert_eq!(own.tally(), row.tally());
         }
         let counted = more.rows.iter().filter(|row| row.exits > 0).count();
         prop_assert_eq!(delta.rows.len(), counted);
@@ -206,11 +216,11 @@ proptest! {
         mut cycles in prop::collection::vec(prop_oneof![0..10_u64, 0..1_u64 << 29, any::<u64>()], 1..200),
         percents in any::<[u8; 2]>(),
     ) {
-        let distribution = of(&cycles);
+        let histogram = of(&cycles);
         cycles.sort_unstable();
         let mut percents = percents.map(|p| f64::from(p) * 100.0 / 255.0);
         percents.sort_by(f64::total_cmp);
-        let [low, high] = percents.map(|p| distribution.percentile(p).unwrap());
+        let [low, high] = percents.map(|p| histogram.percentile(p).unwrap());
         prop_assert!(low <= high);
         for (percent, value) in percents.into_iter().zip([low, high]) {
             prop_assert!((cycles[0]..=cycles[cycles.len() - 1]).contains(&value));
@@ -230,8 +240,8 @@ proptest! {
     }
 
     #[test]
-    fn percentiles_of_anything_are_numbers(distribution in any_distribution(), p in -1e9..1e9) {
-        let _ = Cycles::from(distribution).percentile(p);
+    fn percentiles_of_anything_are_numbers(histogram in any_histogram(), p in -1e9..1e9) {
+        let _ = Histogram::from(histogram).percentile(p);
     }
 
     #[test]
@@ -254,9 +264,10 @@ proptest! {
             name: "HLT".into(),
             exits,
             cycles: 0,
-            distribution: None,
+            untimed: 0,
+            histogram: None,
         };
-        let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0 });
+        let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });
         let mut a = Snapshot::from_text(PROFILE).unwrap();
         let mut b = a.clone();
         a.rows = vec![row(vcpu(), before), row(Owner::Ended, 70)];

@@ -3,7 +3,10 @@
 //! What is printed for programs is what is described.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
-use exitprof::{output::COLUMNS, snapshot::Snapshot};
+use exitprof::{
+    output::COLUMNS,
+    snapshot::{Snapshot, VERSION},
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -98,15 +101,46 @@ fn csv_and_json_agree() {
     assert!(number > 70);
 }
 
-/// As JSON says it, so that no other version is taken for this one.
+/// As JSON says it, so that no other version is taken for this one; whatever else a
+/// later one may have changed.
 #[test]
 fn other_versions_are_refused() {
-    let newer = std::fs::read_to_string(data("seed.json"))
-        .unwrap()
-        .replace("\"version\":1", "\"version\":2");
-    let error = Snapshot::from_file(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 2"), "{error}");
-    let newer = PROFILE.replace("profile version=1", "profile version=2");
-    let error = Snapshot::from_file(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 2"), "{error}");
+    let recorded = std::fs::read_to_string(data("seed.json")).unwrap();
+    let profile = |version| {
+        let head = format!("profile version={version} isa=vmx brand_new=1");
+        let (_, rest) = PROFILE.split_once('\n').unwrap();
+        format!("{head}\n{rest}")
+    };
+    let json = |version| recorded.replace("\"version\":1", &format!("\"version\":{version}"));
+    for version in [0, 3, 1_u64 << 40] {
+        for newer in [profile(version), json(version)] {
+            let error = Snapshot::from_file(&newer).unwrap_err().to_string();
+            let says = format!("is of version {version}, and this exitprof knows only 1 to 2");
+            assert!(error.contains(&says), "{error}");
+        }
+    }
+}
+
+/// What the first edition recorded is read as what it was.
+#[test]
+fn version_1_is_read() {
+    let text = include_str!("data/host.txt");
+    let host = Snapshot::from_file(text).unwrap();
+    assert_eq!((host.version, host.identity), (VERSION, None));
+    assert_eq!(host.recording, Some(true));
+    assert!(host.attached.iter().all(|vcpu| vcpu.id.is_none()));
+    let json = include_str!("data/seed.json");
+    let guest = Snapshot::from_file(json).unwrap();
+    assert_eq!((guest.version, guest.identity), (VERSION, None));
+    assert_eq!(guest.rows.len(), 16);
+    let off = json.replace("\"sampling\":null", "\"sampling\":false");
+    assert_eq!(Snapshot::from_file(&off).unwrap().recording, Some(false));
+    let histogram = format!("{{\"min\":1,\"max\":9,\"log2\":{:?}}}", [7; 30]);
+    let one = json.replacen(
+        "\"distribution\":null",
+        &format!("\"distribution\":{histogram}"),
+        1,
+    );
+    let rows = Snapshot::from_file(&one).unwrap().rows;
+    assert_eq!(rows[0].histogram.as_ref().unwrap().max, 9);
 }

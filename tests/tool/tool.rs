@@ -8,5 +8,6 @@ mod golden;
 mod guest;
 mod host;
 mod interval;
+mod leaves;
 mod properties;
 mod schema;

@@ -259,7 +259,7 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
 }
 
 #[test]
-fn a_guest_has_neither_vms_nor_distributions() {
+fn a_guest_has_neither_vms_nor_histograms() {
     let guest = |seconds| Snapshot {
         source: Source::GuestOfVm,
         ..read(Growing::new().later(seconds))
@@ -276,12 +276,12 @@ fn a_guest_has_neither_vms_nor_distributions() {
 #[test]
 fn it_is_said_why_there_is_no_histogram() {
     let without = Growing {
-        distributions: false,
+        histograms: false,
         ..Growing::new()
     };
     let mut state = watched(without);
     press(&mut state, &[KeyCode::Enter]);
-    assert!(screen(&state, 80, 24, SETTINGS).contains("parameter distributions"));
+    assert!(screen(&state, 80, 24, SETTINGS).contains("parameter histograms"));
     press(&mut state, &[key('b')]);
     assert!(screen(&state, 80, 24, SETTINGS).contains("No exit since"));
     let mut state = State::new(read(Growing::new()), Order::Rate, Some("412-11")).unwrap();

@@ -7,18 +7,31 @@
 //! that the host holds for the vCPU, if it can.
 
 use super::now_ns;
-use crate::snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION};
+use crate::{
+    id::Id,
+    snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION},
+};
 use anyhow::{Context, Result, bail, ensure};
 use kvm_exitprof::profile::{
-    counts::Sample,
-    leaf::{self, Answer, Command, FEATURE_SNAPSHOT, Protocol, Query, Registers, Scope},
-    reason::{Isa, Status},
+    counts::Tally,
+    isa::Isa,
+    leaf::{
+        self, Answer, Command, FEATURE_SNAPSHOT, Identity, Protocol, Query, Registers, Scope, When,
+    },
+    reason::Status,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use std::{arch::x86_64::__cpuid_count, thread, time::Duration};
+use std::{arch::x86_64::__cpuid_count, fs, thread, time::Duration};
 
 /// How often a reading is tried: another on the same vCPU, or a reset, may disturb it.
 const ATTEMPTS: u64 = 10;
+
+/// The first version of the protocol that tells identities and what was not timed, and
+/// gives the snapshot leaves of its own.
+const FIRST_OF_NOW: u16 = 3;
+/// Before, this leaf takes and releases the snapshot; while there is one, the leaves of
+/// exits and cycles answer from it.
+const OLD_SNAPSHOT: u32 = 0x4fff_ff03;
 
 /// Something that executes CPUID.
 pub trait Cpuid {
@@ -52,6 +65,8 @@ pub struct Guest<C> {
     cpu: usize,
     /// When it began.
     reader: u64,
+    /// Which boot of the guest this is, if the kernel says.
+    boot: Option<String>,
     /// How many CPUIDs it has executed.
     executed: u64,
 }
@@ -59,12 +74,20 @@ pub struct Guest<C> {
 /// Why a reading came to nothing, and may come to something if tried again.
 struct Disturbed(&'static str);
 
+const RESTARTING: Disturbed = Disturbed("the counters were starting from zero");
+const CONTENDED: Disturbed =
+    Disturbed("another on this vCPU has read meanwhile, or the counters started from zero");
+const CHANGED: Disturbed =
+    Disturbed("the counters started from zero meanwhile, or are of another VM, vCPU or scope");
+const CONTRADICTORY: Disturbed =
+    Disturbed("the reasons did not add up to all exits, as in a snapshot they must");
+
 impl<C: Cpuid> Guest<C> {
     /// A reader, if the profiler answers.
     ///
     /// # Errors
     ///
-    /// If it does not, or speaks of an instruction set or scope that is not known.
+    /// If it does not, or its protocol, instruction set or scope is not known.
     pub fn find(cpuid: C) -> Result<Guest<C>> {
         // The standard library asks by CPUID what the processor has, once: before we count.
         let _ = std::arch::is_x86_feature_detected!("sse4.2");
@@ -72,6 +95,7 @@ impl<C: Cpuid> Guest<C> {
             cpuid,
             cpu: sched_getcpu(),
             reader: now_ns(),
+            boot: boot(),
             executed: 0,
         };
         let _pinned = Pinned::to(guest.cpu)?;
@@ -110,6 +134,12 @@ impl<C: Cpuid> Guest<C> {
             leaf::DISCOVERY
         );
         let protocol = Protocol::from(self.ask(leaf::PROTOCOL, 0));
+        ensure!(
+            (1..=leaf::VERSION).contains(&protocol.version),
+            "the host's protocol is of version {}, and this exitprof knows only 1 to {}: use the one that came with the module",
+            protocol.version,
+            leaf::VERSION
+        );
         let isa = Isa::from_number(protocol.isa).with_context(|| {
             format!(
                 "the host's instruction set is number {}, and this exitprof knows only VMX (1) and SVM (2)",
@@ -125,51 +155,66 @@ impl<C: Cpuid> Guest<C> {
         Ok((protocol, isa, scope))
     }
 
-    fn command(&mut self, command: Command) -> leaf::Snapshot {
-        self.ask(leaf::SNAPSHOT, command as u32).into()
+    fn command(&mut self, leaf: u32, command: Command) -> leaf::Snapshot {
+        self.ask(leaf, command as u32).into()
+    }
+
+    /// What is counted `when`; `None` if there is no such snapshot.
+    fn identity(&mut self, when: When) -> Option<Identity> {
+        let leaf = leaf_of(when, leaf::IDENTITY);
+        match Query::new(leaf, 0)?.decode(self.ask(leaf, 0)) {
+            Answer::Other(registers) => Some(registers.into()),
+            _ => None,
+        }
     }
 
     fn attempt(&mut self) -> Result<Result<Snapshot, Disturbed>> {
         let (protocol, isa, scope) = self.protocol()?;
         if protocol.epoch == 0 {
-            return Ok(Err(Disturbed("the counters were starting from zero")));
+            return Ok(Err(RESTARTING));
         }
-        let held = if protocol.features & FEATURE_SNAPSHOT != 0 {
-            Some(self.command(Command::Take)).filter(|snapshot| snapshot.held)
-        } else {
-            None
-        };
+        let is_old = protocol.version < FIRST_OF_NOW;
+        let mut held = None;
+        if is_old {
+            // Otherwise we would read what someone has left behind.
+            self.command(OLD_SNAPSHOT, Command::Release);
+        } else if protocol.features & FEATURE_SNAPSHOT != 0 {
+            held = Some(self.command(leaf::SNAPSHOT, Command::Take)).filter(|s| s.held);
+        }
         // Taking it is itself an exit that is not in it.
         let taken_at = self.executed - u64::from(held.is_some());
         let time_ns = now_ns();
+        let when = match held {
+            Some(_) => When::Snapshot,
+            None => When::Now,
+        };
+        let identity = if is_old { None } else { self.identity(when) };
 
-        let (rows, cpuid_at) = self.rows(isa);
-        let total = held.map(|_| Sample {
-            exits: self.number(leaf::TOTAL_EXITS, 0).unwrap_or(0),
-            cycles: self.number(leaf::TOTAL_CYCLES, 0).unwrap_or(0),
+        let (rows, cpuid_at) = self.rows(isa, when, is_old);
+        let total = held.map(|_| {
+            let mut total = |leaf| self.number(when, leaf, 0).unwrap_or(0);
+            (total(leaf::TOTAL_EXITS), total(leaf::TOTAL_CYCLES))
         });
 
         if let Some(held) = held {
-            if self.command(Command::Tell) != held {
-                return Ok(Err(Disturbed(
-                    "another on this vCPU has read meanwhile, or the counters started from zero",
-                )));
+            if self.command(leaf::SNAPSHOT, Command::Tell) != held {
+                return Ok(Err(CONTENDED));
             }
-            self.command(Command::Release);
+            self.command(leaf::SNAPSHOT, Command::Release);
         }
+        if is_old && self.command(OLD_SNAPSHOT, Command::Tell).held {
+            return Ok(Err(CONTENDED));
+        }
+        let same = is_old || (identity.is_some() && self.identity(When::Now) == identity);
         let (after, ..) = self.protocol()?;
-        if after != protocol {
-            return Ok(Err(Disturbed(
-                "the counters started from zero meanwhile, or are of another scope",
-            )));
+        if after != protocol || !same || identity.is_some_and(|i| i.epoch != protocol.epoch) {
+            return Ok(Err(CHANGED));
         }
-        let sum = rows
-            .iter()
-            .fold(Sample::default(), |sum, r| sum + r.sample());
-        if total.is_some_and(|total| total != sum) {
-            return Ok(Err(Disturbed(
-                "the reasons did not add up to all exits, as in a snapshot they must",
-            )));
+        // What the host adds up wraps at 2^64, and so does this.
+        let tallies = rows.iter().map(Row::tally);
+        let sum = tallies.fold(Tally::default(), |sum, tally| sum + tally);
+        if total.is_some_and(|total| total != (sum.exits, sum.cycles)) {
+            return Ok(Err(CONTRADICTORY));
         }
 
         let before = if held.is_some() { taken_at } else { cpuid_at };
@@ -181,12 +226,14 @@ impl<C: Cpuid> Guest<C> {
                 Scope::Vcpu => Source::GuestOfVcpu,
             },
             isa: isa.into(),
+            identity: identity.and_then(|identity| Id::new(identity.id)),
             epoch: protocol.epoch,
             tsc_khz: protocol.tsc_khz,
             time_ns,
+            boot: self.boot.clone(),
             since_ns: None,
             cpus: None,
-            sampling: None,
+            recording: None,
             account: None,
             reading: Some(Reading {
                 at_once: held.is_some(),
@@ -201,7 +248,7 @@ impl<C: Cpuid> Guest<C> {
 
     /// The rows of reasons with exits, and how many CPUIDs had been executed when it
     /// was asked how many there were.
-    fn rows(&mut self, isa: Isa) -> (Vec<Row>, u64) {
+    fn rows(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Row>, u64) {
         let mut cpuid_at = self.executed;
         let mut rows = Vec::new();
         let reasons = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
@@ -210,44 +257,64 @@ impl<C: Cpuid> Guest<C> {
             if name == "CPUID" {
                 cpuid_at = self.executed;
             }
-            // Each question is an exit: cycles are asked for where there are some.
-            let Some(exits) = self.number(leaf::EXITS, reason).filter(|&exits| exits > 0) else {
+            // Each question is an exit: more is asked for where there are some.
+            let mut number = |leaf| self.number(when, leaf, reason);
+            let Some(exits) = number(leaf::EXITS).filter(|&exits| exits > 0) else {
                 continue;
             };
-            rows.push(Row {
+            let mut row = Row {
                 owner: Owner::All,
                 reason: Some(reason),
                 name,
                 exits,
-                cycles: self.number(leaf::CYCLES, reason).unwrap_or(0),
-                distribution: None,
-            });
+                cycles: number(leaf::CYCLES).unwrap_or(0),
+                untimed: (!is_old)
+                    .then(|| number(leaf::UNTIMED))
+                    .flatten()
+                    .unwrap_or(0),
+                histogram: None,
+            };
+            row.settle();
+            rows.push(row);
         }
-        let hidden = Query::Hidden.decode(self.ask(leaf::HIDDEN, 0));
-        if let Answer::Sample(Sample {
-            exits: exits @ 1..,
-            cycles,
-        }) = hidden
-        {
+        let leaf = leaf_of(when, leaf::HIDDEN);
+        let hidden = Query::new(leaf, 0).map(|query| query.decode(self.ask(leaf, 0)));
+        if let Some(Answer::Both(exits @ 1.., cycles)) = hidden {
             rows.push(Row {
                 owner: Owner::Hidden,
                 reason: None,
                 name: "hidden".into(),
                 exits,
                 cycles,
-                distribution: None,
+                untimed: 0,
+                histogram: None,
             });
         }
         (rows, cpuid_at)
     }
 
-    /// A number of exits or cycles; `None` if there is no such reason.
-    fn number(&mut self, eax: u32, ecx: u32) -> Option<u64> {
-        match Query::new(eax, ecx)?.decode(self.ask(eax, ecx)) {
+    /// A number of exits or cycles; `None` if there is no such reason or snapshot.
+    fn number(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<u64> {
+        let leaf = leaf_of(when, leaf);
+        match Query::new(leaf, subleaf)?.decode(self.ask(leaf, subleaf)) {
             Answer::Exits(n) | Answer::Cycles(n) => Some(n),
             _ => None,
         }
     }
+}
+
+/// The leaf that answers what `leaf` does, of that time.
+fn leaf_of(when: When, leaf: u32) -> u32 {
+    match when {
+        When::Now => leaf,
+        When::Snapshot => leaf::of_snapshot(leaf),
+    }
+}
+
+/// Which boot of this system it is: the clocks of two have nothing in common.
+fn boot() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().into())
 }
 
 /// While it lives, this thread runs on one CPU alone. What it starts later does not.

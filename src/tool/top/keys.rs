@@ -7,7 +7,7 @@ use crate::{
     select::{By, Selection},
     snapshot::Source,
 };
-use kvm_exitprof::profile::dist::BUCKETS;
+use kvm_exitprof::profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::ops::ControlFlow;
 
@@ -99,7 +99,7 @@ impl State {
         place.cursor = None;
     }
 
-    /// Enters the VM or vCPU, or shows the reason's distribution.
+    /// Enters the VM or vCPU, or shows the reason's histogram.
     fn enter(&mut self) {
         let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
             return;

@@ -4,7 +4,7 @@
 
 use crate::{
     select::{By, Key, Selection, Sort},
-    snapshot::{Cycles, Owner, Snapshot, Source},
+    snapshot::{Histogram, Owner, Snapshot, Source},
     view::{Line, View},
 };
 use anyhow::{Error, Result};
@@ -233,7 +233,7 @@ impl State {
 
     /// How the cycles of a reason are distributed since the baseline, or why that is
     /// not known.
-    pub fn distribution(&self, key: &Key) -> Result<&Cycles, &'static str> {
+    pub fn histogram(&self, key: &Key) -> Result<&Histogram, &'static str> {
         if self.now.source != Source::Host {
             return Err("A guest is not told how the times are distributed.");
         }
@@ -248,8 +248,8 @@ impl State {
         };
         let row = self.since.of(&Owner::All).find(is_it);
         let row = row.ok_or("No exit since the baseline.")?;
-        let unknown = "The module keeps no distributions (its parameter distributions).";
-        row.distribution.as_ref().ok_or(unknown)
+        let unknown = "The module keeps no histograms (its parameter histograms).";
+        row.histogram.as_ref().ok_or(unknown)
     }
 
     fn place(&self) -> &Place {

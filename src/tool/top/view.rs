@@ -5,13 +5,13 @@
 use super::state::{Order, Overlay, Row, State};
 use crate::{
     select::{By, Key},
-    snapshot::{Cycles, InstructionSet},
+    snapshot::{Histogram, InstructionSet},
     table::shortened,
     units::{self, Unit},
     view::percent,
     words,
 };
-use kvm_exitprof::profile::dist::{BUCKETS, bounds};
+use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -188,8 +188,8 @@ fn status_line(state: &State, settings: Settings) -> String {
     parts.push(format!("every {} s", settings.delay.as_secs_f64()));
     let since = state.since().seconds().unwrap_or(0.0);
     parts.push(format!("baseline {} ago", units::duration(since)));
-    if state.now().sampling == Some(false) {
-        parts.push("sampling is off".into());
+    if state.now().recording == Some(false) {
+        parts.push("recording is off".into());
     }
     parts.join("; ")
 }
@@ -273,11 +273,11 @@ fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
 /// The histogram of a reason, in lines.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
     let name = Line::from(format!("{} since the baseline", key.name)).bold();
-    let cycles = match state.distribution(key) {
-        Ok(cycles) => cycles,
+    let histogram = match state.histogram(key) {
+        Ok(histogram) => histogram,
         Err(why) => return vec![name, Line::from(why)],
     };
-    let Cycles { min, max, log2 } = cycles;
+    let Histogram { min, max, log2 } = histogram;
     let exits: u64 = log2.iter().fold(0, |sum, n| sum.saturating_add(*n));
     let show = |cycles: u64| unit.show(cycles as f64);
     let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
@@ -285,8 +285,8 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
         "{}: min {}, p50 {}, p99 {}, max {}",
         units::counted(exits, "exit", "exits"),
         show(*min),
-        known(cycles.percentile(50.0)),
-        known(cycles.percentile(99.0)),
+        known(histogram.percentile(50.0)),
+        known(histogram.percentile(99.0)),
         show(*max),
     );
     let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Snapshots from text: from debugfs' file `profile`, and from what was recorded.
+
+use crate::{
+    id::Id,
+    snapshot::{Account, Histogram, OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
+};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kvm_exitprof::profile::text::{self, Line};
+use serde::Deserialize;
+use std::collections::HashMap;
+
+impl Snapshot {
+    /// What debugfs' file `profile` says: see [`text`].
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not whole, or a line of it makes no sense.
+    pub fn from_text(text: &str) -> Result<Snapshot> {
+        let mut lines = text.lines().enumerate();
+        let first = lines.next().map_or("", |(_, line)| line);
+        check_version(first)?;
+        let head = match Line::parse(first) {
+            Ok(Line::Head(head)) => head,
+            Err(e) => bail!("line 1: {e}"),
+            _ => bail!("not a profile: it does not begin with one"),
+        };
+        let mut snapshot = Snapshot {
+            version: VERSION,
+            source: Source::Host,
+            isa: head.isa.into(),
+            identity: Id::new(head.id),
+            epoch: head.epoch,
+            tsc_khz: head.tsc_khz,
+            time_ns: head.time_ns,
+            boot: None,
+            since_ns: Some(head.since_ns),
+            cpus: Some(head.cpus),
+            recording: Some(head.recording),
+            account: None,
+            reading: None,
+            attached: Vec::new(),
+            rows: Vec::new(),
+        };
+        for (index, line) in lines {
+            let number = index + 1;
+            match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
+                Line::Head(_) => bail!("line {number}: a second beginning"),
+                Line::Account(a) => {
+                    snapshot.account = Some(Account {
+                        sample_cycles: a.sample_cycles,
+                        record_cycles: a.record_cycles,
+                        memory_bytes: a.memory_bytes,
+                        suppressed: a.suppressed,
+                    })
+                }
+                Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
+                Line::Row(row) => snapshot.rows.push(row.into()),
+                Line::End { epoch, lines } => {
+                    ensure!(
+                        epoch == snapshot.epoch && lines == number as u64,
+                        "the profile is not whole: its end does not fit its beginning"
+                    );
+                    return snapshot.settled();
+                }
+                Line::Unknown => (),
+            }
+        }
+        Err(anyhow!("the profile is not whole: it has no end"))
+    }
+
+    /// What `exitprof record` wrote, or debugfs' file `profile` as it is.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither, or not one that this exitprof understands.
+    pub fn from_file(text: &str) -> Result<Snapshot> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+
+        if !text.trim_start().starts_with('{') {
+            return Snapshot::from_text(text);
+        }
+        let Version { version } = serde_json::from_str(text).context("not a snapshot")?;
+        ensure!(
+            (OLDEST.into()..=VERSION.into()).contains(&version),
+            "the snapshot is of version {version}, and this exitprof knows only {OLDEST} to {VERSION}"
+        );
+        let snapshot: Snapshot = serde_json::from_str(text).context("not a snapshot")?;
+        snapshot.settled()
+    }
+
+    /// Makes it one of the present version, with one row for each owner and reason.
+    ///
+    /// # Errors
+    ///
+    /// If a name cannot be shown on a terminal, or a number is none of exits.
+    fn settled(mut self) -> Result<Snapshot> {
+        self.version = VERSION;
+        for row in &mut self.rows {
+            row.settle();
+        }
+        self.add_up()?;
+        let vms = self.rows.iter().filter_map(|row| match &row.owner {
+            Owner::Vcpu(vcpu) => Some(&vcpu.vm),
+            _ => None,
+        });
+        let names = (self.rows.iter().map(|row| &row.name)).chain(vms);
+        let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
+        for name in names.chain(attached) {
+            ensure!(
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
+                "{name:?} is no name of a reason or VM"
+            );
+        }
+        Ok(self)
+    }
+
+    /// Adds up rows of one owner and reason: where vCPUs have no ids, those of two VMs
+    /// may have one name.
+    fn add_up(&mut self) -> Result<()> {
+        let mut places = HashMap::new();
+        let keys = self.rows.iter().map(|row| (&row.owner, row.reason));
+        let places: Vec<usize> = keys
+            .map(|key| {
+                let next = places.len();
+                *places.entry(key).or_insert(next)
+            })
+            .collect();
+        let mut sums: Vec<Row> = Vec::new();
+        for (row, place) in self.rows.drain(..).zip(places) {
+            match sums.get_mut(place) {
+                Some(sum) => sum.add(&row)?,
+                None => sums.push(row),
+            }
+        }
+        self.rows = sums;
+        Ok(())
+    }
+}
+
+/// Refuses a profile that begins with `line` if it is of a version that cannot be parsed:
+/// to parse it may fail for any other reason.
+fn check_version(line: &str) -> Result<()> {
+    let mut fields = line.split(' ');
+    let is_profile = fields.next() == Some("profile");
+    let version = fields.find_map(|field| field.strip_prefix("version=")?.parse::<u64>().ok());
+    let known = u64::from(text::OLDEST)..=text::VERSION.into();
+    if let Some(version) = version.filter(|version| is_profile && !known.contains(version)) {
+        bail!(
+            "the profile is of version {version}, and this exitprof knows only {} to {}: use the one that came with the module",
+            text::OLDEST,
+            text::VERSION
+        );
+    }
+    Ok(())
+}
+
+impl Vcpu {
+    fn new(vm: &str, vcpu: u32, id: u64) -> Vcpu {
+        Vcpu {
+            vm: vm.into(),
+            vcpu,
+            id: Id::new(id),
+        }
+    }
+}
+
+impl From<text::Row<'_, &str>> for Row {
+    fn from(row: text::Row<'_, &str>) -> Row {
+        Row {
+            owner: match row.owner {
+                text::Owner::Host => Owner::All,
+                text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(vm, vcpu, id)),
+                text::Owner::Ended => Owner::Ended,
+                text::Owner::Unattributed => Owner::Unattributed,
+            },
+            reason: row.reason,
+            name: row.name.into(),
+            exits: row.tally.exits,
+            cycles: row.tally.cycles,
+            untimed: row.tally.untimed,
+            histogram: row.histogram.map(Histogram::from),
+        }
+    }
+}
+
+impl Row {
+    /// Makes its numbers fit each other. The module reads one after the other while exits
+    /// go on, so there may seem to be more untimed exits than exits; and the histogram of
+    /// exits none of which was timed has neither a least nor a most.
+    pub fn settle(&mut self) {
+        self.untimed = self.untimed.min(self.exits);
+        self.histogram = (self.histogram.take()).filter(|h| h.log2.iter().any(|&n| n > 0));
+    }
+
+    /// Adds the exits of another, whose histogram is not that of both.
+    fn add(&mut self, other: &Row) -> Result<()> {
+        let sum = |a: u64, b: u64| a.checked_add(b).context("there cannot be so many exits");
+        self.exits = sum(self.exits, other.exits)?;
+        self.cycles = sum(self.cycles, other.cycles)?;
+        self.untimed = sum(self.untimed, other.untimed)?;
+        self.histogram = None;
+        Ok(())
+    }
+}
