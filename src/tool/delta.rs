@@ -2,9 +2,14 @@
 
 //! What was counted between two snapshots.
 
-use crate::snapshot::{Histogram, Owner, Reading, Row, Snapshot};
-use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
+use crate::{
+    continuity::Break,
+    snapshot::{Histogram, Owner, Reading, Row, Snapshot},
+};
+use kvm_exitprof::profile::{
+    counts::Tally,
+    histogram::{BUCKETS, bounds},
+};
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
@@ -17,36 +22,32 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If they are not of the same counters, or of the other order.
-    pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot> {
-        ensure!(
-            self.epoch == earlier.epoch,
-            "the counters have started from zero in between"
-        );
-        ensure!(
-            self.source == earlier.source && self.isa == earlier.isa,
-            "they are of different sources"
-        );
-        self.time_ns
-            .checked_sub(earlier.time_ns)
-            .context("the one that is said to be earlier was read later")?;
+    /// If it does not go on from `earlier`.
+    pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
+        self.check_same_count(earlier)?;
+        let lower = self.lower(earlier);
+        let is_vcpu = |row: &&Row| matches!(row.owner, Owner::Vcpu(_));
+        if !lower.iter().all(is_vcpu) {
+            return Err(Break::Fell);
+        }
+        // vCPUs that are no more, even if others have their names now.
+        let replaced: HashSet<&Owner> = lower.iter().map(|row| &row.owner).collect();
         let before = earlier.by_owner();
-        let replaced = self.replaced(earlier);
-        let mut rows: Vec<Row> = self
-            .rows
-            .iter()
-            .map(|row| match before.get(&(&row.owner, row.reason)) {
-                Some(before) if !replaced.contains(&row.owner) => row.since(before),
-                _ => row.clone(),
-            })
-            .collect();
+        let since = |row: &Row| match before.get(&(&row.owner, row.reason)) {
+            Some(before) if !replaced.contains(&row.owner) => row.since(before),
+            _ => Some(row.clone()),
+        };
+        let rows: Option<Vec<Row>> = self.rows.iter().map(since).collect();
+        let mut rows = rows.ok_or(Break::Fell)?;
 
         // What those who have ended had counted before is not of this time.
+        let mut ended: HashMap<_, &mut Row> = (rows.iter_mut())
+            .filter(|row| row.owner == Owner::Ended)
+            .map(|row| (row.reason, row))
+            .collect();
         for gone in earlier.rows.iter().filter(|r| replaced.contains(&r.owner)) {
-            let ended = |row: &&mut Row| row.owner == Owner::Ended && row.reason == gone.reason;
-            if let Some(row) = rows.iter_mut().find(ended) {
-                row.exits = row.exits.saturating_sub(gone.exits);
-                row.cycles = row.cycles.saturating_sub(gone.cycles);
+            if let Some(row) = ended.get_mut(&gone.reason) {
+                row.take_away(gone);
             }
         }
 
@@ -54,15 +55,13 @@ impl Snapshot {
         let cpuid = Some(self.isa.cpuid());
         let is_cpuid = |row: &&mut Row| row.owner == Owner::All && row.reason == cpuid;
         if let Some(row) = rows.iter_mut().find(is_cpuid) {
-            let others = row.exits.saturating_sub(own);
-            let share = u128::from(row.cycles) * u128::from(others);
-            row.cycles = (share / u128::from(row.exits).max(1)) as u64; // No more than it was.
-            row.exits = others;
+            row.take_average(own);
         }
 
+        rows.iter_mut().for_each(Row::settle);
         rows.retain(|row| row.exits > 0);
         Ok(Snapshot {
-            since_ns: Some(earlier.time_ns),
+            since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
             rows,
             ..self.clone()
         })
@@ -73,59 +72,88 @@ impl Snapshot {
         rows.map(|row| ((&row.owner, row.reason), row)).collect()
     }
 
-    /// The vCPUs of `earlier` that are no more, even if others have their names now:
-    /// they have counted less.
-    fn replaced<'a>(&self, earlier: &'a Snapshot) -> HashSet<&'a Owner> {
+    /// The rows of `earlier` that this one has lower.
+    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Row> {
         let now = self.by_owner();
-        let gone = |row: &&Row| {
-            matches!(row.owner, Owner::Vcpu(_))
-                && now
-                    .get(&(&row.owner, row.reason))
-                    .is_none_or(|now| now.exits < row.exits)
+        let is_lower = |row: &&Row| match now.get(&(&row.owner, row.reason)) {
+            Some(now) => now.added(row).is_none(),
+            None => row.exits > 0,
         };
-        let rows = earlier.rows.iter().filter(gone);
-        rows.map(|row| &row.owner).collect()
+        earlier.rows.iter().filter(is_lower).collect()
     }
 }
 
 /// The exits that reading has caused from `earlier` to `later`, if nobody else has
 /// read meanwhile.
 fn own_exits(earlier: Reading, later: Reading) -> u64 {
-    if earlier.reader == later.reader {
-        later.before.saturating_sub(earlier.before)
+    let own = if earlier.reader == later.reader {
+        later.before.checked_sub(earlier.before)
     } else {
-        earlier.after.saturating_add(later.before)
-    }
+        earlier.after.checked_add(later.before)
+    };
+    own.unwrap_or(0)
 }
 
 impl Row {
-    /// What was added since `earlier`.
-    fn since(&self, earlier: &Row) -> Row {
-        let now = self.histogram.as_ref();
-        Row {
-            exits: self.exits.wrapping_sub(earlier.exits),
-            cycles: self.cycles.wrapping_sub(earlier.cycles),
-            untimed: self.untimed.wrapping_sub(earlier.untimed),
-            histogram: now.map(|now| match &earlier.histogram {
-                Some(earlier) => now.since(earlier),
-                None => now.clone(),
-            }),
+    /// What was added since `earlier`; `None` if a number is lower.
+    fn added(&self, earlier: &Row) -> Option<(Tally, Option<Histogram>)> {
+        let histogram = match (&self.histogram, &earlier.histogram) {
+            (Some(now), Some(earlier)) => Some(now.since(earlier)?),
+            (now, None) => now.clone(),
+            (None, Some(_)) => None,
+        };
+        let tally = Tally {
+            exits: self.exits.checked_sub(earlier.exits)?,
+            cycles: self.cycles.checked_sub(earlier.cycles)?,
+            untimed: self.untimed.checked_sub(earlier.untimed)?,
+        };
+        Some((tally, histogram))
+    }
+
+    fn since(&self, earlier: &Row) -> Option<Row> {
+        let (tally, histogram) = self.added(earlier)?;
+        Some(Row {
+            exits: tally.exits,
+            cycles: tally.cycles,
+            untimed: tally.untimed,
+            histogram,
             ..self.clone()
+        })
+    }
+
+    /// Takes away what one who has ended had counted before. Where vCPUs have no ids,
+    /// that may be more than there is, as others may have had the same name: then nothing
+    /// is left.
+    fn take_away(&mut self, gone: &Row) {
+        self.exits = self.exits.saturating_sub(gone.exits);
+        self.cycles = self.cycles.saturating_sub(gone.cycles);
+        self.untimed = self.untimed.saturating_sub(gone.untimed);
+    }
+
+    /// Takes away some of the timed exits, and as many average cycles. While exits were
+    /// not recorded, ours were not either: then there may be fewer.
+    fn take_average(&mut self, own: u64) {
+        let timed = self.exits.saturating_sub(self.untimed);
+        let own = own.min(timed);
+        if own > 0 {
+            let share = u128::from(self.cycles) * u128::from(timed - own);
+            self.cycles = (share / u128::from(timed)) as u64; // No more than it was.
+            self.exits -= own;
         }
     }
 }
 
 impl Histogram {
-    /// What was added since `earlier`.
-    fn since(&self, earlier: &Histogram) -> Histogram {
+    /// What was added since `earlier`; `None` if a number is lower.
+    fn since(&self, earlier: &Histogram) -> Option<Histogram> {
         let mut log2 = self.log2;
         for (now, before) in log2.iter_mut().zip(earlier.log2) {
-            *now = now.wrapping_sub(before);
+            *now = now.checked_sub(before)?;
         }
         let taken = || (0..BUCKETS).filter(|&bucket| log2[bucket] > 0);
         let lowest = taken().next().map_or(u64::MAX, |bucket| bounds(bucket).0);
         let highest = taken().next_back().map_or(0, |bucket| bounds(bucket).1);
-        Histogram {
+        Some(Histogram {
             min: if self.min < earlier.min {
                 self.min
             } else {
@@ -133,6 +161,6 @@ impl Histogram {
             },
             max: highest.min(self.max),
             log2,
-        }
+        })
     }
 }

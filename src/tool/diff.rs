@@ -3,15 +3,16 @@
 //! `exitprof diff`: which reasons moved between two snapshots.
 
 use crate::{
+    continuity::Break,
     output::Format,
     select::Selection,
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Source},
     source::read_file,
     table::{self, Column},
     units::{Unit, change, count, duration},
     view::{Line, View},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,6 +68,10 @@ struct Comparison {
     version: u32,
     /// Whether `b` has gone on counting from `a`: then it is what was added.
     continued: bool,
+    /// Whether only the counters say so: an older module tells a guest no identity.
+    presumed: bool,
+    /// Why it has not.
+    separate: Option<Break>,
     seconds_a: Option<f64>,
     seconds_b: Option<f64>,
     times: &'static str,
@@ -97,18 +102,27 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     }
 }
 
+/// Whether `a` goes on from `b`, for sure: both tell the same identity, or the host's
+/// clock says so.
+fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
+    let identified = a.identity.is_some() && b.identity.is_some();
+    let timed = a.source == Source::Host && a.time_ns > b.time_ns;
+    (identified || timed) && a.since(b).is_ok()
+}
+
 impl Comparison {
     fn new(a: Snapshot, b: Snapshot, cycles: bool) -> Result<Comparison> {
         ensure!(
             a.isa == b.isa,
             "the snapshots are of different instruction sets, whose reasons have nothing in common"
         );
-        let continued = a.source == b.source && a.epoch == b.epoch && a.since_ns == b.since_ns;
-        let b = match continued {
-            true => b.since(&a).context(
-                "A must be the earlier one, as both are of the same counters: swap them",
-            )?,
-            false => b,
+        let identified = a.identity.is_some() && b.identity.is_some();
+        let (b, separate) = match b.since(&a) {
+            Ok(added) => (added, None),
+            Err(_) if is_swapped(&a, &b) => {
+                bail!("A was recorded after B, and both are of the same counters: swap them")
+            }
+            Err(why) => (b, Some(why)),
         };
         let times = !cycles && a.tsc_khz > 0 && b.tsc_khz > 0;
         let seconds = a.seconds().zip(b.seconds());
@@ -155,7 +169,9 @@ impl Comparison {
         });
         Ok(Comparison {
             version: crate::output::VERSION,
-            continued,
+            continued: separate.is_none(),
+            presumed: separate.is_none() && !identified && a.source != Source::Host,
+            separate,
             seconds_a: a.seconds(),
             seconds_b: b.seconds(),
             times: if times { "ns" } else { "cycles" },
@@ -177,22 +193,27 @@ impl Comparison {
             Some(seconds) => duration(seconds),
             None => "an unknown time".into(),
         };
-        let b = if self.continued {
-            "what was added since"
-        } else {
-            "another count"
-        };
-        writeln!(
-            out,
-            "A: {}; B: {b}, in {}{}\n",
-            lasted(self.seconds_a),
-            lasted(self.seconds_b),
-            if second {
-                "\nSamples and Time are per second"
-            } else {
-                ""
-            },
-        )?;
+        let (seconds_a, seconds_b) = (lasted(self.seconds_a), lasted(self.seconds_b));
+        match self.separate {
+            None => writeln!(
+                out,
+                "A: {seconds_a}; B: what was added since, in {seconds_b}"
+            )?,
+            Some(why) => writeln!(
+                out,
+                "A: {seconds_a}; B: another count, in {seconds_b}\nWhy another: {why}"
+            )?,
+        }
+        if self.presumed {
+            writeln!(
+                out,
+                "Presumed: no counter is lower, but not both tell what they count"
+            )?;
+        }
+        if second {
+            writeln!(out, "Samples and Time are per second")?;
+        }
+        writeln!(out)?;
         let column =
             |head, cell: &dyn Fn(&Pair) -> String| Column::new(head, rows.iter().map(cell));
         let samples = |side: &Side| match side.samples_per_second {

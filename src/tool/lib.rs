@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod continuity;
 mod delta;
 mod diff;
 mod generate;

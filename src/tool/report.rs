@@ -14,7 +14,7 @@ use crate::{
     view::View,
     words,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use std::{
     io::Write,
     path::PathBuf,
@@ -144,16 +144,14 @@ fn watch(
     let begin = Instant::now();
     let mut rates = Vec::new();
     let mut before = source.read()?;
-    ensure!(
-        before.epoch == first.epoch,
-        "the counters have started from zero meanwhile"
-    );
+    let others = "the counters are others than before";
+    before.since(first).context(others)?;
     for interval in 1..=INTERVALS {
         if interrupt.before(begin + time * interval / INTERVALS) {
             break;
         }
         let now = source.read()?;
-        let delta = now.since(&before)?;
+        let delta = now.since(&before).context(others)?;
         let exits: u64 = View::new(&delta, selection)?
             .rows
             .iter()

@@ -7,7 +7,7 @@ use crate::{
     output::{self, Format},
     rate::Stability,
     report::{Show, seconds},
-    snapshot::Snapshot,
+    snapshot::{self, Snapshot},
     source::{Choice, Source},
     table,
     units::{Unit, duration},
@@ -159,18 +159,38 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was counted from one reading to the next; from zero on, if the counters have
-/// started from there in between, which it says.
+const OTHERS: &str = "these are other counters than before";
+const FROM_START: &str = "what follows was counted since their start";
+
+/// What was counted since `before`; if the counters are others, since these started, if
+/// that was later, which it says.
+///
+/// # Errors
+///
+/// If it is not known what was counted.
 fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
-    if now.epoch == before.epoch {
-        return now.since(before);
-    }
-    eprintln!(
-        "exitprof: the counters have started from zero in between: what follows was counted since"
-    );
-    let since = now.since_ns.unwrap_or(0).max(before.time_ns);
-    Ok(Snapshot {
-        since_ns: Some(since),
+    let why = match now.since(before) {
+        Ok(added) => return Ok(added),
+        Err(why) => why,
+    };
+    let start = started_after(now, before).with_context(|| {
+        format!("{OTHERS}, as {why}: it is not known what was counted in between")
+    })?;
+    eprintln!("exitprof: {OTHERS}, as {why}: {FROM_START}");
+    Ok(now.since(&start)?)
+}
+
+/// The start of the counters that `now` has, if it is known that it was after `before`.
+fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
+    let is_host = [now, before]
+        .iter()
+        .all(|s| s.source == snapshot::Source::Host);
+    let start = now
+        .since_ns
+        .filter(|&since| is_host && since >= before.time_ns)?;
+    Some(Snapshot {
+        time_ns: start,
+        rows: Vec::new(),
         ..now.clone()
     })
 }
@@ -215,14 +235,22 @@ fn intervals(
             }
         };
         lost = false;
-        let delta = difference(&now, &before)?;
-        if now.epoch != before.epoch {
-            first = Snapshot {
-                time_ns: delta.since_ns.unwrap_or(before.time_ns),
-                rows: Vec::new(),
-                ..now.clone()
-            };
-        }
+        let delta = match now.since(&before) {
+            Ok(added) => added,
+            Err(why) => {
+                // What was before is of another count: rates and totals begin anew.
+                rates.clear();
+                let Some(start) = started_after(&now, &before) else {
+                    eprintln!("exitprof: {OTHERS}, as {why}: counting begins anew");
+                    (first, before) = (now.clone(), now);
+                    continue;
+                };
+                eprintln!("exitprof: {OTHERS}, as {why}: {FROM_START}");
+                first = start;
+                now.since(&first)?
+            }
+        };
+        // The host's clock goes on from one loading of the module to the next.
         let time = now.time_ns.saturating_sub(started) as f64 / 1e9;
         let what = lasted(&delta, &format!("interval {nth}, ending after {time:.3} s"));
         let view = printer.print(&delta, &what, Some(time))?;
@@ -255,13 +283,18 @@ fn command(
             return Ok(ExitCode::from(if not_found { 127 } else { 126 }));
         }
     };
-    let delta = difference(&source.read()?, first)?;
-    if printer.show.format == Format::Csv {
-        output::csv_head(true, &mut printer.out)?;
+    match source.read().and_then(|now| difference(&now, first)) {
+        Ok(delta) => {
+            if printer.show.format == Format::Csv {
+                output::csv_head(true, &mut printer.out)?;
+            }
+            let what = lasted(&delta, &format!("while {} ran", name.display()));
+            printer.print(&delta, &what, delta.seconds())?;
+            printer.sum_up(&delta, &[])?;
+        }
+        // That is no fault of the command's.
+        Err(e) => eprintln!("exitprof: {e:#}"),
     }
-    let what = lasted(&delta, &format!("while {} ran", name.display()));
-    printer.print(&delta, &what, delta.seconds())?;
-    printer.sum_up(&delta, &[])?;
     Ok(exit_code(status))
 }
 

@@ -89,7 +89,7 @@ impl Host {
 }
 
 /// [`PROFILE`] as of `epoch`, read after `seconds`, with so many CPUIDs more, of 600
-/// cycles each.
+/// cycles each. Another epoch than 7 has begun half a second before.
 pub fn later(epoch: u32, seconds: u64, cpuids: u64) -> String {
     let cpuid = "host reason=10 name=CPUID exits=444 cycles=228442";
     let line = PROFILE
@@ -106,8 +106,13 @@ pub fn later(epoch: u32, seconds: u64, cpuids: u64) -> String {
         bucket.parse::<u64>().unwrap() + cpuids,
     );
     let time = 184_000_000_000 + seconds * 1_000_000_000;
+    let since = match epoch {
+        7 => 64_000_000_000,
+        _ => time - 500_000_000,
+    };
     PROFILE
         .replace(line, &more)
+        .replace("since_ns=64000000000", &format!("since_ns={since}"))
         .replace("epoch=7", &format!("epoch={epoch}"))
         .replace("time_ns=184000000000", &format!("time_ns={time}"))
 }

@@ -152,7 +152,12 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     let line = counted();
     assert!(line.starts_with("2.000000,,,10,CPUID,445,"), "{line}");
     let text = complaints.next().unwrap();
-    assert!(text.contains("started from zero in between"), "{text}");
+    assert!(
+        text.contains(
+            "other counters than before, as the counters started from zero: what follows"
+        ),
+        "{text}"
+    );
 
     host.unload();
     let text = complaints.next().unwrap();
@@ -166,6 +171,37 @@ fn a_reset_and_a_reload_are_told_and_survived() {
 
     interrupt(&child);
     assert_eq!(complaints.count(), 1);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn counting_begins_anew_with_other_counters() {
+    let host = Host::new(&later(7, 0, 0));
+    let mut child = stat(&host, &["0.05", "200"]);
+    let mut lines = lines(child.stdout.take().unwrap());
+    let mut until = |ending: &str| lines.by_ref().take_while(|l| !l.contains(ending)).count();
+    until("ending after 0.000 s");
+    host.load(&later(7, 1, 23));
+    until("ending after 1.000 s");
+    // One of them is lower, whatever the reason.
+    host.load(&later(7, 2, 22));
+    let mut complaints = self::lines(child.stderr.take().unwrap());
+    assert_eq!(
+        complaints.next().unwrap(),
+        "exitprof: these are other counters than before, as a counter is lower than before: \
+         counting begins anew"
+    );
+    host.load(&later(7, 5, 27));
+    until("ending after 5.000 s");
+    interrupt(&child);
+    let told = lines.collect::<Vec<_>>().join("\n");
+    assert!(told.contains("In total        5 exits"), "{told}");
+    assert!(
+        told.contains("Rate            1.7 exits/s on average over 3.00 s"),
+        "{told}"
+    );
+    assert!(!told.contains("E "), "{told}");
+    assert_eq!(complaints.count(), 0);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 

@@ -3,7 +3,7 @@
 //! Differences, percentiles and parsing, for any numbers and any text.
 
 use exitprof::snapshot::{Histogram, Owner, Row, Snapshot, Vcpu};
-use exitprof::{select::Selection, table, units, units::Unit, view::View};
+use exitprof::{continuity::Break, select::Selection, table, units, units::Unit, view::View};
 use kvm_exitprof::profile::{
     counts::Tally,
     histogram::{self, BUCKETS, bounds, bucket},
@@ -183,21 +183,50 @@ proptest! {
         let _ = Snapshot::from_file(&if brace { format!("{{{text}") } else { text });
     }
 
+    /// What is not lower is subtracted; no difference is more than there is.
     #[test]
     fn any_counters_can_be_shown_and_subtracted(a in any_snapshot(), b in any_snapshot()) {
         show(&a);
-        show(&b.since(&a).unwrap());
+        match b.since(&a) {
+            Ok(delta) => {
+                show(&delta);
+                for row in &delta.rows {
+                    let own = b.rows.iter().find(|r| r.reason == row.reason).unwrap();
+                    prop_assert!(row.exits <= own.exits && row.cycles <= own.cycles);
+                    prop_assert!(row.untimed <= row.exits);
+                }
+            }
+            Err(why) => {
+                prop_assert_eq!(why, Break::Fell);
+                let fell = |row: &Row| {
+                    let own = b.rows.iter().find(|r| r.reason == row.reason);
+                    own.is_none_or(|own| row.exits > own.exits || row.cycles > own.cycles
+                        || row.untimed > own.untimed || own.histogram != row.histogram)
+                };
+                prop_assert!(a.rows.iter().any(fell));
+            }
+        }
     }
 
     #[test]
     fn differences_add_up(a in any_snapshot(), more in any_snapshot()) {
+        let half = |mut snapshot: Snapshot| {
+            for row in &mut snapshot.rows {
+                row.exits /= 2;
+                row.cycles /= 2;
+                row.untimed /= 2;
+                row.histogram = None;
+            }
+            snapshot
+        };
+        let (a, more) = (half(a), half(more));
         let mut b = a.clone();
         for row in &more.rows {
             match b.rows.iter_mut().find(|r| r.reason == row.reason) {
                 Some(own) => {
-                    own.exits = own.exits.wrapping_add(row.exits);
-                    own.cycles = own.cycles.wrapping_add(row.cycles);
-                    own.untimed = own.untimed.wrapping_add(row.untimed);
+                    own.exits += row.exits;
+                    own.cycles += row.cycles;
+                    own.untimed += row.untimed;
                 }
                 None => b.rows.push(row.clone()),
             }
@@ -209,6 +238,9 @@ proptest! {
         }
         let counted = more.rows.iter().filter(|row| row.exits > 0).count();
         prop_assert_eq!(delta.rows.len(), counted);
+        if counted > 0 {
+            prop_assert_eq!(a.since(&b), Err(Break::Fell));
+        }
     }
 
     #[test]

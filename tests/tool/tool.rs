@@ -4,6 +4,7 @@
 //! with any input, and how it behaves as a command.
 
 mod command;
+mod compare;
 mod golden;
 mod guest;
 mod host;

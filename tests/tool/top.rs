@@ -2,10 +2,12 @@
 
 //! The screen of `exitprof top`: what it shows after readings and keys.
 
+mod any_keys;
 mod growing;
 
 use anyhow::anyhow;
 use exitprof::{
+    id::Id,
     select::By,
     snapshot::{Snapshot, Source},
     top::{
@@ -14,7 +16,6 @@ use exitprof::{
     },
 };
 use growing::Growing;
-use proptest::prelude::*;
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -259,6 +260,28 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
 }
 
 #[test]
+fn another_vm_is_another_baseline() {
+    let guest = |id, seconds| Snapshot {
+        source: Source::GuestOfVm,
+        identity: Id::new(id),
+        ..read(Growing::new().later(seconds))
+    };
+    let mut state = State::new(guest(1, 0), Order::Rate, None).unwrap();
+    state.take(Ok(guest(1, 1)));
+    assert_eq!(state.rows[0].line.samples, 1000);
+    // It has counted more already.
+    state.take(Ok(guest(2, 100)));
+    let notice = state.notice.clone().unwrap();
+    assert!(
+        notice.starts_with("New baseline: the VM is another"),
+        "{notice}"
+    );
+    assert!(state.rows.is_empty() && state.total.is_none());
+    state.take(Ok(guest(2, 101)));
+    assert_eq!(state.rows[0].line.samples, 1000);
+}
+
+#[test]
 fn a_guest_has_neither_vms_nor_histograms() {
     let guest = |seconds| Snapshot {
         source: Source::GuestOfVm,
@@ -324,57 +347,4 @@ fn the_vcpus_and_the_help() {
     insta::assert_snapshot!("the_vcpus", screen(&state, 80, 8, SETTINGS));
     press(&mut state, &[key('?')]);
     insta::assert_snapshot!("the_help", screen(&state, 80, 24, SETTINGS));
-}
-
-/// A key, or a reading: how many seconds later, of which epoch, whether a VM has ended.
-#[derive(Clone, Debug)]
-enum Step {
-    Key(KeyCode),
-    Read(u64, u32, bool),
-    Fail,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let key = prop_oneof![
-        proptest::sample::select("s<>pb v?jkx".chars().map(key).collect::<Vec<_>>()),
-        proptest::sample::select(vec![
-            KeyCode::Enter,
-            KeyCode::Esc,
-            KeyCode::Up,
-            KeyCode::PageDown,
-            KeyCode::Home,
-            KeyCode::End,
-        ]),
-    ];
-    prop_oneof![
-        6 => key.prop_map(Step::Key),
-        3 => (0..3_u64, 7..9_u32, any::<bool>()).prop_map(|(s, e, v)| Step::Read(s, e, v)),
-        1 => Just(Step::Fail),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn nothing_breaks_it(
-        steps in proptest::collection::vec(step(), 0..40),
-        width in 1..200_u16,
-        height in 1..60_u16,
-    ) {
-        let mut counts = Growing::new();
-        let mut state = State::new(read(counts), Order::Rate, None).unwrap();
-        for step in steps {
-            match step {
-                // To quit is for the caller.
-                Step::Key(key) => drop(state.press(key.into())),
-                Step::Read(seconds, epoch, ended) => {
-                    counts = Growing { epoch, ended, ..counts.later(seconds) };
-                    state.take(Ok(read(counts)));
-                }
-                Step::Fail => state.take(Err(anyhow!("it is gone"))),
-            }
-            screen(&state, width, height, SETTINGS);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! What the screen shows, and what keys and readings change of it.
 
 use crate::{
+    continuity::Break,
     select::{By, Key, Selection, Sort},
     snapshot::{Histogram, Owner, Snapshot, Source},
     view::{Line, View},
@@ -193,12 +194,12 @@ impl State {
                     self.notice = Some("The counters can be read again.".into());
                 }
             }
-            Err(e) => {
-                let e: Error = e;
+            Err(why) => {
+                let why: Break = why;
                 self.now = now;
                 self.rebase();
                 self.interval = None;
-                self.notice = Some(format!("New baseline: {}.", in_one_line(&e)));
+                self.notice = Some(format!("New baseline: {why}."));
             }
         }
         self.refresh();

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two snapshots that are of one count, that are not, and that seem to be.
+
+use crate::host::{Host, PROFILE, data, exitprof};
+use serde_json::Value;
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// What a guest has recorded of `source` after `seconds`, in version 1: `percent` of the
+/// exits that this project began with, of 900 cycles each.
+fn guest(source: &str, seconds: u64, percent: u64) -> Value {
+    let mut guest: Value = serde_json::from_str(include_str!("data/seed.json")).unwrap();
+    guest["source"] = source.into();
+    guest["time_ns"] = (seconds * 1_000_000_000).into();
+    for row in guest["rows"].as_array_mut().unwrap() {
+        let exits = row["exits"].as_u64().unwrap() * percent / 100;
+        row["exits"] = exits.into();
+        row["cycles"] = (exits * 900).into();
+    }
+    guest
+}
+
+/// The same in version 2, with an identity, in a boot of the guest.
+fn identified(mut guest: Value, identity: u64, boot: &str) -> Value {
+    guest["version"] = 2.into();
+    guest["identity"] = format!("{identity:016x}").into();
+    guest["boot"] = boot.into();
+    guest
+}
+
+/// What `exitprof diff` prints of two files, or else complains of.
+fn diff(a: &Path, b: &Path, format: &str) -> Result<String, String> {
+    let mut diff = exitprof();
+    let run = diff
+        .args(["diff", "--format", format])
+        .args([a, b])
+        .output();
+    let run = run.unwrap();
+    let [out, error] = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap());
+    if run.status.success() {
+        Ok(out)
+    } else {
+        Err(error)
+    }
+}
+
+/// The difference of two recordings as JSON, which has no number that has wrapped; it says
+/// in words what it says as JSON.
+fn compared(a: &Value, b: &Value) -> Result<Value, String> {
+    let dir = TempDir::new().unwrap();
+    let [file_a, file_b] = ["a", "b"].map(|name| dir.path().join(name));
+    fs::write(&file_a, a.to_string()).unwrap();
+    fs::write(&file_b, b.to_string()).unwrap();
+    let json: Value = serde_json::from_str(&diff(&file_a, &file_b, "json")?).unwrap();
+    let words = diff(&file_a, &file_b, "table").unwrap();
+    assert!(words.lines().all(|line| line.len() <= 80), "{words}");
+    for row in json["rows"].as_array().unwrap() {
+        for side in ["a", "b"] {
+            assert!(row[side]["samples"].as_u64().unwrap() < 1 << 40, "{row}");
+        }
+    }
+    let separate = !json["separate"].is_null();
+    assert_eq!(json["continued"], !separate);
+    assert_eq!(words.contains("B: another count, in "), separate, "{words}");
+    assert_eq!(words.contains("what was added since"), !separate, "{words}");
+    Ok(json)
+}
+
+/// What `exitprof stat` counts while one profile takes the place of another, as JSON.
+fn counted(before: &str, after: &str, arguments: &[&str]) -> Value {
+    let host = Host::new(before);
+    let new = host.0.path().join("new");
+    fs::write(&new, after).unwrap();
+    let profile = host.0.path().join("kvm_exitprof/profile");
+    let mut stat = host.exitprof("stat");
+    stat.env("PATH", "/usr/bin:/bin")
+        .args(["--format", "json"])
+        .args(arguments)
+        .args(["--", "mv"])
+        .args([new, profile]);
+    let run = stat.assert().success().get_output().clone();
+    serde_json::from_slice(&run.stderr).unwrap()
+}
+
+/// Each row's name, exits and cycles.
+fn rows(report: &Value) -> Vec<(&str, u64, u64)> {
+    let rows = report["rows"].as_array().unwrap().iter();
+    let row = |row: &'_ Value| (row["samples"].as_u64(), row["cycles"].as_u64());
+    rows.map(|r| {
+        let (samples, cycles) = row(r);
+        (
+            r["name"].as_str().unwrap(),
+            samples.unwrap(),
+            cycles.unwrap(),
+        )
+    })
+    .collect()
+}
+
+/// The host's counters go on while a guest reboots, whose clock starts anew.
+#[test]
+fn a_guests_clock_tells_no_order() {
+    let (before, after) = (
+        guest("guest_of_host", 3000, 100),
+        guest("guest_of_host", 60, 130),
+    );
+    let json = compared(&before, &after).unwrap();
+    assert_eq!(json["continued"], true);
+    assert_eq!(json["presumed"], true);
+    assert_eq!(json["seconds_b"], Value::Null);
+    let violations = |json: &Value, side: &str| {
+        let mut rows = json["rows"].as_array().unwrap().iter();
+        rows.find(|row| row["reason"] == 48).unwrap()[side]["samples"].clone()
+    };
+    assert_eq!(violations(&json, "b"), 911_366 - 701_051);
+    // Nobody can say that these were not of another module.
+    let json = compared(&after, &before).unwrap();
+    assert_eq!(json["separate"], "fell");
+    assert_eq!(violations(&json, "b"), 701_051);
+
+    let [before, after] = [(before, "a"), (after, "b")].map(|(g, boot)| identified(g, 7, boot));
+    let json = compared(&before, &after).unwrap();
+    assert_eq!(
+        (&json["continued"], &json["seconds_b"]),
+        (&true.into(), &Value::Null)
+    );
+    let error = compared(&after, &before).unwrap_err();
+    assert!(error.contains("swap them"), "{error}");
+    let mut later = identified(guest("guest_of_host", 75, 131), 7, "b");
+    later["reading"] = Value::Null;
+    assert_eq!(compared(&after, &later).unwrap()["seconds_b"], 15.0);
+}
+
+#[test]
+fn another_vm_or_vcpu_is_another_count() {
+    for (source, why) in [("guest_of_vm", "vm"), ("guest_of_vcpu", "vcpu")] {
+        let (first, second) = (guest(source, 3000, 100), guest(source, 3010, 50));
+        assert_eq!(compared(&first, &second).unwrap()["separate"], "fell");
+        let named = |guest: &Value, id| identified(guest.clone(), id, "a");
+        // Whichever has counted more.
+        for (a, b) in [(&first, &second), (&second, &first)] {
+            let json = compared(&named(a, 7), &named(b, 8)).unwrap();
+            assert_eq!(json["separate"], why);
+        }
+        let error = compared(&named(&first, 7), &named(&second, 7)).unwrap_err();
+        assert!(error.contains("swap them"), "{error}");
+        let mut reset = named(&second, 7);
+        reset["epoch"] = 2.into();
+        let json = compared(&named(&first, 7), &reset).unwrap();
+        assert_eq!(json["separate"], "zero");
+        let elsewhere = named(&guest("guest_of_host", 3010, 200), 7);
+        let json = compared(&named(&first, 7), &elsewhere).unwrap();
+        assert_eq!(json["separate"], "source");
+    }
+}
+
+#[test]
+fn a_module_that_was_loaded_again_is_another_count() {
+    let again = PROFILE.replace("id=c3a5c85c97cb3127", "id=c3a5c85c97cb3128");
+    let host = Host::new(&again);
+    let file = host.0.path().join("kvm_exitprof/profile");
+    let text = diff(&data("host-v2.txt"), &file, "table").unwrap();
+    let why = "Why another: the host is another, or its module was loaded again";
+    assert!(text.contains(why), "{text}");
+}
+
+/// A counter that is lower than it was, by one, while all others went on.
+#[test]
+fn a_counter_that_falls_makes_another_count() {
+    let text = include_str!("data/host.txt");
+    let lower = text
+        .replace("time_ns=184", "time_ns=194")
+        .replace("exits=403 cycles=15314", "exits=402 cycles=15300");
+    let host = Host::new(&lower);
+    let lower = host.0.path().join("kvm_exitprof/profile");
+    for (a, b) in [
+        (data("host.txt"), &lower),
+        (lower.clone(), &data("host.txt")),
+    ] {
+        let text = diff(&a, b, "json").unwrap();
+        assert!(text.lines().all(|line| !line.contains("184467")), "{text}");
+    }
+    let text = diff(&data("host.txt"), &lower, "table").unwrap();
+    assert!(
+        text.contains("Why another: a counter is lower than before"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_order_of_a_hosts_recordings_is_known() {
+    let earlier = include_str!("data/host.txt")
+        .replace("time_ns=184", "time_ns=174")
+        .replace("exits=9241 cycles=40671938", "exits=9240 cycles=40670000");
+    let host = Host::new(&earlier);
+    let earlier = host.0.path().join("kvm_exitprof/profile");
+    let error = diff(&data("host.txt"), &earlier, "table").unwrap_err();
+    assert!(error.contains("swap them"), "{error}");
+    let text = diff(&earlier, &data("host.txt"), "table").unwrap();
+    assert!(
+        text.contains("B: what was added since, in 10.0 s"),
+        "{text}"
+    );
+}
+
+/// Two VMs of one process, which KVM's debugfs does not have. Each has counted ten more.
+#[test]
+fn vms_of_one_name_are_added_up() {
+    let profile = |seconds, one, two| {
+        format!(
+            "profile version=1 isa=vmx epoch=7 tsc_khz=2000000 time_ns={seconds}000000000 since_ns=0 \
+             cpus=2 sampling=1 per_vcpu=1 distributions=0\n\
+             host reason=10 name=CPUID exits={} cycles=90000\n\
+             attached vm=412 vcpu=0\n\
+             attached vm=412 vcpu=0\n\
+             vcpu vm=412 vcpu=0 reason=10 name=CPUID exits={one} cycles=60000\n\
+             vcpu vm=412 vcpu=0 reason=10 name=CPUID exits={two} cycles=30000\n\
+             end epoch=7 lines=7\n",
+            one + two
+        )
+    };
+    let (before, after) = (profile(100, 100, 50), profile(101, 110, 60));
+    for by in ["vm", "reason"] {
+        let json = counted(&before, &after, &["--by", by]);
+        assert_eq!(json["total"]["samples"], 20, "{by}");
+        assert_eq!(rows(&json)[0].1, 20, "{by}");
+    }
+}
+
+/// The VM of a name has ended, and the next has it: with more exits, of fewer cycles.
+#[test]
+fn a_vms_name_may_be_anothers() {
+    let profile = |seconds, rest: &str| {
+        let head = format!(
+            "profile version=1 isa=vmx epoch=7 tsc_khz=2000000 time_ns={seconds}000000000 since_ns=0 \
+             cpus=2 sampling=1 per_vcpu=1 distributions=0\n"
+        );
+        let lines = rest.lines().map(str::trim);
+        let rest: String = lines.map(|line| format!("{line}\n")).collect();
+        let lines = 2 + rest.lines().count();
+        format!("{head}{rest}end epoch=7 lines={lines}\n")
+    };
+    let before = profile(
+        100,
+        "host reason=48 name=EPT_VIOLATION exits=100 cycles=900000
+        attached vm=412-11 vcpu=0
+        vcpu vm=412-11 vcpu=0 reason=48 name=EPT_VIOLATION exits=100 cycles=900000",
+    );
+    let after = profile(
+        110,
+        "host reason=48 name=EPT_VIOLATION exits=210 cycles=1300000
+        attached vm=412-11 vcpu=0
+        vcpu vm=412-11 vcpu=0 reason=48 name=EPT_VIOLATION exits=110 cycles=400000
+        ended reason=48 name=EPT_VIOLATION exits=100 cycles=900000",
+    );
+    let json = counted(&before, &after, &["--by", "vm"]);
+    assert_eq!(rows(&json), [("412-11", 110, 400_000)]);
+}
+
+#[test]
+fn a_command_ends_as_it_does_though_nothing_was_measured() {
+    for profile in ["", &PROFILE.replace("exits=2632", "exits=2631")] {
+        let host = Host::new(PROFILE);
+        let new = host.0.path().join("new");
+        fs::write(&new, profile).unwrap();
+        let profile = host.0.path().join("kvm_exitprof/profile");
+        let mut stat = host.exitprof("stat");
+        stat.env("PATH", "/usr/bin:/bin")
+            .args(["--", "sh", "-c", "mv $0 $1; exit 5"])
+            .args([new, profile]);
+        let run = stat.assert().code(5).get_output().clone();
+        let error = String::from_utf8(run.stderr).unwrap();
+        let says = [
+            "not a profile",
+            "as a counter is lower than before: it is not known",
+        ];
+        assert!(says.iter().any(|says| error.contains(says)), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
