@@ -88,7 +88,7 @@ pub fn json(
 }
 
 /// The columns of CSV.
-pub const COLUMNS: [&str; 13] = [
+pub const COLUMNS: [&str; 14] = [
     "vm",
     "vcpu",
     "reason",
@@ -102,6 +102,7 @@ pub const COLUMNS: [&str; 13] = [
     "avg",
     "p50",
     "p99",
+    "id",
 ];
 
 impl Line {
@@ -123,6 +124,7 @@ impl Line {
             text(&self.avg),
             text(&self.p50),
             text(&self.p99),
+            text(&self.id),
         ]
     }
 }

@@ -2,7 +2,10 @@
 
 //! Which exits are wanted, and how they are put together.
 
-use crate::snapshot::{Owner, Row, Snapshot};
+use crate::{
+    id::Id,
+    snapshot::{Owner, Row, Snapshot, Vcpu},
+};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use kvm_exitprof::profile::{isa::Isa, reason::Status};
@@ -20,6 +23,9 @@ pub struct Selection {
     /// Only vCPUs of this number
     #[arg(long, value_name = "N")]
     pub vcpu: Option<u32>,
+    /// Of those, only the vCPU with this identity.
+    #[arg(skip)]
+    pub id: Option<Id>,
     /// What each row is of
     #[arg(long, value_name = "WHAT", default_value = "reason")]
     pub by: By,
@@ -76,6 +82,8 @@ pub struct Key {
     pub vm: Option<String>,
     /// The vCPU, if it is of one.
     pub vcpu: Option<u32>,
+    /// What tells this vCPU from another of the same name, if that is known.
+    pub id: Option<Id>,
     /// The reason, if it is of one that has a number.
     pub reason: Option<u32>,
     /// What it is called.
@@ -89,6 +97,7 @@ impl Selection {
             reasons: Vec::new(),
             vm: None,
             vcpu: None,
+            id: None,
             by: By::Reason,
             sort: Sort::Samples,
             top: None,
@@ -112,8 +121,13 @@ impl Selection {
                 (self.by != By::Reason || self.is_restricted())
                     && self.vm.as_ref().is_none_or(|vm| is_vm(&vcpu.vm, vm))
                     && self.vcpu.is_none_or(|number| vcpu.vcpu == number)
+                    && self.has_id(vcpu)
             }
         }
+    }
+
+    fn has_id(&self, vcpu: &Vcpu) -> bool {
+        self.id.is_none_or(|id| vcpu.id == Some(id))
     }
 
     /// What the row is counted to.
@@ -121,6 +135,7 @@ impl Selection {
         let reason = Key {
             vm: None,
             vcpu: None,
+            id: None,
             reason: row.reason,
             name: row.name.clone(),
         };
@@ -139,6 +154,7 @@ impl Selection {
                 let named = |reason| Key {
                     vm: None,
                     vcpu: None,
+                    id: None,
                     reason: Some(reason),
                     name: isa.name(reason).to_string(),
                 };
@@ -179,8 +195,11 @@ impl Selection {
             _ => None,
         });
         let there: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
-        let wanted = |vm: &str| self.vm.as_ref().is_none_or(|want| is_vm(vm, want));
-        let of_vm: BTreeSet<u32> = (there.iter().filter(|vcpu| wanted(&vcpu.vm)))
+        let wanted = |vcpu: &&&Vcpu| {
+            let vm = self.vm.as_ref();
+            self.has_id(vcpu) && vm.is_none_or(|want| is_vm(&vcpu.vm, want))
+        };
+        let of_vm: BTreeSet<u32> = (there.iter().filter(wanted))
             .map(|vcpu| vcpu.vcpu)
             .collect();
         if let Some(vm) = self.vm.as_ref().filter(|_| of_vm.is_empty()) {
@@ -277,21 +296,27 @@ fn is_vm(vm: &str, wanted: &str) -> bool {
 }
 
 fn owner_key(by: By, owner: &Owner) -> Key {
-    let (vm, vcpu, name) = match owner {
-        Owner::Vcpu(v) if by == By::Vm => (Some(v.vm.clone()), None, v.vm.clone()),
-        Owner::Vcpu(v) => {
-            let name = format!("{} vCPU {}", v.vm, v.vcpu);
-            (Some(v.vm.clone()), Some(v.vcpu), name)
-        }
-        Owner::Ended => (None, None, "ended".into()),
-        Owner::Unattributed => (None, None, "unattributed".into()),
-        Owner::All | Owner::Hidden => (None, None, "all".into()),
-    };
-    Key {
-        vm,
-        vcpu,
+    let together = |name: &str| Key {
+        vm: None,
+        vcpu: None,
+        id: None,
         reason: None,
-        name,
+        name: name.into(),
+    };
+    match owner {
+        Owner::Vcpu(v) if by == By::Vm => Key {
+            vm: Some(v.vm.clone()),
+            ..together(&v.vm)
+        },
+        Owner::Vcpu(v) => Key {
+            vm: Some(v.vm.clone()),
+            vcpu: Some(v.vcpu),
+            id: v.id,
+            ..together(&format!("{} vCPU {}", v.vm, v.vcpu))
+        },
+        Owner::Ended => together("ended"),
+        Owner::Unattributed => together("unattributed"),
+        Owner::All | Owner::Hidden => together("all"),
     }
 }
 

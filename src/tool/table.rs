@@ -8,7 +8,10 @@ use crate::{
     view::{Line, View},
 };
 use anstyle::{AnsiColor, Style};
-use std::io::{self, IsTerminal, Write};
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal, Write},
+};
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
@@ -121,7 +124,7 @@ pub fn view(
         By::Vcpu => "vCPU",
     };
     let mut columns = vec![
-        column(what, &|line| shortened(&line.name)).left(),
+        Column::new(what, names(rows.iter()).into_iter()).left(),
         column("Samples", &|line| units::count(line.samples as f64, 8)),
         column("Samples%", &|line| share(line.samples_percent)),
         column("Time%", &|line| share(line.time_percent)),
@@ -159,6 +162,22 @@ pub fn view(
         columns.push(bars.left().styled(BAR));
     }
     print(&columns, out)
+}
+
+/// The names of lines, as short as need be. Where two vCPUs have one name, the first
+/// digits of their identities tell them apart.
+pub fn names<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> Vec<String> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for line in lines.clone().filter(|line| line.id.is_some()) {
+        *seen.entry(&line.name).or_default() += 1;
+    }
+    let name = |line: &Line| match line.id {
+        Some(id) if seen.get(line.name.as_str()) > Some(&1) => {
+            shortened(&format!("{} #{:.4}", line.name, id.to_string()))
+        }
+        _ => shortened(&line.name),
+    };
+    lines.map(name).collect()
 }
 
 /// A name, with its middle left out if it is too long.

@@ -3,6 +3,7 @@
 //! A snapshot as rows with shares, averages and percentiles.
 
 use crate::{
+    id::Id,
     select::{Key, Selection, Sort},
     snapshot::{Histogram, Snapshot},
 };
@@ -52,6 +53,8 @@ pub struct Line {
     pub p50: Option<u64>,
     /// What 99 of 100 exits did not exceed.
     pub p99: Option<u64>,
+    /// What tells this vCPU from another of the same name, if that is known.
+    pub id: Option<Id>,
 }
 
 impl View {
@@ -114,6 +117,7 @@ impl View {
                 avg: took.then(|| sum.cycles as f64 / sum.exits as f64),
                 p50: histogram.and_then(|d| d.percentile(50.0)).map(spread),
                 p99: histogram.and_then(|d| d.percentile(99.0)).map(spread),
+                id: key.id,
             }
         };
         let mut rows: Vec<Line> = sums.into_iter().map(line).collect();

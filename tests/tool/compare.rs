@@ -67,37 +67,6 @@ fn compared(a: &Value, b: &Value) -> Result<Value, String> {
     Ok(json)
 }
 
-/// What `exitprof stat` counts while one profile takes the place of another, as JSON.
-fn counted(before: &str, after: &str, arguments: &[&str]) -> Value {
-    let host = Host::new(before);
-    let new = host.0.path().join("new");
-    fs::write(&new, after).unwrap();
-    let profile = host.0.path().join("kvm_exitprof/profile");
-    let mut stat = host.exitprof("stat");
-    stat.env("PATH", "/usr/bin:/bin")
-        .args(["--format", "json"])
-        .args(arguments)
-        .args(["--", "mv"])
-        .args([new, profile]);
-    let run = stat.assert().success().get_output().clone();
-    serde_json::from_slice(&run.stderr).unwrap()
-}
-
-/// Each row's name, exits and cycles.
-fn rows(report: &Value) -> Vec<(&str, u64, u64)> {
-    let rows = report["rows"].as_array().unwrap().iter();
-    let row = |row: &'_ Value| (row["samples"].as_u64(), row["cycles"].as_u64());
-    rows.map(|r| {
-        let (samples, cycles) = row(r);
-        (
-            r["name"].as_str().unwrap(),
-            samples.unwrap(),
-            cycles.unwrap(),
-        )
-    })
-    .collect()
-}
-
 /// The host's counters go on while a guest reboots, whose clock starts anew.
 #[test]
 fn a_guests_clock_tells_no_order() {
@@ -202,60 +171,6 @@ fn the_order_of_a_hosts_recordings_is_known() {
         text.contains("B: what was added since, in 10.0 s"),
         "{text}"
     );
-}
-
-/// Two VMs of one process, which KVM's debugfs does not have. Each has counted ten more.
-#[test]
-fn vms_of_one_name_are_added_up() {
-    let profile = |seconds, one, two| {
-        format!(
-            "profile version=1 isa=vmx epoch=7 tsc_khz=2000000 time_ns={seconds}000000000 since_ns=0 \
-             cpus=2 sampling=1 per_vcpu=1 distributions=0\n\
-             host reason=10 name=CPUID exits={} cycles=90000\n\
-             attached vm=412 vcpu=0\n\
-             attached vm=412 vcpu=0\n\
-             vcpu vm=412 vcpu=0 reason=10 name=CPUID exits={one} cycles=60000\n\
-             vcpu vm=412 vcpu=0 reason=10 name=CPUID exits={two} cycles=30000\n\
-             end epoch=7 lines=7\n",
-            one + two
-        )
-    };
-    let (before, after) = (profile(100, 100, 50), profile(101, 110, 60));
-    for by in ["vm", "reason"] {
-        let json = counted(&before, &after, &["--by", by]);
-        assert_eq!(json["total"]["samples"], 20, "{by}");
-        assert_eq!(rows(&json)[0].1, 20, "{by}");
-    }
-}
-
-/// The VM of a name has ended, and the next has it: with more exits, of fewer cycles.
-#[test]
-fn a_vms_name_may_be_anothers() {
-    let profile = |seconds, rest: &str| {
-        let head = format!(
-            "profile version=1 isa=vmx epoch=7 tsc_khz=2000000 time_ns={seconds}000000000 since_ns=0 \
-             cpus=2 sampling=1 per_vcpu=1 distributions=0\n"
-        );
-        let lines = rest.lines().map(str::trim);
-        let rest: String = lines.map(|line| format!("{line}\n")).collect();
-        let lines = 2 + rest.lines().count();
-        format!("{head}{rest}end epoch=7 lines={lines}\n")
-    };
-    let before = profile(
-        100,
-        "host reason=48 name=EPT_VIOLATION exits=100 cycles=900000
-        attached vm=412-11 vcpu=0
-        vcpu vm=412-11 vcpu=0 reason=48 name=EPT_VIOLATION exits=100 cycles=900000",
-    );
-    let after = profile(
-        110,
-        "host reason=48 name=EPT_VIOLATION exits=210 cycles=1300000
-        attached vm=412-11 vcpu=0
-        vcpu vm=412-11 vcpu=0 reason=48 name=EPT_VIOLATION exits=110 cycles=400000
-        ended reason=48 name=EPT_VIOLATION exits=100 cycles=900000",
-    );
-    let json = counted(&before, &after, &["--by", "vm"]);
-    assert_eq!(rows(&json), [("412-11", 110, 400_000)]);
 }
 
 #[test]

@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 
-/// A VM and vCPU, and its CPUIDs and HLTs per second.
-const VCPUS: [(&str, u32, u64, u64); 3] = [
-    ("412-11", 0, 600, 0),
-    ("412-11", 1, 300, 0),
-    ("977-14", 0, 100, 200),
+/// A VM, vCPU and identity, and its CPUIDs and HLTs per second.
+const VCPUS: [(&str, u32, &str, u64, u64); 3] = [
+    ("412-11", 0, "c4920000000000aa", 600, 0),
+    ("412-11", 1, "17fb0000000000aa", 300, 0),
+    ("977-14", 0, "e0c50000000000aa", 100, 200),
 ];
 /// A reason's number, its name, an exit's cycles, and the bucket of these.
 const CPUID: (u32, &str, u64, usize) = (10, "CPUID", 600, 9);
@@ -73,13 +73,10 @@ impl Growing {
         row("host", CPUID, 1000 * seconds, self.histograms);
         row("host", HLT, 200 * seconds, self.histograms);
         let mut attached = String::new();
-        for (vm, vcpu, cpuids, hlts) in VCPUS {
+        for (vm, vcpu, id, cpuids, hlts) in VCPUS {
             let mut whose = "ended".into();
             if !(self.ended && vm == "977-14") {
-                let name = format!(
-                    "vm={vm} vcpu={vcpu} id={:016x}",
-                    vm.len() * 10 + vcpu as usize
-                );
+                let name = format!("vm={vm} vcpu={vcpu} id={id}");
                 writeln!(attached, "attached {name}").unwrap();
                 whose = format!("vcpu {name}");
             }

@@ -3,6 +3,7 @@
 //! The tool: what it prints of known profiles, how it reads as a guest, what it does
 //! with any input, and how it behaves as a command.
 
+mod alike;
 mod command;
 mod compare;
 mod golden;

@@ -210,6 +210,27 @@ fn vms_and_vcpus_are_entered_and_left() {
 }
 
 #[test]
+fn vcpus_of_one_name_are_two_rows() {
+    let counts = Growing::new();
+    let read = |seconds| {
+        let text = counts.later(seconds).profile();
+        Snapshot::from_text(&text.replace("vm=412-11 vcpu=1", "vm=412-11 vcpu=0")).unwrap()
+    };
+    let mut state = State::new(read(0), Order::Rate, None).unwrap();
+    state.take(Ok(read(2)));
+    press(&mut state, &[key('v'), key('v')]);
+    let rates: Vec<_> = state.rows.iter().map(|row| row.rate).collect();
+    assert_eq!(rates, [Some(600.0), Some(300.0), Some(300.0)]);
+    assert!(screen(&state, 80, 8, SETTINGS).contains("\n412-11 vCPU 0 #c492 "));
+    // Each is entered by itself.
+    for rate in [600.0, 300.0] {
+        press(&mut state, &[KeyCode::Enter]);
+        assert_eq!(state.rows[0].rate, Some(rate));
+        press(&mut state, &[KeyCode::Esc, KeyCode::Down]);
+    }
+}
+
+#[test]
 fn a_vm_that_ends_is_left() {
     let counts = Growing::new();
     let mut state = State::new(read(counts), Order::Rate, Some("977")).unwrap();

@@ -112,6 +112,7 @@ impl State {
             self.places.push(Place::new(Selection {
                 vm: key.vm,
                 vcpu: key.vcpu,
+                id: key.id,
                 ..Selection::everything()
             }));
         }

@@ -74,6 +74,7 @@ impl Row {
         Key {
             vm: self.line.vm.clone(),
             vcpu: self.line.vcpu,
+            id: self.line.id,
             reason: self.line.reason,
             name: self.line.name.clone(),
         }
@@ -306,12 +307,13 @@ impl State {
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
             let named = view.rows.into_iter();
-            rates.extend(named.map(|line| ((line.name, line.reason), line.samples)));
+            rates.extend(named.map(|line| ((line.name, line.reason, line.id), line.samples)));
         }
         let row = |line: Line| {
-            let samples = rates.get(&(line.name.clone(), line.reason)).unwrap_or(&0);
+            let key = (line.name.clone(), line.reason, line.id);
+            let samples = rates.get(&key).copied().unwrap_or(0);
             Row {
-                rate: seconds.map(|seconds| *samples as f64 / seconds),
+                rate: seconds.map(|seconds| samples as f64 / seconds),
                 line,
             }
         };

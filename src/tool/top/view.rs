@@ -6,7 +6,7 @@ use super::state::{Order, Overlay, Row, State};
 use crate::{
     select::{By, Key},
     snapshot::{Histogram, InstructionSet},
-    table::shortened,
+    table::names,
     units::{self, Unit},
     view::percent,
     words,
@@ -203,7 +203,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let names: Vec<String> = (state.rows.iter().map(|row| shortened(&row.line.name))).collect();
+    let names = names(state.rows.iter().map(|row| &row.line));
     let head = match state.selection().by {
         By::Reason => "Reason",
         By::Vm => "VM",
