@@ -6,10 +6,7 @@ use crate::{
     continuity::Break,
     snapshot::{Histogram, Owner, Reading, Row, Snapshot},
 };
-use kvm_exitprof::profile::{
-    counts::Tally,
-    histogram::{BUCKETS, bounds},
-};
+use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
@@ -94,28 +91,44 @@ fn own_exits(earlier: Reading, later: Reading) -> u64 {
     own.unwrap_or(0)
 }
 
+/// What was added to a row.
+struct Added {
+    exits: u64,
+    cycles: u64,
+    untimed: Option<u64>,
+    histogram: Option<Histogram>,
+}
+
 impl Row {
     /// What was added since `earlier`; `None` if a number is lower.
-    fn added(&self, earlier: &Row) -> Option<(Tally, Option<Histogram>)> {
+    fn added(&self, earlier: &Row) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
             (Some(now), Some(earlier)) => Some(now.since(earlier)?),
             (now, None) => now.clone(),
             (None, Some(_)) => None,
         };
-        let tally = Tally {
+        Some(Added {
             exits: self.exits.checked_sub(earlier.exits)?,
             cycles: self.cycles.checked_sub(earlier.cycles)?,
-            untimed: self.untimed.checked_sub(earlier.untimed)?,
-        };
-        Some((tally, histogram))
+            untimed: match self.untimed.zip(earlier.untimed) {
+                Some((now, earlier)) => Some(now.checked_sub(earlier)?),
+                None => None,
+            },
+            histogram,
+        })
     }
 
     fn since(&self, earlier: &Row) -> Option<Row> {
-        let (tally, histogram) = self.added(earlier)?;
+        let Added {
+            exits,
+            cycles,
+            untimed,
+            histogram,
+        } = self.added(earlier)?;
         Some(Row {
-            exits: tally.exits,
-            cycles: tally.cycles,
-            untimed: tally.untimed,
+            exits,
+            cycles,
+            untimed,
             histogram,
             ..self.clone()
         })
@@ -127,13 +140,14 @@ impl Row {
     fn take_away(&mut self, gone: &Row) {
         self.exits = self.exits.saturating_sub(gone.exits);
         self.cycles = self.cycles.saturating_sub(gone.cycles);
-        self.untimed = self.untimed.saturating_sub(gone.untimed);
+        let untimed = self.untimed.zip(gone.untimed);
+        self.untimed = untimed.map(|(all, gone)| all.saturating_sub(gone));
     }
 
     /// Takes away some of the timed exits, and as many average cycles. While exits were
     /// not recorded, ours were not either: then there may be fewer.
     fn take_average(&mut self, own: u64) {
-        let timed = self.exits.saturating_sub(self.untimed);
+        let timed = self.timed();
         let own = own.min(timed);
         if own > 0 {
             let share = u128::from(self.cycles) * u128::from(timed - own);

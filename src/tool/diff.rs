@@ -9,8 +9,9 @@ use crate::{
     snapshot::{Snapshot, Source},
     source::read_file,
     table::{self, Column},
-    units::{Unit, change, count, duration},
-    view::{Line, View},
+    units::{self, Unit, change, count, duration},
+    view::{Line, View, percent},
+    words,
 };
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -41,16 +42,18 @@ pub struct Arguments {
 /// What one of the snapshots says of a reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 struct Side {
-    samples: u64,
-    cycles: u64,
+    samples: u128,
+    cycles: u128,
     /// Exits per second, if both snapshots say since when they count.
     samples_per_second: Option<f64>,
     samples_percent: Option<f64>,
     time_percent: Option<f64>,
     /// Cycles, or if `times` is `ns`, nanoseconds of an exit.
     avg: Option<f64>,
-    /// The same of all exits, per second if the exits are.
-    time: f64,
+    /// The same of all exits, per second if the exits are; not known if none was timed.
+    time: Option<f64>,
+    /// How many of the exits were not timed, if that is known.
+    untimed: Option<u128>,
 }
 
 /// A reason in both.
@@ -139,7 +142,9 @@ impl Comparison {
                 samples_percent: line.samples_percent,
                 time_percent: line.time_percent,
                 avg: line.avg.map(|avg| avg * scale),
-                time: line.cycles as f64 * scale / seconds.unwrap_or(1.0),
+                time: (line.samples == 0 || line.untimed != Some(line.samples))
+                    .then(|| line.cycles as f64 * scale / seconds.unwrap_or(1.0)),
+                untimed: line.untimed,
             };
             let key = |line: &Line| (line.reason, line.name.clone());
             let sides = view.rows.iter().map(|line| (key(line), side(line)));
@@ -149,6 +154,8 @@ impl Comparison {
         let sides_b = sides(&b, seconds.map(|(_, b)| b))?;
         let none = Side {
             samples_per_second: seconds.map(|_| 0.0),
+            time: Some(0.0),
+            untimed: Some(0),
             ..Side::default()
         };
         let keys: BTreeSet<_> = sides_a.keys().chain(sides_b.keys()).collect();
@@ -162,7 +169,7 @@ impl Comparison {
             })
             .collect();
         rows.sort_by(|x, y| {
-            let moved = |pair: &Pair| ((pair.moved()).abs(), (pair.exits_moved()).abs());
+            let moved = |pair: &Pair| (pair.moved().map(f64::abs), pair.exits_moved().abs());
             moved(y)
                 .partial_cmp(&moved(x))
                 .unwrap_or(std::cmp::Ordering::Equal)
@@ -182,7 +189,7 @@ impl Comparison {
     /// As `Unit` shows them.
     fn show(&self, time: f64) -> String {
         match self.times {
-            "ns" => crate::units::time(time),
+            "ns" => units::time(time),
             _ => Unit::Cycles.show(time),
         }
     }
@@ -236,13 +243,18 @@ impl Comparison {
             column("Avg", &|pair| avg(&pair.a)),
             column("in B", &|pair| avg(&pair.b)),
             column("change", &|pair| factor(pair.a.avg, pair.b.avg)),
-            column("Time change", &|pair| signed(pair.moved())),
+            column("Time change", &|pair| {
+                pair.moved().map_or("-".into(), signed)
+            }),
         ];
         table::print(&columns, out)?;
 
-        let sum = |of: fn(&Pair) -> f64| self.rows.iter().map(of).sum::<f64>();
+        let sum = |of: fn(&Pair) -> f64| self.rows.iter().map(of).fold(0.0, |sum, n| sum + n);
         let exits = [sum(|pair| pair.a.exits()), sum(|pair| pair.b.exits())];
-        let time = [sum(|pair| pair.a.time), sum(|pair| pair.b.time)];
+        let time = [
+            sum(|pair| pair.a.time.unwrap_or(0.0)),
+            sum(|pair| pair.b.time.unwrap_or(0.0)),
+        ];
         let per = if second { " per second" } else { "" };
         let [exits_a, exits_b] = exits.map(|n| {
             if second {
@@ -256,6 +268,10 @@ impl Comparison {
             "\nExits{per}: {exits_a}, then {exits_b} ({})",
             factor(Some(exits[0]), Some(exits[1]))
         )?;
+        let untimed: Vec<String> = rows.iter().filter_map(Pair::untimed).collect();
+        if !untimed.is_empty() {
+            writeln!(out, "{}", words::listed("Not timed: ", &untimed))?;
+        }
         if time.contains(&0.0) {
             writeln!(out, "Time: unknown, as one of them has none")?;
             return Ok(());
@@ -267,13 +283,12 @@ impl Comparison {
             self.show(time[1]),
             factor(Some(time[0]), Some(time[1]))
         )?;
-        if let Some(most) = self.rows.first().filter(|pair| pair.moved() != 0.0) {
-            writeln!(
-                out,
-                "Moved most: {}, by {}",
-                most.name,
-                signed(most.moved())
-            )?;
+        let first = self
+            .rows
+            .first()
+            .and_then(|pair| Some((pair, pair.moved()?)));
+        if let Some((most, moved)) = first.filter(|(_, moved)| *moved != 0.0) {
+            writeln!(out, "Moved most: {}, by {}", most.name, signed(moved))?;
         }
         Ok(())
     }
@@ -288,8 +303,19 @@ impl Side {
 
 impl Pair {
     /// How much more time the exits take.
-    fn moved(&self) -> f64 {
-        self.b.time - self.a.time
+    fn moved(&self) -> Option<f64> {
+        Some(self.b.time? - self.a.time?)
+    }
+
+    /// What part of the exits was not timed, if some were not.
+    fn untimed(&self) -> Option<String> {
+        let part = |side: &Side| {
+            let part = side.untimed.and_then(|n| percent(n, side.samples));
+            part.map_or("-".into(), |part| units::percent(part / 100.0))
+        };
+        let (a, b) = (part(&self.a), part(&self.b));
+        let some = |side: &Side| side.untimed.is_some_and(|n| n > 0);
+        (some(&self.a) || some(&self.b)).then(|| format!("{} {a}, then {b}", self.name))
     }
 
     fn exits_moved(&self) -> f64 {
@@ -307,7 +333,7 @@ fn factor(a: Option<f64>, b: Option<f64>) -> String {
 }
 
 /// The columns of CSV: those of `a`, and the same of `b`.
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "samples",
     "cycles",
     "samples_per_second",
@@ -315,6 +341,7 @@ const COLUMNS: [&str; 7] = [
     "time_percent",
     "avg",
     "time",
+    "untimed",
 ];
 
 fn csv(rows: &[Pair], out: &mut impl Write) -> Result<()> {
@@ -329,7 +356,8 @@ fn csv(rows: &[Pair], out: &mut impl Write) -> Result<()> {
             text(side.samples_percent),
             text(side.time_percent),
             text(side.avg),
-            side.time.to_string(),
+            text(side.time),
+            text(side.untimed),
         ]
     };
     let mut writer = csv::Writer::from_writer(out);

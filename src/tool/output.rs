@@ -30,8 +30,9 @@ pub enum Format {
 /// All exits that shares are shares of.
 #[derive(Serialize)]
 struct Total {
-    samples: u64,
-    cycles: u64,
+    samples: u128,
+    cycles: u128,
+    untimed: Option<u128>,
 }
 
 /// A view and what it is of.
@@ -79,6 +80,7 @@ pub fn json(
         total: Total {
             samples: view.total.exits,
             cycles: view.total.cycles,
+            untimed: view.total.untimed,
         },
         rows: view.shown(),
         rate,
@@ -88,7 +90,7 @@ pub fn json(
 }
 
 /// The columns of CSV.
-pub const COLUMNS: [&str; 14] = [
+pub const COLUMNS: [&str; 15] = [
     "vm",
     "vcpu",
     "reason",
@@ -102,6 +104,7 @@ pub const COLUMNS: [&str; 14] = [
     "avg",
     "p50",
     "p99",
+    "untimed",
     "id",
 ];
 
@@ -124,6 +127,7 @@ impl Line {
             text(&self.avg),
             text(&self.p50),
             text(&self.p99),
+            text(&self.untimed),
             text(&self.id),
         ]
     }

@@ -56,7 +56,11 @@ impl Snapshot {
                     })
                 }
                 Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
-                Line::Row(row) => snapshot.rows.push(row.into()),
+                Line::Row(row) => snapshot.rows.push(Row {
+                    // Version 1 does not say.
+                    untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
+                    ..row.into()
+                }),
                 Line::End { epoch, lines } => {
                     ensure!(
                         epoch == snapshot.epoch && lines == number as u64,
@@ -182,7 +186,7 @@ impl From<text::Row<'_, &str>> for Row {
             name: row.name.into(),
             exits: row.tally.exits,
             cycles: row.tally.cycles,
-            untimed: row.tally.untimed,
+            untimed: Some(row.tally.untimed),
             histogram: row.histogram.map(Histogram::from),
         }
     }
@@ -193,7 +197,7 @@ impl Row {
     /// go on, so there may seem to be more untimed exits than exits; and the histogram of
     /// exits none of which was timed has neither a least nor a most.
     pub fn settle(&mut self) {
-        self.untimed = self.untimed.min(self.exits);
+        self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
         self.histogram = (self.histogram.take()).filter(|h| h.log2.iter().any(|&n| n > 0));
     }
 
@@ -202,7 +206,8 @@ impl Row {
         let sum = |a: u64, b: u64| a.checked_add(b).context("there cannot be so many exits");
         self.exits = sum(self.exits, other.exits)?;
         self.cycles = sum(self.cycles, other.cycles)?;
-        self.untimed = sum(self.untimed, other.untimed)?;
+        let untimed = self.untimed.zip(other.untimed);
+        self.untimed = untimed.map(|(a, b)| sum(a, b)).transpose()?;
         self.histogram = None;
         Ok(())
     }

@@ -125,6 +125,7 @@ fn print(
     let lines = notes
         .into_iter()
         .chain(ranking)
+        .chain(words::untimed(view))
         .chain([total])
         .chain(account);
     for line in lines.chain([rate]) {
@@ -152,7 +153,7 @@ fn watch(
         }
         let now = source.read()?;
         let delta = now.since(&before).context(others)?;
-        let exits: u64 = View::new(&delta, selection)?
+        let exits: u128 = View::new(&delta, selection)?
             .rows
             .iter()
             .map(|line| line.samples)

@@ -17,8 +17,8 @@ pub const OLDEST: u32 = 1;
 
 /// The counters of a host or guest at one time, or what they grew by between two.
 ///
-/// As JSON, this is what `exitprof record` writes. The aliases and defaults are those of
-/// version 1.
+/// As JSON, this is what `exitprof record` writes. The aliases are of version 1, which
+/// lacks some of what is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`VERSION`].
@@ -170,9 +170,8 @@ pub struct Row {
     pub exits: u64,
     /// The cycles of the host's TSC that their handling took, as far as it was timed.
     pub cycles: u64,
-    /// How many of the exits were not timed.
-    #[serde(default)]
-    pub untimed: u64,
+    /// How many of the exits were not timed, if the source says.
+    pub untimed: Option<u64>,
     /// How the cycles of the others are distributed, if the source says, and there are
     /// some.
     #[serde(alias = "distribution")]
@@ -203,13 +202,18 @@ impl From<histogram::Histogram> for Histogram {
 }
 
 impl Row {
-    /// The exits and cycles.
+    /// What was counted, as far as that is known.
     pub fn tally(&self) -> Tally {
         Tally {
             exits: self.exits,
             cycles: self.cycles,
-            untimed: self.untimed,
+            untimed: self.untimed.unwrap_or(0),
         }
+    }
+
+    /// How many of the exits were timed: all, if the source does not say.
+    pub fn timed(&self) -> u64 {
+        self.exits.saturating_sub(self.untimed.unwrap_or(0))
     }
 }
 

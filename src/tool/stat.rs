@@ -80,6 +80,15 @@ impl Printer<'_> {
         Ok(view)
     }
 
+    /// Prints what the table of an interval does not say.
+    fn note(&mut self, view: &View) -> Result<()> {
+        if let Some(words) = words::untimed(view).filter(|_| self.show.format == Format::Table) {
+            writeln!(self.out, "{words}\n")?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
     /// Prints what all of it comes to.
     fn sum_up(&mut self, delta: &Snapshot, rates: &[f64]) -> Result<()> {
         if self.show.format != Format::Table {
@@ -90,7 +99,8 @@ impl Printer<'_> {
         let ranking = words::ranking(&view, &self.show.selection, unit);
         let total = words::total(view.total, delta, unit);
         let rate = words::rate(view.total.exits, delta);
-        let lines = words::difference_notes(delta).into_iter().chain(ranking);
+        let notes = words::difference_notes(delta).into_iter();
+        let lines = notes.chain(ranking).chain(words::untimed(&view));
         for line in lines.chain([total, rate]) {
             writeln!(self.out, "{line}")?;
         }
@@ -254,7 +264,8 @@ fn intervals(
         let time = now.time_ns.saturating_sub(started) as f64 / 1e9;
         let what = lasted(&delta, &format!("interval {nth}, ending after {time:.3} s"));
         let view = printer.print(&delta, &what, Some(time))?;
-        let exits: u64 = view.rows.iter().map(|line| line.samples).sum();
+        printer.note(&view)?;
+        let exits: u128 = view.rows.iter().map(|line| line.samples).sum();
         rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
         before = now;
     }

@@ -157,7 +157,7 @@ pub fn view(
         };
         let bars = column("", &|line| {
             let length = of(line).unwrap_or(0.0) / 100.0 * bar as f64;
-            "#".repeat(length.round() as usize)
+            "#".repeat((length.round() as usize).min(bar))
         });
         columns.push(bars.left().styled(BAR));
     }

@@ -100,8 +100,8 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// A number with its digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
+pub fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -113,7 +113,8 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// A number of things, by their name.
-pub fn counted(number: u64, one: &str, many: &str) -> String {
+pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
+    let number = number.into();
     let name = if number == 1 { one } else { many };
     format!("{} {name}", grouped(number))
 }

@@ -5,10 +5,9 @@
 use crate::{
     id::Id,
     select::{Key, Selection, Sort},
-    snapshot::{Histogram, Snapshot},
+    snapshot::{Histogram, Row, Snapshot},
 };
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::counts::Tally;
 use serde::Serialize;
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -21,7 +20,44 @@ pub struct View {
     pub top: usize,
     /// All exits of the guests, VM or vCPUs that were selected, of any reason: what
     /// shares are shares of.
-    pub total: Tally,
+    pub total: Sum,
+}
+
+/// What was counted in several rows, which 64 bits need not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The number of exits.
+    pub exits: u128,
+    /// The cycles of those that were timed.
+    pub cycles: u128,
+    /// How many of the exits were timed, as far as that is known.
+    timed: u128,
+    /// How many of the exits were not timed, if all rows say.
+    pub untimed: Option<u128>,
+}
+
+impl Default for Sum {
+    fn default() -> Sum {
+        Sum {
+            exits: 0,
+            cycles: 0,
+            timed: 0,
+            untimed: Some(0),
+        }
+    }
+}
+
+impl Sum {
+    /// Adds a row, whose timed exits each took `overhead` cycles less. They may have taken
+    /// less than that, which is what was measured elsewhere: then they took none.
+    fn add(&mut self, row: &Row, overhead: u64) {
+        let [exits, cycles, timed] = [row.exits, row.cycles, row.timed()].map(u128::from);
+        self.exits += exits;
+        self.cycles += cycles.saturating_sub(timed * u128::from(overhead));
+        self.timed += timed;
+        let untimed = self.untimed.zip(row.untimed);
+        self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
+    }
 }
 
 /// A row, as JSON and CSV have it: all times are in cycles.
@@ -36,11 +72,11 @@ pub struct Line {
     /// What it is called.
     pub name: String,
     /// How many exits.
-    pub samples: u64,
+    pub samples: u128,
     /// Their share of all.
     pub samples_percent: Option<f64>,
-    /// The cycles that they took.
-    pub cycles: u64,
+    /// The cycles that those of them took that were timed.
+    pub cycles: u128,
     /// Their share of all.
     pub time_percent: Option<f64>,
     /// The least of an exit.
@@ -53,6 +89,8 @@ pub struct Line {
     pub p50: Option<u64>,
     /// What 99 of 100 exits did not exceed.
     pub p99: Option<u64>,
+    /// How many of the exits were not timed, if that is known.
+    pub untimed: Option<u128>,
     /// What tells this vCPU from another of the same name, if that is known.
     pub id: Option<Id>,
 }
@@ -73,36 +111,33 @@ impl View {
                 )?
                 .sample_cycles,
         };
-        let net = |tally: Tally| Tally {
-            cycles: (tally.cycles).saturating_sub(tally.exits.saturating_mul(overhead)),
-            ..tally
-        };
-
         let wanted = selection.wanted_reasons(snapshot)?;
-        let mut sums: BTreeMap<Key, (Tally, Option<&Histogram>)> = BTreeMap::new();
+        let mut sums: BTreeMap<Key, (Sum, Option<&Histogram>)> = BTreeMap::new();
         for key in selection.keys(snapshot)? {
             sums.entry(key).or_default();
         }
-        let mut total = Tally::default();
+        let mut total = Sum::default();
         for row in snapshot
             .rows
             .iter()
             .filter(|row| selection.wants_owner(&row.owner))
         {
-            total = total + net(row.tally());
+            total.add(row, overhead);
             if (wanted.as_ref()).is_some_and(|wanted| !wanted.iter().any(|w| w.is_of(row))) {
                 continue;
             }
             let (sum, histogram) = sums.entry(selection.key(row)).or_default();
             // That of one row is not that of several.
             *histogram = row.histogram.as_ref().filter(|_| sum.exits == 0);
-            *sum = *sum + net(row.tally());
+            sum.add(row, overhead);
         }
 
-        let line = |(key, (sum, histogram)): (Key, (Tally, Option<&Histogram>))| {
-            let took = sum.exits > 0 && (sum.cycles > 0 || histogram.is_some());
-            let spread = |cycles: u64| cycles.saturating_sub(overhead);
+        let line = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
             let histogram = histogram.filter(|_| sum.exits > 0);
+            // Some recordings have no cycles at all.
+            let took = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
+            let unknown = sum.timed == 0 && sum.exits > 0;
+            let net = |cycles: u64| cycles.saturating_sub(overhead);
             Line {
                 vm: key.vm,
                 vcpu: key.vcpu,
@@ -111,12 +146,13 @@ impl View {
                 samples: sum.exits,
                 samples_percent: percent(sum.exits, total.exits),
                 cycles: sum.cycles,
-                time_percent: percent(sum.cycles, total.cycles),
-                min: histogram.map(|d| spread(d.min)),
-                max: histogram.map(|d| spread(d.max)),
-                avg: took.then(|| sum.cycles as f64 / sum.exits as f64),
-                p50: histogram.and_then(|d| d.percentile(50.0)).map(spread),
-                p99: histogram.and_then(|d| d.percentile(99.0)).map(spread),
+                time_percent: percent(sum.cycles, total.cycles).filter(|_| !unknown),
+                min: histogram.map(|h| net(h.min)),
+                max: histogram.map(|h| net(h.max)),
+                avg: took.then(|| sum.cycles as f64 / sum.timed as f64),
+                p50: histogram.and_then(|h| h.percentile(50.0)).map(net),
+                p99: histogram.and_then(|h| h.percentile(99.0)).map(net),
+                untimed: sum.untimed,
                 id: key.id,
             }
         };
@@ -158,8 +194,8 @@ impl Sort {
     fn order(self, a: &Line, b: &Line) -> Ordering {
         let by = |key: fn(&Line) -> Option<u64>| key(b).cmp(&key(a));
         match self {
-            Sort::Samples => by(|line| Some(line.samples)),
-            Sort::Time => by(|line| Some(line.cycles)),
+            Sort::Samples => b.samples.cmp(&a.samples),
+            Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
             Sort::P50 => by(|line| line.p50),
             Sort::P99 => by(|line| line.p99),
@@ -171,6 +207,6 @@ impl Sort {
 }
 
 /// `part` of `whole`; `None` if that is nothing.
-pub fn percent(part: u64, whole: u64) -> Option<f64> {
+pub fn percent(part: u128, whole: u128) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }

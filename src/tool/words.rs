@@ -6,10 +6,10 @@ use crate::{
     rate::Stability,
     select::{By, Selection},
     snapshot::{Snapshot, Source},
+    table,
     units::{Unit, counted, duration, grouped, percent},
-    view::{Line, View},
+    view::{Line, Sum, View},
 };
-use kvm_exitprof::profile::counts::Tally;
 use std::collections::BTreeSet;
 
 /// What a snapshot is of, and how its times are to be read.
@@ -129,9 +129,50 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     words
 }
 
+/// Which exits of the rows that are shown were not timed.
+pub fn untimed(view: &View) -> Option<String> {
+    let rows = view.shown();
+    let named = table::names(rows.iter()).into_iter().zip(rows);
+    let items: Vec<String> = named
+        .filter_map(|(name, line)| {
+            let untimed = line.untimed.filter(|&untimed| untimed > 0)?;
+            let [untimed, all] = [untimed, line.samples].map(grouped);
+            Some(format!("{name}: {untimed} of {all}"))
+        })
+        .collect();
+    (!items.is_empty()).then(|| listed("Not timed       ", &items))
+}
+
+/// A line of items behind what they are, and more lines below the first item where it has
+/// no more room. Those that nobody would read are only counted.
+pub fn listed(what: &str, items: &[String]) -> String {
+    const WIDTH: usize = 80;
+    const MOST: usize = 8;
+    let mut shown: Vec<String> = items.iter().take(MOST).cloned().collect();
+    if let Some(more @ 1..) = items.len().checked_sub(MOST) {
+        shown.push(format!("and {more} more"));
+    }
+    let last = shown.len() - 1;
+    let mut text = String::from(what);
+    let mut used = what.len();
+    for (index, item) in shown.iter().enumerate() {
+        let mark = if index < last { ";" } else { "" };
+        if index > 0 && used + 1 + item.len() + mark.len() > WIDTH {
+            text += &format!("\n{:1$}", "", what.len());
+            used = what.len();
+        } else if index > 0 {
+            text += " ";
+            used += 1;
+        }
+        text += &format!("{item}{mark}");
+        used += item.len() + mark.len();
+    }
+    text
+}
+
 /// All exits, and what part of the CPUs' time they took.
-pub fn total(total: Tally, snapshot: &Snapshot, unit: Unit) -> String {
-    let Tally { exits, cycles, .. } = total;
+pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
+    let Sum { exits, cycles, .. } = total;
     let mut words = format!("In total        {}", counted(exits, "exit", "exits"));
     if cycles > 0 {
         words += &format!(", {} cycles", grouped(cycles));
@@ -140,21 +181,21 @@ pub fn total(total: Tally, snapshot: &Snapshot, unit: Unit) -> String {
         }
     }
     if let Some(share) = cpu_share(cycles, snapshot) {
-        let cpus = counted(snapshot.cpus.unwrap_or(0).into(), "CPU's", "CPUs'");
+        let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
         words += &format!(": {} of {cpus} time", percent(share));
     }
     words
 }
 
 /// The part of all CPUs' time, if it is known how many and since when.
-pub fn cpu_share(cycles: u64, snapshot: &Snapshot) -> Option<f64> {
+pub fn cpu_share(cycles: u128, snapshot: &Snapshot) -> Option<f64> {
     let cpus = f64::from(snapshot.cpus.filter(|&cpus| cpus > 0)?);
     let khz = f64::from(Some(snapshot.tsc_khz).filter(|&khz| khz > 0)?);
     Some(cycles as f64 / (snapshot.seconds()? * cpus * khz * 1e3))
 }
 
 /// The rate since the counters started from zero.
-pub fn rate(exits: u64, snapshot: &Snapshot) -> String {
+pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
     match snapshot.seconds() {
         Some(seconds) => format!(
             "Rate            {:.1} exits/s on average over {}",
@@ -170,7 +211,7 @@ pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
     let account = snapshot.account?;
     let cycles = counted(account.sample_cycles, "cycle", "cycles");
     Some(if selection.net {
-        format!("Overhead        {cycles} for measuring taken off each exit")
+        format!("Overhead        {cycles} for measuring taken off each timed exit")
     } else {
         format!("Overhead        {cycles} in each exit's time (--net takes them off)")
     })

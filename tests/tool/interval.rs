@@ -174,6 +174,23 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// Under its table, and once more in the end.
+#[test]
+fn each_interval_tells_what_was_not_timed() {
+    let host = Host::new(&later(7, 0, 0));
+    let mut child = stat(&host, &["0.05", "200"]);
+    let mut lines = lines(child.stdout.take().unwrap());
+    lines.find(|l| l.contains("ending after 0.000 s")).unwrap();
+    let before = "exits=487 cycles=32572 untimed=312";
+    let after = "exits=587 cycles=36072 untimed=387";
+    host.load(&later(7, 1, 0).replace(before, after));
+    let words = "Not timed       MSR_WRITE: 75 of 100";
+    lines.find(|line| line == words).unwrap();
+    interrupt(&child);
+    assert_eq!(lines.filter(|line| line == words).count(), 1);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn counting_begins_anew_with_other_counters() {
     let host = Host::new(&later(7, 0, 0));

@@ -110,7 +110,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 name: Isa::Vmx.name(reason).to_string(),
                 exits,
                 cycles,
-                untimed: untimed.min(exits),
+                untimed: Some(untimed.min(exits)),
                 histogram: Some(histogram.into()),
             });
         snapshot.rows = all.collect();
@@ -193,7 +193,7 @@ proptest! {
                 for row in &delta.rows {
                     let own = b.rows.iter().find(|r| r.reason == row.reason).unwrap();
                     prop_assert!(row.exits <= own.exits && row.cycles <= own.cycles);
-                    prop_assert!(row.untimed <= row.exits);
+                    prop_assert!(row.untimed <= Some(row.exits));
                 }
             }
             Err(why) => {
@@ -214,7 +214,7 @@ proptest! {
             for row in &mut snapshot.rows {
                 row.exits /= 2;
                 row.cycles /= 2;
-                row.untimed /= 2;
+                row.untimed = row.untimed.map(|untimed| untimed / 2);
                 row.histogram = None;
             }
             snapshot
@@ -226,7 +226,7 @@ proptest! {
                 Some(own) => {
                     own.exits += row.exits;
                     own.cycles += row.cycles;
-                    own.untimed += row.untimed;
+                    own.untimed = Some(own.untimed.unwrap() + row.untimed.unwrap());
                 }
                 None => b.rows.push(row.clone()),
             }
@@ -296,7 +296,7 @@ proptest! {
             name: "HLT".into(),
             exits,
             cycles: 0,
-            untimed: 0,
+            untimed: None,
             histogram: None,
         };
         let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });

@@ -13,3 +13,4 @@ mod interval;
 mod leaves;
 mod properties;
 mod schema;
+mod untimed;

@@ -335,6 +335,39 @@ fn it_is_said_why_there_is_no_histogram() {
 }
 
 #[test]
+fn what_was_not_timed_has_no_times() {
+    let counts = Growing::new();
+    // HLTs are never timed, and of CPUIDs one in four.
+    let read = |seconds: u64| {
+        let counts = counts.later(seconds);
+        let mut snapshot = read(counts);
+        for row in &mut snapshot.rows {
+            let all = row.exits;
+            let untimed = if row.name == "HLT" { all } else { all / 4 };
+            (row.untimed, row.cycles) = (Some(untimed), (all - untimed) * 600);
+            row.histogram = row.histogram.take().filter(|_| untimed < all);
+            if let Some(histogram) = &mut row.histogram {
+                histogram.log2[9] = all - untimed;
+            }
+        }
+        snapshot
+    };
+    let mut state = State::new(read(0), Order::Rate, None).unwrap();
+    state.take(Ok(read(4)));
+    insta::assert_snapshot!(
+        "the_list_with_untimed_exits",
+        screen(&state, 80, 8, SETTINGS)
+    );
+    press(&mut state, &[KeyCode::Enter]);
+    let text = screen(&state, 80, 8, SETTINGS);
+    assert!(text.contains("3,000 exits: min 300ns, p50 300ns"), "{text}");
+    assert!(text.contains("max 300ns; 1,000 not timed"), "{text}");
+    press(&mut state, &[KeyCode::Esc, KeyCode::Down, KeyCode::Enter]);
+    let text = screen(&state, 80, 8, SETTINGS);
+    assert!(text.contains("None of its exits was timed."), "{text}");
+}
+
+#[test]
 fn the_list_on_80_columns() {
     insta::assert_snapshot!(screen(&watched(Growing::new()), 80, 24, SETTINGS));
 }

@@ -268,10 +268,7 @@ impl<C: Cpuid> Guest<C> {
                 name,
                 exits,
                 cycles: number(leaf::CYCLES).unwrap_or(0),
-                untimed: (!is_old)
-                    .then(|| number(leaf::UNTIMED))
-                    .flatten()
-                    .unwrap_or(0),
+                untimed: if is_old { None } else { number(leaf::UNTIMED) },
                 histogram: None,
             };
             row.settle();
@@ -286,7 +283,7 @@ impl<C: Cpuid> Guest<C> {
                 name: "hidden".into(),
                 exits,
                 cycles,
-                untimed: 0,
+                untimed: None,
                 histogram: None,
             });
         }

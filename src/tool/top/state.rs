@@ -136,7 +136,7 @@ pub struct State {
     /// The rows of the list.
     pub rows: Vec<Row>,
     /// All exits per second in the last interval, and their cycles.
-    pub total: Option<(f64, u64)>,
+    pub total: Option<(f64, u128)>,
 }
 
 impl State {
@@ -233,9 +233,9 @@ impl State {
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// How the cycles of a reason are distributed since the baseline, or why that is
-    /// not known.
-    pub fn histogram(&self, key: &Key) -> Result<&Histogram, &'static str> {
+    /// How the cycles of a reason are distributed since the baseline, and how many of its
+    /// exits were not timed; or why that is not known.
+    pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
         if self.now.source != Source::Host {
             return Err("A guest is not told how the times are distributed.");
         }
@@ -251,7 +251,11 @@ impl State {
         let row = self.since.of(&Owner::All).find(is_it);
         let row = row.ok_or("No exit since the baseline.")?;
         let unknown = "The module keeps no histograms (its parameter histograms).";
-        row.histogram.as_ref().ok_or(unknown)
+        match &row.histogram {
+            Some(histogram) => Ok((histogram, row.untimed.unwrap_or(0))),
+            None if row.timed() == 0 => Err("None of its exits was timed."),
+            None => Err(unknown),
+        }
     }
 
     fn place(&self) -> &Place {

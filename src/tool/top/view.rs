@@ -178,7 +178,7 @@ fn status_line(state: &State, settings: Settings) -> String {
             parts.push(format!("{} exits/s", rate(exits)));
             let interval = state.interval();
             if let Some(share) = interval.and_then(|i| words::cpu_share(cycles, i)) {
-                let cpus = state.now().cpus.unwrap_or(0).into();
+                let cpus = state.now().cpus.unwrap_or(0);
                 let cpus = units::counted(cpus, "CPU", "CPUs");
                 parts.push(format!("{} of {cpus}", units::percent(share)));
             }
@@ -273,15 +273,15 @@ fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
 /// The histogram of a reason, in lines.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
     let name = Line::from(format!("{} since the baseline", key.name)).bold();
-    let histogram = match state.histogram(key) {
-        Ok(histogram) => histogram,
+    let (histogram, untimed) = match state.histogram(key) {
+        Ok(found) => found,
         Err(why) => return vec![name, Line::from(why)],
     };
     let Histogram { min, max, log2 } = histogram;
-    let exits: u64 = log2.iter().fold(0, |sum, n| sum.saturating_add(*n));
+    let exits: u128 = log2.iter().copied().map(u128::from).sum();
     let show = |cycles: u64| unit.show(cycles as f64);
     let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
-    let summary = format!(
+    let mut summary = format!(
         "{}: min {}, p50 {}, p99 {}, max {}",
         units::counted(exits, "exit", "exits"),
         show(*min),
@@ -289,6 +289,9 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
         known(histogram.percentile(99.0)),
         show(*max),
     );
+    if untimed > 0 {
+        summary += &format!("; {} not timed", units::grouped(untimed));
+    }
     let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
     let room = width.saturating_sub(head.len() + 1);
     let most = log2.iter().copied().max().unwrap_or(0);
@@ -307,7 +310,7 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
             show(from),
             units::count(exits as f64, 8)
         );
-        let bar = bar_of(percent(exits, most), room);
+        let bar = bar_of(percent(exits.into(), most.into()), room);
         lines.push(Line::from_iter([figures.into(), bar.cyan()]));
     }
     lines
