@@ -42,7 +42,9 @@ Samples are exits; Time is that of their handling, and Min, Max, Avg, p50 and
 p99 that of one exit. Shares are of all exits of the host, or of the VMs and
 vCPUs that are chosen. Bars are of Samples, with --sort time of Time.
 Percentiles come from a histogram of powers of two, and are off by less than a
-factor of two. VMs and vCPUs have no histograms, nor have guests.
+factor of two. VMs and vCPUs have no histograms, nor have guests. Some exits are
+counted but not timed, as KVM re-enters the guest at once: a line under the
+table says how many. Times are of the others, and - is a time that is unknown.
 
 Examples:
   exitprof report --top 5              the five most frequent reasons
@@ -56,10 +58,11 @@ Examples:
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
 Ends with what all of it comes to, also after Ctrl-C, and whether the rate was
-stable. If the counters start from zero in between, it says so and goes on. Min
-and Max of an interval are bounds, if they are not new ones. In a guest, the
-exits that reading itself causes are left out; as their cycles are not known,
-those of CPUID are reduced in proportion.
+stable. If the counters are others in between, as they start from zero or are
+another VM's, it says so: then intervals go on with these, and rates and totals
+begin anew. Min and Max of an interval are bounds, if they are not new ones. In
+a guest, the exits that reading itself causes are left out; as their cycles are
+not known, those of CPUID are reduced in proportion.
 
 Examples:
   exitprof stat                   until Ctrl-C
@@ -71,7 +74,8 @@ Examples:
     /// Watch what is counted now
     #[command(after_help = "\
 Samples/s is of the last interval; the other columns are since the baseline,
-which is when top began, or when b was pressed. Press ? for the keys.
+which is when top began, when b was pressed, or when the counters became others,
+as those of another VM. Press ? for the keys.
 
 Examples:
   exitprof top                 once a second
@@ -84,11 +88,14 @@ Examples:
   exitprof record before.json
   exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
-    /// Compare two that were recorded: which reasons moved, and by how much
+    /// Compare two recordings: which reasons moved, and by how much
     #[command(after_help = "\
-If B has gone on counting where A was recorded, what was added since is compared
-with what was before. Otherwise, as after a reset or on another kernel, B is
-compared with A as it is. Per exit (Avg) they can always be compared; in total
+If B goes on counting from A, diff compares what was added since with what was
+before. Otherwise it compares B with A as it is and says why: the counters
+started from zero, the module was loaded again, the host, VM or vCPU is another,
+or a counter is lower. A recording tells what it counts, and no clock is asked:
+that of a guest starts anew with the guest. Recordings of older modules do not
+tell; then the counters decide. Per exit (Avg), all can be compared; in total
 (Samples, Time) per second, if both say since when they count, which those of
 guests do not. Reasons that moved most in total come first.
 

@@ -24,9 +24,9 @@ use std::{
 /// What `exitprof diff` is told.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What was recorded before
+    /// The earlier recording
     a: PathBuf,
-    /// What was recorded after
+    /// The later recording
     b: PathBuf,
     /// Only the N reasons that moved most
     #[arg(long, value_name = "N")]

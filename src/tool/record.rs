@@ -14,7 +14,7 @@ use std::{
 /// What `exitprof record` is told.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Where to, as JSON; - is the standard output
+    /// Output file (JSON); - is the standard output
     file: PathBuf,
     #[command(flatten)]
     choice: Choice,

@@ -27,7 +27,7 @@ const INTERVALS: u32 = 10;
 /// What `exitprof report` is told.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Show what was recorded, or a copy of debugfs' file profile; - is the standard input
+    /// Read a recording, or a copy of debugfs' file profile; - is the standard input
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
     input: Option<PathBuf>,
     #[command(flatten)]

@@ -172,13 +172,12 @@ pub struct Row {
     pub cycles: u64,
     /// How many of the exits were not timed, if the source says.
     pub untimed: Option<u64>,
-    /// How the cycles of the others are distributed, if the source says, and there are
-    /// some.
+    /// The histogram of the others, if the source has one and there are some.
     #[serde(alias = "distribution")]
     pub histogram: Option<Histogram>,
 }
 
-/// How the cycles of timed exits are distributed; in a difference, `min` and `max` may be
+/// A histogram of the cycles of timed exits; in a difference, `min` and `max` may be
 /// nothing but bounds: as good as the buckets and the values since the start make them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -211,7 +210,8 @@ impl Row {
         }
     }
 
-    /// How many of the exits were timed: all, if the source does not say.
+    /// How many of the exits were timed: all, if the source does not say. No row that was
+    /// read has more untimed exits than exits.
     pub fn timed(&self) -> u64 {
         self.exits.saturating_sub(self.untimed.unwrap_or(0))
     }

@@ -2,9 +2,14 @@
 
 //! Two snapshots that are of one count, that are not, and that seem to be.
 
-use crate::host::{Host, PROFILE, data, exitprof};
+use crate::host::{Host, PROFILE, complaints, data, exitprof};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 use tempfile::TempDir;
 
 /// What a guest has recorded of `source` after `seconds`, in version 1: `percent` of the
@@ -171,6 +176,29 @@ fn the_order_of_a_hosts_recordings_is_known() {
         text.contains("B: what was added since, in 10.0 s"),
         "{text}"
     );
+}
+
+/// What `report --rate` watches must be what it has reported.
+#[test]
+fn the_rate_of_two_counts_is_none() {
+    let host = Host::new(PROFILE);
+    let mut report = Command::new(env!("CARGO_BIN_EXE_exitprof"));
+    report.args(["report", "--rate", "5", "--debugfs"]);
+    report
+        .arg(host.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = report.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines
+        .find(|line| line.as_ref().unwrap().starts_with("Rate"))
+        .unwrap()
+        .unwrap();
+    host.load(&PROFILE.replace("id=c3a5c85c97cb3127", "id=c3a5c85c97cb3128"));
+    let says = "exitprof: the counters are others than before: the host is another, or its module \
+                was loaded again\n";
+    assert_eq!(complaints(&mut child), says);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Place {
 pub enum Overlay {
     /// What the keys do.
     Help,
-    /// How the cycles of this reason are distributed.
+    /// The histogram of this reason.
     Histogram(Key),
 }
 
@@ -233,16 +233,14 @@ impl State {
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// How the cycles of a reason are distributed since the baseline, and how many of its
-    /// exits were not timed; or why that is not known.
+    /// The histogram of a reason since the baseline, and how many of its exits were not
+    /// timed; or why that is not known.
     pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
         if self.now.source != Source::Host {
-            return Err("A guest is not told how the times are distributed.");
+            return Err("A guest is not told of histograms.");
         }
         if self.selection().is_restricted() {
-            return Err(
-                "How the times are distributed is known of all guests together, not of one VM.",
-            );
+            return Err("There are histograms of all guests together, but not of one VM.");
         }
         let is_it = |row: &&_| {
             let row: &crate::snapshot::Row = row;

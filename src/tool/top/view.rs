@@ -32,8 +32,8 @@ s >        sort by the next column
 r          the other way round
 v          VMs, vCPUs, or reasons
 Up Down    choose a row, or scroll (also k j, PgUp PgDn, Home End)
-Enter      of a VM or vCPU: its reasons; of a reason: how its times are
-           distributed
+Enter      of a VM or vCPU: its reasons; of a reason: the histogram of its
+           times
 Esc        go back; quit from where top began
 b          make now the baseline: Samples and all to the right of it are
            what was counted since
