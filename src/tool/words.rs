@@ -40,12 +40,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
 
 /// What must be known of a reading so that its figures are not misunderstood.
 pub fn notes(snapshot: &Snapshot) -> Vec<String> {
-    let mut notes = Vec::new();
-    if snapshot.recording == Some(false) {
-        notes.push(
-            "Recording is off, so no exits are counted now (module's parameter recording).".into(),
-        );
-    }
+    let mut notes: Vec<String> = recording_note(snapshot).into_iter().collect();
     if let Some(reading) = snapshot.reading {
         if !reading.at_once {
             notes.push("The host holds no snapshots: the figures are of different times.".into());
@@ -59,13 +54,22 @@ pub fn notes(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// The same of what was counted between two readings.
-pub fn difference_notes(snapshot: &Snapshot) -> Option<String> {
-    let reading = snapshot.reading?;
-    Some(match reading.at_once {
-        true => {
-            "The CPUID exits of reading are left out; their cycles are taken to be average.".into()
-        }
-        false => "The host holds no snapshots: the figures are of somewhat different times.".into(),
+pub fn difference_notes(snapshot: &Snapshot) -> Vec<String> {
+    let reading = snapshot.reading.map(|reading| match reading.at_once {
+        true => "The CPUID exits of reading are left out; their cycles are taken to be average.",
+        false => "The host holds no snapshots: the figures are of somewhat different times.",
+    });
+    let reading = reading.map(String::from);
+    recording_note(snapshot)
+        .into_iter()
+        .chain(reading)
+        .collect()
+}
+
+fn recording_note(snapshot: &Snapshot) -> Option<String> {
+    let is_off = snapshot.recording == Some(false);
+    is_off.then(|| {
+        "Recording is off, so no exits are counted now (module's parameter recording).".into()
     })
 }
 

@@ -178,6 +178,21 @@ fn the_order_of_a_hosts_recordings_is_known() {
     );
 }
 
+#[test]
+fn stat_says_that_nothing_is_recorded() {
+    let host = Host::new(&PROFILE.replace("recording=1", "recording=0"));
+    let run = host
+        .exitprof("stat")
+        .args(["--", "/bin/true"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        text.contains("Recording is off, so no exits are counted now"),
+        "{text}"
+    );
+}
+
 /// What `report --rate` watches must be what it has reported.
 #[test]
 fn the_rate_of_two_counts_is_none() {
