@@ -214,7 +214,7 @@ impl Comparison {
         if self.presumed {
             writeln!(
                 out,
-                "Presumed: no counter is lower, but not both tell what they count"
+                "Presumed, as no counter is lower: not both recordings tell what they count"
             )?;
         }
         if second {

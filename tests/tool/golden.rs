@@ -32,6 +32,12 @@ fn a_host_is_reported() {
     insta::assert_snapshot!(report("host.txt", &[]));
 }
 
+/// What a guest has recorded, in version 2.
+#[test]
+fn a_guest_is_reported() {
+    insta::assert_snapshot!(report("guest-v2.json", &[]));
+}
+
 /// The file `profile` of a host in Bochs, in which a guest has booted and sleeps.
 #[test]
 fn a_recorded_boot_is_reported() {
