@@ -28,14 +28,14 @@ const ATTEMPTS: u64 = 10;
 
 /// The first version of the protocol that tells identities and what was not timed, and
 /// gives the snapshot leaves of its own.
-const FIRST_OF_NOW: u16 = 3;
+const FIRST_WITH_IDENTITY: u16 = 3;
 /// Before, this leaf takes and releases the snapshot; while there is one, the leaves of
 /// exits and cycles answer from it.
 const OLD_SNAPSHOT: u32 = 0x4fff_ff03;
 
 /// Something that executes CPUID.
 pub trait Cpuid {
-    /// Leaf `eax`, parameter `ecx`.
+    /// Leaf `eax`, subleaf `ecx`.
     fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers;
 }
 
@@ -173,7 +173,7 @@ impl<C: Cpuid> Guest<C> {
         if protocol.epoch == 0 {
             return Ok(Err(RESTARTING));
         }
-        let is_old = protocol.version < FIRST_OF_NOW;
+        let is_old = protocol.version < FIRST_WITH_IDENTITY;
         let mut held = None;
         if is_old {
             // Otherwise we would read what someone has left behind.
