@@ -14,7 +14,7 @@ set -euo pipefail
 
 [ $# -ge 3 ] || die "usage: $0 FLAVOUR MODULE MODE [NAME...]"
 # Where everything is checked, or much is done, it takes long.
-limit=1800
+limit=2400
 case $1:$3 in
 debug* | kcsan:* | *:soak) limit=14400 ;;
 esac

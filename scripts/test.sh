@@ -82,11 +82,11 @@ all() {
 	step demo.svm env EMULATOR=tcg scripts/demo.sh
 }
 
-many=(smp. unload. sleep. total. sampling. fuzz. log.flood)
+many=(smp. unload. sleep. total. recording. fuzz. log.flood)
 
 # Without peers, whose packages and time few changes are worth.
 costs() {
-	results cost scripts/bench.sh lean unpatched absent sampling_off loaded per_vcpu distributions
+	results cost scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms
 }
 
 # e2e EMULATOR CPUS [NAME...]

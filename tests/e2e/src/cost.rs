@@ -80,18 +80,22 @@ const WORKLOADS: [Workload; 10] = [
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// The first is what all others are compared with.
-const SETUPS: [(&str, Setup); 11] = [
+const SETUPS: [(&str, Setup); 12] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
-    ("sampling_off", |host| load(host, "sampling=N")),
-    ("loaded", |host| load(host, "per_vcpu=N distributions=N")),
-    ("per_vcpu", |host| load(host, "distributions=N")),
-    ("distributions", |host| load(host, "")),
+    ("recording_off", |host| load(host, "recording=N")),
+    ("loaded", |host| load(host, "per_vcpu=N histograms=N")),
+    ("per_vcpu", |host| load(host, "histograms=N")),
+    ("histograms", |host| load(host, "")),
     ("naive", |host| {
         host.unload_all()?;
         host.forget();
         // Laid out like the other directory, with the naive KVM as unpatched.
         reach(&mut Host::new("/modules/naive".as_ref())?, State::Unpatched)
+    }),
+    ("c_probe", |host| {
+        reach(host, State::Unpatched)?;
+        peers::probe().map(Some)
     }),
     ("bpf", |host| {
         reach(host, State::Unpatched)?;
@@ -111,9 +115,9 @@ const SETUPS: [(&str, Setup); 11] = [
     }),
 ];
 
-/// Whether a setup is possible here: two know the innards of VMX.
+/// Whether a setup is possible here: some know the innards of VMX.
 fn possible(setup: &str) -> bool {
-    cpu::is_vmx() || !["naive", "bpf"].contains(&setup)
+    cpu::is_vmx() || !["naive", "c_probe", "bpf"].contains(&setup)
 }
 
 fn reach(host: &mut Host, state: State) -> Result<Option<Peer>> {
@@ -150,8 +154,8 @@ pub fn run(host: &mut Host, ktap: &mut Ktap, names: &[String]) -> Result<()> {
             ktap.line(&format!("cost {name} {setup} {mean:.2} {least:.2}"));
         }
         if let Some(peer) = peer {
-            let exits: u32 = WORKLOADS.iter().map(|w| ROUNDS * w.batches * BATCH).sum();
-            let due = u64::from(exits) * peer.records_per_exit();
+            let due = |w: &Workload| u64::from(ROUNDS * w.batches * BATCH) * peer.records_of(w.op);
+            let due: u64 = WORKLOADS.iter().map(due).sum();
             let recorded = peer.finish().context(setup)?;
             ktap.note(&format!("{setup}: {recorded} records, at least {due} due"));
             ensure!(recorded >= due, "{setup} recorded too little");

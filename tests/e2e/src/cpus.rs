@@ -4,12 +4,14 @@
 
 use crate::cpu;
 use crate::runner::Skip;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 const DIR: &str = "/sys/devices/system/cpu";
+const CLOCKSOURCES: &str = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
 
 /// The CPUs that are online, by number.
 pub fn online() -> Result<Vec<usize>> {
@@ -113,6 +115,23 @@ impl Drop for Offline {
 
 fn switch(cpu: usize, online: &str) -> io::Result<()> {
     fs::write(format!("{DIR}/cpu{cpu}/online"), online)
+}
+
+/// Waits until the kernel has ended measuring how fast TSCs tick: a second after
+/// boot, or some more if it was disturbed. It has a clock of another name till then.
+///
+/// KVM notes what has been found so far when it is loaded, where CPUs do not say that
+/// their TSC is constant, as QEMU's do not. If that was too little, by 250 ppm, KVM
+/// fails to set the frequency of each vCPU, which leaves a ratio of 0: it takes the
+/// guest's TSC to stand still, and a TSC deadline is late by all of its value.
+pub fn calibrated() -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    let measures = || fs::read_to_string(CLOCKSOURCES).context(CLOCKSOURCES);
+    while measures()?.contains("tsc-early") {
+        ensure!(Instant::now() < end, "the kernel still measures the TSC");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// The time-stamp counter of the CPU that the caller runs on.

@@ -19,6 +19,7 @@ pub fn mount_all() {
         ("tmpfs", "/tmp"),
         ("debugfs", "/sys/kernel/debug"),
         ("tracefs", "/sys/kernel/tracing"),
+        ("cgroup2", "/sys/fs/cgroup"),
     ] {
         // What fails here fails again, and is reported, where it is needed.
         let _ = fs::create_dir_all(at);

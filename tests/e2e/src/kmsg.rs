@@ -48,9 +48,13 @@ const GREETINGS: &[&str] = &["kmemleak: Kernel memory leak detector initialized"
 const OURS: &[&str] = &[
     "exitprof",
     "exit_profiler",
-    "exit_sampling",
-    "handle_exit_sampled",
-    "record_reentry",
+    "exit_recording",
+    "record_exit",
+    "record_untimed",
+    "exit_samples",
+    "take_profile",
+    "attach_all",
+    "detach_all",
 ];
 
 /// A reader with a position of its own.

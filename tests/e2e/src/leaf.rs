@@ -9,7 +9,8 @@ use crate::tracepoint::Counter;
 use crate::vm::Vm;
 use anyhow::{Result, bail, ensure};
 pub use kvm_exitprof::profile::leaf::{
-    CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+    UNTIMED, of_snapshot,
 };
 
 /// The signature that says the profiler is there.
@@ -21,7 +22,7 @@ const fn text(bytes: &[u8; 4]) -> u32 {
     u32::from_le_bytes(*bytes)
 }
 
-/// A number of exits: leaves FC and FE.
+/// A number of exits: leaves FC, FE and 05.
 pub fn exits([eax, ebx, ecx, edx]: Regs) -> Result<u64> {
     ensure!(
         ecx == 0 && edx == 0,
@@ -45,7 +46,15 @@ pub fn hidden([eax, ebx, ecx, edx]: Regs) -> (u64, u64) {
     (join(eax, ebx), join(ecx, edx))
 }
 
-/// Whether the vCPU holds a snapshot, and how many it has taken: leaf 03.
+/// What is counted, and since which start from zero: leaf 04.
+pub fn identity([eax, ebx, ecx, edx]: Regs) -> Result<(u64, u32)> {
+    ensure!(edx == 0, "EDX={edx:#x}, want zero");
+    let id = u64::from(ebx) << 32 | u64::from(eax);
+    ensure!(id != 0 && ecx != 0, "id {id:#x}, epoch {ecx:#x}");
+    Ok((id, ecx))
+}
+
+/// Whether the vCPU holds a snapshot, and how many it has taken: leaf E0.
 pub fn is_snapshot([eax, ebx, ecx, edx]: Regs) -> Result<(bool, u32)> {
     ensure!(
         eax <= 1 && ecx == 0 && edx == 0,

@@ -42,6 +42,8 @@ mod random;
 mod runner;
 mod scenarios;
 mod stats;
+mod stuck;
+mod tenant;
 mod text;
 mod tracepoint;
 mod vm;
@@ -97,6 +99,9 @@ fn options() -> Result<Options> {
 }
 
 fn main() -> ExitCode {
+    if tenant::is_tenant() {
+        return ExitCode::from(u8::from(tenant::serve().is_err()));
+    }
     if init::is_init() {
         init::mount_all();
     }
@@ -115,6 +120,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     let mut ktap = Ktap::open(&options.out)?;
+    cpus::calibrated()?;
     cpus::pin(0, &cpus::usable()?)?;
     let mut host = Host::new(&options.modules)?;
     let done = match options.mode.as_str() {

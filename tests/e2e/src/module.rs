@@ -3,7 +3,7 @@
 
 use crate::cpu;
 use anyhow::{Context, Result, bail};
-use kvm_exitprof::profile::reason::Isa;
+use kvm_exitprof::profile::isa::Isa;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
@@ -32,6 +32,8 @@ pub struct Host {
     dir: PathBuf,
     vendor: &'static str,
     state: Option<State>,
+    /// Whether the profiler was loaded without parameters.
+    plain: bool,
 }
 
 impl Host {
@@ -47,13 +49,18 @@ impl Host {
             dir: dir.to_owned(),
             vendor,
             state: None,
+            plain: true,
         })
     }
 
     /// Loads and unloads modules until `state` is reached.
     pub fn reach(&mut self, state: State) -> Result<()> {
-        if self.state == Some(state) {
+        if self.state == Some(state) && (state != State::Profiled || self.plain) {
             return Ok(());
+        }
+        if self.state == Some(State::Profiled) && state == State::Profiled {
+            self.unload_profiler()?;
+            self.state = Some(State::Absent);
         }
         if self.state == Some(State::Profiled) && state == State::Absent {
             self.unload_profiler()?;
@@ -71,15 +78,17 @@ impl Host {
             }
         }
         self.state = Some(state);
+        self.plain = true;
         Ok(())
     }
 
     /// Patched KVM and a profiler that has counted nothing yet, loaded with
-    /// `params`.
+    /// `params`, which the next test does not get.
     pub fn reload(&mut self, params: &str) -> Result<()> {
         self.reach(State::Absent)?;
         self.load_profiler(params)?;
         self.state = Some(State::Profiled);
+        self.plain = params.is_empty();
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //! Random queries, the same again for the same seed.
 
 use crate::leaf::{
-    CYCLES, DISCOVERY, EXITS, HIDDEN, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+    UNTIMED, of_snapshot,
 };
 
 /// A leaf and its parameter: EAX and ECX.
@@ -14,11 +15,23 @@ pub fn is_ours((eax, _): Query) -> bool {
 }
 
 /// Leaves that mean something, those with a parameter more than once.
-const ASSIGNED: [u32; 12] = [
+const ASSIGNED: [u32; 24] = [
     DISCOVERY,
     PROTOCOL,
     HIDDEN,
+    IDENTITY,
+    UNTIMED,
+    UNTIMED,
     SNAPSHOT,
+    of_snapshot(HIDDEN),
+    of_snapshot(IDENTITY),
+    of_snapshot(UNTIMED),
+    of_snapshot(TOTAL_EXITS),
+    of_snapshot(TOTAL_CYCLES),
+    of_snapshot(EXITS),
+    of_snapshot(EXITS),
+    of_snapshot(CYCLES),
+    of_snapshot(CYCLES),
     TOTAL_EXITS,
     TOTAL_CYCLES,
     EXITS,
@@ -92,6 +105,8 @@ impl Random {
             _ => self.word(),
         };
         let ecx = match self.below(8) {
+            // What it can do with a snapshot, and one more.
+            0..4 if eax == SNAPSHOT => self.below(4),
             0..4 => self.below(0xb0),
             4 => self.pick(&REASONS) + self.below(12),
             5 => self.below(0xb0) | 1 << self.below(32),

@@ -44,6 +44,14 @@ impl Line {
         Ok((self.number("exits")?, self.number("cycles")?))
     }
 
+    /// A random number: sixteen digits, not all zero.
+    pub fn id(&self) -> Result<u64> {
+        let text = self.text("id")?;
+        let id = u64::from_str_radix(text, 16).with_context(|| format!("id={text}"))?;
+        ensure!(text.len() == 16 && id != 0, "id={text}");
+        Ok(id)
+    }
+
     /// The histogram: exits by bucket.
     pub fn log2(&self) -> Result<BTreeMap<u32, u64>> {
         let pair = |pair: &str| {
@@ -51,7 +59,7 @@ impl Line {
             anyhow::Ok((bucket.parse()?, exits.parse()?))
         };
         let text = self.text("log2")?;
-        text.split(',')
+        text.split_terminator(',')
             .map(pair)
             .collect::<Result<_>>()
             .with_context(|| format!("log2={text}"))
@@ -71,7 +79,7 @@ impl Text {
         let text = Self(lines?);
         let (head, end) = (text.head(), text.0.last().context("it is empty")?);
         ensure!(head.kind == "profile" && end.kind == "end", "{text:?}");
-        ensure!(head.number("version")? == 1, "{head:?}");
+        ensure!(head.number("version")? == 2, "{head:?}");
         ensure!(head.number("epoch")? == end.number("epoch")?, "{text:?}");
         ensure!(end.number("lines")? == text.0.len() as u64, "{end:?}");
         Ok(text)
@@ -90,14 +98,24 @@ impl Text {
         self.0.iter().filter(move |line| line.kind == kind)
     }
 
-    /// Exits and cycles by reason, in the lines of all `kinds`.
-    pub fn by_reason(&self, kinds: &[&str]) -> Result<BTreeMap<String, Sample>> {
+    /// The line of a kind that has a reason's number, if there is one.
+    pub fn row(&self, kind: &str, reason: u32) -> Option<&Line> {
+        let number = reason.to_string();
+        self.of(kind)
+            .find(|line| line.text("reason").ok() == Some(&number))
+    }
+
+    /// Exits, cycles, and exits that were not timed by reason, in the lines of all
+    /// `kinds`.
+    pub fn by_reason(&self, kinds: &[&str]) -> Result<BTreeMap<String, (u64, u64, u64)>> {
         let mut sums = BTreeMap::new();
         for line in self.0.iter().filter(|l| kinds.contains(&&*l.kind)) {
             let (exits, cycles) = line.sample()?;
-            ensure!(exits > 0, "{line:?}");
-            let sum: &mut Sample = sums.entry(line.text("reason")?.to_owned()).or_default();
-            *sum = (sum.0 + exits, sum.1 + cycles);
+            let untimed = line.number("untimed")?;
+            ensure!(exits > 0 && untimed <= exits, "{line:?}");
+            let sum: &mut (u64, u64, u64) =
+                sums.entry(line.text("reason")?.to_owned()).or_default();
+            *sum = (sum.0 + exits, sum.1 + cycles, sum.2 + untimed);
         }
         Ok(sums)
     }
@@ -105,7 +123,7 @@ impl Text {
     /// All exits and cycles of a kind.
     pub fn total(&self, kind: &str) -> Result<Sample> {
         let rows = self.by_reason(&[kind])?;
-        let add = |a: Sample, b: &Sample| (a.0 + b.0, a.1 + b.1);
+        let add = |a: Sample, b: &(u64, u64, u64)| (a.0 + b.0, a.1 + b.1);
         Ok(rows.values().fold((0, 0), add))
     }
 

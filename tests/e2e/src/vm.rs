@@ -8,8 +8,8 @@ use crate::stats::Stat;
 use crate::watchdog;
 use anyhow::{Context, Result, bail, ensure};
 use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2, kvm_pit_config, kvm_segment,
-    kvm_userspace_memory_region,
+    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_RUNNABLE, kvm_cpuid_entry2, kvm_mp_state, kvm_msi,
+    kvm_pit_config, kvm_segment, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::os::fd::AsRawFd;
@@ -98,6 +98,9 @@ impl Vm {
             vcpu.reset()?;
             if config.irqchip {
                 vcpu.use_tsc_deadline()?;
+                // Others than the first would wait for it to start them.
+                let mp_state = KVM_MP_STATE_RUNNABLE;
+                vcpu.fd.set_mp_state(kvm_mp_state { mp_state })?;
             }
             vcpu.warm_up()?;
             vcpus.push(vcpu);
@@ -108,6 +111,34 @@ impl Vm {
             pid: unsafe { libc::gettid() },
             fd,
         })
+    }
+
+    /// vCPUs more, which never run.
+    pub fn add_idle(&self, vcpus: u32) -> Result<Vec<VcpuFd>> {
+        let first = self.vcpus.len() as u64;
+        let ids = first..first + u64::from(vcpus);
+        Ok(ids
+            .map(|id| self.fd.create_vcpu(id))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Sends the first vCPU an INIT, which resets it, and has it start anew: of a VM
+    /// with an irqchip.
+    pub fn reset(&mut self) -> Result<()> {
+        const INIT: u32 = 5 << 8;
+        let msi = kvm_msi {
+            address_lo: 0xfee0_0000,
+            data: INIT,
+            ..Default::default()
+        };
+        let sent = self.fd.signal_msi(msi).context("KVM_SIGNAL_MSI")?;
+        ensure!(sent > 0, "nobody took the INIT");
+        // It does not notice before it is asked for its state, or runs.
+        let vcpu = &mut self.vcpus[0];
+        vcpu.fd.get_mp_state().context("KVM_GET_MP_STATE")?;
+        let ip = vcpu.fd.get_regs()?.rip;
+        ensure!(ip == 0xfff0, "the vCPU is at {ip:#x} after an INIT");
+        vcpu.reset()
     }
 
     /// A VM with so many vCPUs and nothing special.
@@ -136,6 +167,42 @@ impl Vm {
     /// KVM's `exits` statistic over all vCPUs.
     pub fn exits(&self) -> Result<u64> {
         self.vcpus.iter().map(Vcpu::exits).sum()
+    }
+}
+
+/// A VM without memory, whose vCPUs never run: there can be many.
+pub struct Bare {
+    vcpus: Vec<VcpuFd>,
+    pid: libc::pid_t,
+    // Closed last.
+    fd: VmFd,
+}
+
+impl Bare {
+    pub fn new(vcpus: u32) -> Result<Self> {
+        let kvm = Kvm::new().context("/dev/kvm")?;
+        let mut vm = Self {
+            vcpus: Vec::new(),
+            // SAFETY: the call has no requirements.
+            pid: unsafe { libc::gettid() },
+            fd: kvm.create_vm().context("KVM_CREATE_VM")?,
+        };
+        for _ in 0..vcpus {
+            vm.add_vcpu()?;
+        }
+        Ok(vm)
+    }
+
+    /// One vCPU more.
+    pub fn add_vcpu(&mut self) -> Result<()> {
+        let id = self.vcpus.len() as u64;
+        self.vcpus.push(self.fd.create_vcpu(id)?);
+        Ok(())
+    }
+
+    /// What KVM's debugfs calls it.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.pid, self.fd.as_raw_fd())
     }
 }
 

@@ -28,7 +28,7 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     let cpus = cpus::usable()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
-    let compared = ["unpatched", "loaded", "distributions", "naive"];
+    let compared = ["unpatched", "loaded", "histograms", "naive"];
     for (name, set_up) in SETUPS {
         if !compared.contains(&name) || !possible(name) {
             continue;
@@ -44,7 +44,7 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
             busy *= 2;
         }
         // QEMU's ticks are good for ratios only.
-        if name == "distributions" && !cpu::is_qemus() {
+        if name == "histograms" && !cpu::is_qemus() {
             let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
             let last = possible.trim().rsplit('-').next().unwrap_or("0");
             let possible = last.parse::<u32>()? + 1;

@@ -118,6 +118,8 @@ fn hidden(host: &mut Host) -> Result<String> {
     let counter = Counter::of(REFUSED)?;
     let mut vm = Vm::plain()?;
     let before = hidden_sum(&mut vm)?;
+    // A snapshot has what was hidden until then, and leaf 02 what is.
+    query(&mut vm, leaf::SNAPSHOT, 1)?;
     let mut program = Program::new();
     program.repeat(Op::MendFs, 1, 0);
     for _ in 0..TIMES {
@@ -133,6 +135,8 @@ fn hidden(host: &mut Host) -> Result<String> {
     let want = TIMES..=2 * TIMES;
     ensure!(want.contains(&exits) && traced == 0, "{text}");
     ensure!(cycles > exits, "{cycles} cycles for {exits} exits");
+    let held = leaf::hidden(query(&mut vm, leaf::of_snapshot(leaf::HIDDEN), 0)?);
+    ensure!(held == before, "the snapshot has {held:?}, want {before:?}");
     let shown = query(&mut vm, leaf::EXITS, 33)?;
     ensure!(shown == [0; 4], "leaf FE answers {shown:x?}");
     let total = books.balance_but(&[&vm], exits)?;

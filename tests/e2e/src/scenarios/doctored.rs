@@ -20,6 +20,8 @@ pub fn tests() -> Vec<Test> {
     vec![
         refused("load.other_contract", State::Absent, &OTHER_CONTRACT),
         refused("load.other_layout", State::Absent, &OTHER_LAYOUT),
+        refused("load.other_sample", State::Absent, &OTHER_SAMPLE),
+        refused("load.other_vcpu", State::Absent, &OTHER_VCPU),
         refused("load.second_profiler", State::Profiled, &SECOND_PROFILER),
         test("load.without_memory", State::Absent, without_memory),
     ]
@@ -33,28 +35,34 @@ pub struct Change {
     error: i32,
 }
 
-/// Fields of the contract, version and size, and two pointers that are yet to
-/// come.
-const fn contract(version: u8, size: u8) -> [u8; 24] {
-    let mut ops = [0; 24];
+/// The first fields of the contract, and three pointers that are yet to come.
+const fn contract([version, size, sample, vcpu]: [u8; 4]) -> [u8; 40] {
+    let mut ops = [0; 40];
     ops[0] = version;
     ops[4] = size;
+    ops[8] = sample;
+    ops[12] = vcpu;
     ops
 }
 
-pub const OTHER_CONTRACT: Change = Change {
-    name: "other_contract",
-    from: &contract(1, 40),
-    to: &contract(2, 40),
-    error: libc::EINVAL,
-};
+/// The version, and the sizes of the contract, of a sample, and of what is told of a
+/// vCPU.
+const CONTRACT: [u8; 40] = contract([2, 64, 16, 24]);
 
-const OTHER_LAYOUT: Change = Change {
-    name: "other_layout",
-    from: &contract(1, 40),
-    to: &contract(1, 48),
-    error: libc::EINVAL,
-};
+/// A contract of which one of these is another.
+const fn changed(name: &'static str, to: &'static [u8]) -> Change {
+    Change {
+        name,
+        from: &CONTRACT,
+        to,
+        error: libc::EINVAL,
+    }
+}
+
+pub const OTHER_CONTRACT: Change = changed("other_contract", &contract([3, 64, 16, 24]));
+const OTHER_LAYOUT: Change = changed("other_layout", &contract([2, 72, 16, 24]));
+const OTHER_SAMPLE: Change = changed("other_sample", &contract([2, 64, 24, 24]));
+const OTHER_VCPU: Change = changed("other_vcpu", &contract([2, 64, 16, 32]));
 
 pub const SECOND_PROFILER: Change = Change {
     name: "second_profiler",

@@ -8,7 +8,7 @@ use crate::leaf::{self, cycles, exits, hidden, query};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
-use crate::vm::{Config, Vm};
+use crate::vm::{Config, Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use kvm_bindings::kvm_cpuid_entry2;
 use kvm_exitprof::profile::reason::Status;
@@ -32,19 +32,30 @@ pub fn tests() -> Vec<Test> {
 
 /// Runs CPUID for every pair and returns the answers beside them.
 pub fn ask(vm: &mut Vm, asked: &[(u32, u32)]) -> Result<Vec<Regs>> {
+    ask_on(&mut vm.vcpus[0], asked)
+}
+
+/// The same, on any vCPU.
+pub fn ask_on(vcpu: &mut Vcpu, asked: &[(u32, u32)]) -> Result<Vec<Regs>> {
     let mut program = Program::new();
     for &(eax, ecx) in asked {
         program.cpuid(eax, ecx);
     }
-    vm.run(&program)
+    vcpu.run(&program)
 }
 
-/// Demands one answer of leaves FE and FF for all `reasons`.
+/// Demands one answer of leaves FE, FF and 05, and of those of a snapshot, for all
+/// `reasons`.
 fn all_answer(reasons: &[u32], want: Regs) -> Result<String> {
-    let pair = |&ecx| [(leaf::EXITS, ecx), (leaf::CYCLES, ecx)];
-    let asked: Vec<_> = reasons.iter().flat_map(pair).collect();
-    for (asked, got) in asked.iter().zip(ask(&mut Vm::plain()?, &asked)?) {
-        ensure!(got == want, "{asked:x?}: {got:x?}, want {want:x?}");
+    let mut vm = Vm::plain()?;
+    query(&mut vm, leaf::SNAPSHOT, 1)?;
+    for of in [|leaf| leaf, leaf::of_snapshot] {
+        let leaves = [leaf::EXITS, leaf::CYCLES, leaf::UNTIMED].map(of);
+        let all = |&ecx| leaves.map(|leaf| (leaf, ecx));
+        let asked: Vec<_> = reasons.iter().flat_map(all).collect();
+        for (asked, got) in asked.iter().zip(ask(&mut vm, &asked)?) {
+            ensure!(got == want, "{asked:x?}: {got:x?}, want {want:x?}");
+        }
     }
     Ok(format!("{} numbers", reasons.len()))
 }
@@ -55,9 +66,9 @@ fn discovery(host: &mut Host) -> Result<String> {
     ensure!(present == leaf::PRESENT, "{present:x?}");
     let [eax, ebx, epoch, khz] = query(&mut vm, leaf::PROTOCOL, GARBAGE)?;
     let want = if cpu::is_vmx() {
-        0x0101_0002
+        0x0101_0003
     } else {
-        0x0102_0002
+        0x0102_0003
     };
     ensure!(eax == want, "version, instruction set, host: {eax:#x}");
     ensure!(ebx == 1, "features {ebx:#x}");
@@ -119,7 +130,7 @@ fn cycles_fit(_: &mut Host) -> Result<String> {
 
 fn undefined(_: &mut Host) -> Result<String> {
     let mut numbers = reasons(Status::Undefined);
-    numbers.extend([80, 81, 96, 100, 255, 0xdead, u32::MAX - 1, u32::MAX]);
+    numbers.extend([82, 83, 86, 96, 100, 255, 0xdead, u32::MAX - 1, u32::MAX]);
     numbers.extend((7..32).map(|bit| 1 << bit));
     // Reasons that exist, if only the low bits were looked at.
     for high in [1 << 7, 1 << 8, 1 << 16, 1 << 31] {
@@ -127,30 +138,51 @@ fn undefined(_: &mut Host) -> Result<String> {
     }
     let isa = cpu::isa();
     numbers.retain(|&n| isa.status(n) == Status::Undefined);
+    if cpu::is_vmx() {
+        // Between the last that the SDM defines, and after them.
+        numbers.extend([82, 83, 86]);
+    }
     all_answer(&numbers, leaf::UNDEFINED)
 }
 
 fn unhandled(_: &mut Host) -> Result<String> {
-    all_answer(&reasons(Status::Unhandled), [0; 4])
+    let mut numbers = reasons(Status::Unhandled);
+    if cpu::is_vmx() {
+        // What has no name in the kernel's headers.
+        numbers.extend([80, 81, 84, 85]);
+    }
+    all_answer(&numbers, [0; 4])
 }
 
 fn handled(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let reasons = reasons(Status::Handled);
     for &reason in &reasons {
-        exits(query(&mut vm, leaf::EXITS, reason)?)?;
+        let all = exits(query(&mut vm, leaf::EXITS, reason)?)?;
         cycles(query(&mut vm, leaf::CYCLES, reason)?)?;
+        let untimed = exits(query(&mut vm, leaf::UNTIMED, reason)?)?;
+        // Nothing but what this test does runs meanwhile.
+        ensure!(untimed <= all, "{reason}: {untimed} untimed of {all}");
     }
     Ok(format!("{} reasons", reasons.len()))
 }
 
 fn unassigned(_: &mut Host) -> Result<String> {
-    let leaves = 0x4fff_ff04..0x4fff_fffc_u32;
+    let leaves = [0x4fff_ff03].into_iter().chain(0x4fff_ff06..0x4fff_ffe0);
+    let leaves = leaves.chain([0x4fff_ffe1, 0x4fff_ffe3]);
+    let leaves = leaves
+        .chain(0x4fff_ffe6..0x4fff_ffec)
+        .chain(0x4fff_fff0..0x4fff_fffc_u32);
     let asked: Vec<_> = leaves.flat_map(|leaf| [(leaf, 0), (leaf, 48)]).collect();
-    for (asked, got) in asked.iter().zip(ask(&mut Vm::plain()?, &asked)?) {
-        ensure!(got == [0; 4], "{asked:x?}: {got:x?}");
+    let mut vm = Vm::plain()?;
+    // With a snapshot, and without.
+    for number in [1, 0] {
+        query(&mut vm, leaf::SNAPSHOT, number)?;
+        for (asked, got) in asked.iter().zip(ask(&mut vm, &asked)?) {
+            ensure!(got == [0; 4], "{asked:x?}: {got:x?}");
+        }
     }
-    Ok(format!("{} answers", asked.len()))
+    Ok(format!("{} answers", 2 * asked.len()))
 }
 
 /// A CPUID that reads a leaf is not in its own answer, but in the next. These are
@@ -216,13 +248,15 @@ fn emulator(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let numbers = (0..0xa4).chain([0x400, 1 << 16 | 10, u32::MAX]);
     let mut asked: Vec<_> = numbers
-        .flat_map(|ecx| [(leaf::EXITS, ecx), (leaf::CYCLES, ecx)])
+        .flat_map(|ecx| [leaf::EXITS, leaf::CYCLES, leaf::UNTIMED].map(|leaf| (leaf, ecx)))
         .collect();
     for leaf in [
         leaf::DISCOVERY,
         leaf::PROTOCOL,
         leaf::HIDDEN,
+        leaf::IDENTITY,
         leaf::SNAPSHOT,
+        leaf::of_snapshot(leaf::IDENTITY),
     ] {
         asked.push((leaf, GARBAGE));
     }
@@ -238,9 +272,9 @@ fn emulator(_: &mut Host) -> Result<String> {
     count.cpuid(leaf::EXITS, UD.number());
 
     module::set_param("kvm", "force_emulation_prefix", "1")?;
-    module::set_param(PROFILER, "sampling", "N")?;
+    module::set_param(PROFILER, "recording", "N")?;
     let answers = vm.run(&program);
-    module::set_param(PROFILER, "sampling", "Y")?;
+    module::set_param(PROFILER, "recording", "Y")?;
     let counted = vm.run(&count);
     module::set_param("kvm", "force_emulation_prefix", "0")?;
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub fn tests() -> Vec<Test> {
     vec![
         test("load.line", State::Absent, line),
+        test("load.scope_is_told", State::Absent, scope_is_told),
         test("load.twice", State::Profiled, twice),
         test("load.on_unpatched_kvm", State::Unpatched, on_unpatched),
         test("load.without_kvm", State::Nothing, without_kvm),
@@ -35,9 +36,11 @@ fn refused(what: &str, result: &io::Result<()>, want: &[i32]) -> Result<String> 
     Ok(text)
 }
 
-fn line(host: &mut Host) -> Result<String> {
+/// The one line that loading leaves.
+fn load_line(host: &mut Host, params: &str) -> Result<String> {
+    host.reach(State::Absent)?;
     let mut log = Kmsg::from_now()?;
-    host.reach(State::Profiled)?;
+    host.reload(params)?;
     // The kernel itself says once that it is tainted, with the same prefix.
     let own = |l: &str| {
         l.strip_prefix("kvm_exitprof: ")
@@ -47,6 +50,27 @@ fn line(host: &mut Host) -> Result<String> {
     let lines = log.collect(2, Duration::from_secs(1), own)?;
     ensure!(lines.len() == 1, "not one line but {lines:?}");
     Ok(lines[0].clone())
+}
+
+fn line(host: &mut Host) -> Result<String> {
+    load_line(host, "")
+}
+
+/// Who loads it so that guests read of each other is told.
+fn scope_is_told(host: &mut Host) -> Result<String> {
+    const LOADED: &str = "loaded: answering CPUID 0x4fffff00-0x4fffffff";
+    const ADVICE: &str = "; every guest reads the counts of the whole host: scope=vm prevents that";
+    for (params, advice) in [
+        ("", ADVICE),
+        ("scope=host per_vcpu=N", ADVICE),
+        ("scope=vm", ""),
+        ("scope=vcpu", ""),
+        ("scope=off", ""),
+    ] {
+        let (got, want) = (load_line(host, params)?, format!("{LOADED}{advice}"));
+        ensure!(got == want, "{params}: {got:?}, want {want:?}");
+    }
+    Ok("with scope=host only".into())
 }
 
 fn twice(host: &mut Host) -> Result<String> {
@@ -117,9 +141,9 @@ fn vendor_reload(host: &mut Host) -> Result<String> {
     host.forget();
     for _ in 0..3 {
         host.unload_vendor()?;
-        // With nobody there whose exits could be sampled.
-        module::set_param(PROFILER, "sampling", "N")?;
-        module::set_param(PROFILER, "sampling", "Y")?;
+        // With nobody there whose exits could be recorded.
+        module::set_param(PROFILER, "recording", "N")?;
+        module::set_param(PROFILER, "recording", "Y")?;
         host.load_vendor(true, "")?;
         still_counts()?;
     }

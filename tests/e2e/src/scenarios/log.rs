@@ -10,10 +10,12 @@ use crate::leaf::{self, cycles, exits};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
+use crate::text::Text;
 use crate::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use kvm_exitprof::profile::reason::Status;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("log.line_per_query", State::Absent, line_per_query),
         test("log.flood_is_bounded", State::Absent, flood),
+        test("log.per_day", State::Absent, per_day),
         test("log.flushed_at_unload", State::Absent, flushed),
         test("log.guest_not_muted", State::Absent, not_muted),
         test("log.switch", State::Profiled, switch),
@@ -30,9 +33,16 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-/// Lines that a guest may have logged at once, and more per second.
+/// Lines that a guest may have logged at once, and then in a day.
 pub const BURST: usize = 256;
-pub const PER_SECOND: usize = 8;
+/// Guests that have so many each.
+const GUESTS: usize = 4;
+
+/// How many lines a guest that never stops asking has logged in that time.
+pub fn bounds(took: Duration) -> RangeInclusive<usize> {
+    let refilled = took.as_secs() as usize * BURST / (24 * 3600);
+    BURST..=BURST + refilled
+}
 
 /// The module's own lines, without their prefix.
 fn ours(line: &str) -> Option<&str> {
@@ -52,8 +62,17 @@ pub fn suppressed(line: &str) -> Option<usize> {
 
 /// The line that a query has to leave.
 fn expected(vm: &Vm, eax: u32, ecx: u32, got: Regs) -> Result<String> {
+    Ok(format!(
+        "{} (pid {}, vCPU 0)",
+        answer(eax, ecx, got)?,
+        vm.pid
+    ))
+}
+
+/// What it says of the answer.
+pub fn answer(eax: u32, ecx: u32, got: Regs) -> Result<String> {
     let undefined = got == leaf::UNDEFINED;
-    let line = match eax {
+    Ok(match eax {
         leaf::TOTAL_EXITS => format!("0x4ffffffc, Total exits={}", exits(got)?),
         leaf::TOTAL_CYCLES => format!("0x4ffffffd, Total cycles={}", cycles(got)?),
         leaf::EXITS if undefined => {
@@ -65,8 +84,7 @@ fn expected(vm: &Vm, eax: u32, ecx: u32, got: Regs) -> Result<String> {
             "0x4fffffff, Exit number {ecx}. Total cycles={}",
             cycles(got)?
         ),
-    };
-    Ok(format!("{line} (pid {}, vCPU 0)", vm.pid))
+    })
 }
 
 fn line_per_query(host: &mut Host) -> Result<String> {
@@ -80,15 +98,10 @@ fn line_per_query(host: &mut Host) -> Result<String> {
     for &(eax, ecx) in &asked {
         program.cpuid(eax, ecx);
     }
-    // These leave no line.
-    for eax in [
-        leaf::DISCOVERY,
-        leaf::PROTOCOL,
-        leaf::HIDDEN,
-        leaf::SNAPSHOT,
-        0,
-    ] {
-        program.cpuid(eax, 0);
+    // These leave no line, of the present or of a snapshot.
+    program.cpuid(leaf::SNAPSHOT, 1);
+    for eax in (leaf::DISCOVERY..leaf::TOTAL_EXITS).chain([0]) {
+        program.cpuid(eax, 10);
     }
     let mut log = Kmsg::from_now()?;
     let answers = vm.run(&program)?;
@@ -111,20 +124,64 @@ fn flood(host: &mut Host) -> Result<String> {
     let mut log = Kmsg::from_now()?;
     let start = Instant::now();
     vm.run(&program)?;
-    let took = start.elapsed();
-    // Whatever was suppressed is reported within a second or so; nothing may
-    // trickle in for longer.
+    // What is suppressed is told of after a second, and then not for an hour.
     thread::sleep(Duration::from_secs(3));
+    let took = start.elapsed();
     let lines = log.drain()?;
     let logged = lines.iter().filter_map(|l| query_line(l)).count();
-    let dropped: usize = lines.iter().filter_map(|l| suppressed(l)).sum();
-    let most = BURST + (took.as_secs() as usize + 1) * PER_SECOND;
-    let text = format!("{logged} logged, {dropped} suppressed, in {took:.1?}");
-    ensure!(
-        (BURST..=most).contains(&logged),
-        "{text}, want {BURST} to {most}"
-    );
+    let told: Vec<_> = lines.iter().filter_map(|l| suppressed(l)).collect();
+    let dropped = Text::read()?.account()?.number("suppressed")? as usize;
+    let text = format!("{logged} logged, {dropped} suppressed, {told:?} told of, in {took:.1?}");
+    ensure!(bounds(took).contains(&logged), "{text}, want {BURST}");
     ensure!(logged + dropped == QUERIES, "{text}, of {QUERIES}");
+    ensure!(told.len() == 1, "{text}");
+    // The rest at unload.
+    host.reach(State::Absent)?;
+    let lines = log.drain()?;
+    let rest: Vec<_> = lines.iter().filter_map(|l| suppressed(l)).collect();
+    let sum = told.iter().chain(&rest).sum::<usize>();
+    ensure!(rest.len() <= 1 && sum == dropped, "{text}, then {rest:?}");
+    Ok(text)
+}
+
+/// A guest that has used its lines gets no more for as long as the test can wait,
+/// however slowly it asks; another gets its own, but not any number of guests.
+fn per_day(host: &mut Host) -> Result<String> {
+    host.reload("")?;
+    let mut guests = Vec::new();
+    for _ in 0..=GUESTS {
+        guests.push(Vm::plain()?);
+    }
+    let mut burst = Program::new();
+    burst.repeat(Op::Cpuid, BURST as u32, leaf::TOTAL_EXITS);
+    let (mut log, mut whole) = (Kmsg::from_now()?, Kmsg::from_now()?);
+    let mut logged = Vec::new();
+    let start = Instant::now();
+    for guest in &mut guests {
+        guest.run(&burst)?;
+        let lines = log.collect(BURST, Duration::from_secs(2), query_line)?;
+        logged.push(lines.len());
+    }
+    let mut want = vec![BURST; GUESTS];
+    want.push(0);
+    ensure!(logged == want, "want {want:?} lines got {logged:?}");
+    let end = Instant::now() + Duration::from_secs(4);
+    let mut asked = 0;
+    while Instant::now() < end {
+        for guest in &mut guests {
+            leaf::query(guest, leaf::TOTAL_EXITS, 0)?;
+            asked += 1;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let lines = whole.drain()?;
+    let all = lines.iter().filter_map(|line| query_line(line)).count();
+    let told = lines.iter().filter_map(|line| suppressed(line)).count();
+    let text =
+        format!("{logged:?} lines, {all} with {asked} more queries, {told} of suppressed ones");
+    let bounds = bounds(start.elapsed());
+    let (least, most) = (GUESTS * bounds.start(), GUESTS * bounds.end());
+    ensure!((least..=most).contains(&all) && told == 1, "{text}");
     Ok(text)
 }
 
@@ -142,7 +199,7 @@ fn flushed(host: &mut Host) -> Result<String> {
     let logged = lines.iter().filter_map(|l| query_line(l)).count();
     let dropped: usize = lines.iter().filter_map(|l| suppressed(l)).sum();
     let text = format!("{logged} logged, {dropped} suppressed, of {QUERIES}");
-    ensure!(logged + dropped == QUERIES && logged >= BURST, "{text}");
+    ensure!(logged + dropped == QUERIES && logged == BURST, "{text}");
     Ok(text)
 }
 
@@ -294,7 +351,7 @@ fn record_some() -> Result<BTreeMap<u32, (u64, u64)>> {
     program.repeat(Op::Out, 31, 0);
     vm.run(&program)?;
     module::set_param(PROFILER, "log", "N")?;
-    module::set_param(PROFILER, "sampling", "N")?;
+    module::set_param(PROFILER, "recording", "N")?;
     let told = ask_all(&mut vm)?;
     let recorded =
         [HYPERCALL, WBINVD, IO].map(|reason| told.get(&reason.number()).is_some_and(|s| s.0 >= 23));
@@ -307,7 +364,7 @@ fn report(_: &mut Host) -> Result<String> {
     let mut log = Kmsg::from_now()?;
     module::set_param(PROFILER, "report", "1")?;
     let table = read_table(&mut log)?;
-    module::set_param(PROFILER, "sampling", "Y")?;
+    module::set_param(PROFILER, "recording", "Y")?;
     module::set_param(PROFILER, "log", "Y")?;
     compare(&table, &told?)
 }

@@ -12,18 +12,22 @@ mod books;
 mod console;
 mod counts;
 mod doctored;
+mod files;
 mod fuzz;
+mod identity;
 mod leaves;
 mod lifetime;
 mod log;
 mod nested;
 mod profile;
+mod query;
 mod reload;
 mod scope;
 mod sleep;
 mod smp;
 mod totals;
 mod vcpus;
+mod waiting;
 
 /// The whole run.
 pub fn all(effort: Effort) -> Vec<Test> {
@@ -39,7 +43,11 @@ pub fn all(effort: Effort) -> Vec<Test> {
     tests.extend(books::tests());
     tests.extend(nested::tests());
     tests.extend(vcpus::tests(effort));
+    tests.extend(files::tests());
+    tests.extend(waiting::tests());
     tests.extend(scope::tests());
+    tests.extend(identity::tests());
+    tests.extend(query::tests());
     tests.extend(profile::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());

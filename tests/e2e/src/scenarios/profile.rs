@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the host's programs read and control: the file `profile`, distributions,
+//! What the host's programs read and control: the file `profile`, histograms,
 //! starting from zero.
 
-use super::scope::{RELEASE, TAKE, TELL, command, while_storming};
+use super::leaves::ask;
+use super::scope::{RELEASE, TAKE, TELL, command, none_held, while_storming};
 use super::test;
-use crate::cpu::{self, HYPERCALL};
+use crate::cpu::{self, HYPERCALL, MSR_WRITE};
 use crate::cpus;
 use crate::debugfs::{PROFILER as DIR, Reasons};
 use crate::guest::Program;
@@ -14,9 +15,9 @@ use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
 use crate::text::{Line, Text};
-use crate::vm::{Vcpu, Vm};
+use crate::vm::{Config, Vcpu, Vm};
 use crate::workloads::WORKLOADS;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
@@ -25,24 +26,27 @@ use std::time::Duration;
 pub fn tests() -> Vec<Test> {
     vec![
         test("profile.adds_up", State::Absent, adds_up),
-        test("profile.distributions", State::Absent, distributions),
-        test("profile.without_distributions", State::Absent, without),
+        test("profile.histograms", State::Absent, histograms),
+        test("profile.without_histograms", State::Absent, without),
         test("profile.without_vcpus", State::Absent, without_vcpus),
+        test("profile.untimed", State::Absent, untimed),
         test("profile.account", State::Absent, account),
         test("control.reset", State::Absent, reset),
         test("control.reset_under_load", State::Absent, |host| {
             cpus::changing_code(|| reset_under_load(host))
         }),
         test("control.reset_voids_snapshots", State::Absent, voids),
-        test("control.sampling", State::Absent, sampling),
+        test("control.recording", State::Absent, recording),
         test("control.nonsense", State::Absent, nonsense),
     ]
 }
 
-/// Writes to a control file.
-fn control(file: &str, value: &str) -> std::io::Result<()> {
-    fs::write(format!("{DIR}/{file}"), value)
+/// Writes a parameter that does something at once.
+fn control(name: &str, value: &str) -> std::io::Result<()> {
+    fs::write(format!("{PARAMETERS}/{name}"), value)
 }
+
+const PARAMETERS: &str = "/sys/module/kvm_exitprof/parameters";
 
 fn vmcalls(vcpu: &mut Vcpu, count: u32) -> Result<()> {
     let mut program = Program::new();
@@ -122,20 +126,27 @@ fn adds_up(host: &mut Host) -> Result<String> {
     let (since, time) = (head.number("since_ns")?, head.number("time_ns")?);
     let booted = u128::from(since) > early.as_nanos();
     ensure!(booted && since < time, "{head:?}");
-    for flag in ["sampling", "per_vcpu", "distributions"] {
+    for flag in ["recording", "per_vcpu", "histograms"] {
         ensure!(head.number(flag)? == 1, "{head:?}");
     }
     Ok(format!("{rows} reasons, {} exits", total.0))
 }
 
-/// What a line's histogram, least and most say of each other, and of the sums.
-fn check_distribution(line: &Line) -> Result<()> {
+/// What a line's histogram, least and most say of each other, and of the sums: they
+/// are of those exits that were timed.
+pub(super) fn check_histogram(line: &Line) -> Result<()> {
     let (exits, cycles) = line.sample()?;
+    let timed = exits - line.number("untimed")?;
     let (min, max) = (line.number("min")?, line.number("max")?);
     let log2 = line.log2()?;
-    ensure!(log2.values().sum::<u64>() == exits, "not {exits} exits");
+    ensure!(log2.values().sum::<u64>() == timed, "not {timed} exits");
+    if timed == 0 {
+        let none = (cycles, min, max) == (0, u64::MAX, 0);
+        ensure!(none, "{cycles} cycles of none, {min} to {max}");
+        return Ok(());
+    }
     // All but the least and the most are somewhere between.
-    let (least, most) = (min * (exits - 1) + max, max * (exits - 1) + min);
+    let (least, most) = (min * (timed - 1) + max, max * (timed - 1) + min);
     ensure!(
         (least..=most).contains(&cycles),
         "{cycles} cycles are not so many"
@@ -168,13 +179,12 @@ fn check_distribution(line: &Line) -> Result<()> {
 }
 
 /// For every reason there is; and a single exit is the least, the most, and all.
-fn distributions(host: &mut Host) -> Result<String> {
+fn histograms(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::plain()?;
     let own = |text: &Text| -> Result<Line> {
-        let number = HYPERCALL.number().to_string();
-        let is_own = |line: &&Line| line.text("reason").ok() == Some(&number);
-        text.of("host").find(is_own).cloned().context("no line")
+        let line = text.row("host", HYPERCALL.number());
+        line.cloned().context("no line")
     };
     vmcalls(&mut vm.vcpus[0], 1)?;
     let line = own(&Text::read()?)?;
@@ -191,13 +201,13 @@ fn distributions(host: &mut Host) -> Result<String> {
     let _vms = everything()?;
     let text = Text::read()?;
     for line in text.of("host") {
-        check_distribution(line).with_context(|| format!("{line:?}"))?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
     }
     // More exits make neither the least more, nor the most less.
     let before = own(&text)?;
     vmcalls(&mut vm.vcpus[0], 1009)?;
     let after = own(&Text::read()?)?;
-    check_distribution(&after).with_context(|| format!("{after:?}"))?;
+    check_histogram(&after).with_context(|| format!("{after:?}"))?;
     ensure!(
         after.number("min")? <= before.number("min")?,
         "{before:?}, {after:?}"
@@ -215,15 +225,11 @@ fn distributions(host: &mut Host) -> Result<String> {
 }
 
 fn without(host: &mut Host) -> Result<String> {
-    host.reload("log=N distributions=N")?;
+    host.reload("log=N histograms=N")?;
     let vms = everything()?;
     let text = Text::read()?;
     text.add_up()?;
-    ensure!(
-        text.head().number("distributions")? == 0,
-        "{:?}",
-        text.head()
-    );
+    ensure!(text.head().number("histograms")? == 0, "{:?}", text.head());
     let lines = text
         .of("host")
         .filter(|line| line.has("log2") || line.has("min"));
@@ -248,7 +254,7 @@ fn without_vcpus(host: &mut Host) -> Result<String> {
         .chain(text.of("ended"));
     ensure!(lines.count() == 0, "{text:?}");
     for line in text.of("host") {
-        check_distribution(line).with_context(|| format!("{line:?}"))?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
     }
     Ok(format!(
         "{} exits, all unattributed",
@@ -256,34 +262,113 @@ fn without_vcpus(host: &mut Host) -> Result<String> {
     ))
 }
 
+/// Exits after which KVM re-enters the guest without handling them are counted, and
+/// their time is unknown: of 24 writes of MSRs one is timed, and least, most and all
+/// are that one's. SVM has no such exits here.
+fn untimed(host: &mut Host) -> Result<String> {
+    const TSC_DEADLINE: u32 = 0x6e0;
+    const UCODE: u32 = 0x79;
+    let reason = MSR_WRITE.number();
+    let again = match cpu::is_vmx() {
+        true => 23,
+        false => 0,
+    };
+    for _ in 0..20 {
+        host.reload("log=N")?;
+        let mut vm = Vm::new(&Config {
+            irqchip: true,
+            ..Config::default()
+        })?;
+        // Who has none.
+        let mut other = Vm::plain()?;
+        vmcalls(&mut other.vcpus[0], 23)?;
+        let mut program = Program::new();
+        program.repeat(Op::WrmsrZero, 23, TSC_DEADLINE);
+        program.repeat(Op::WrmsrZero, 1, UCODE);
+        let before = vm.exits()?;
+        vm.run(&program)?;
+        if vm.exits()? != before + 25 {
+            continue; // an interrupt among them, which KVM may have to see to
+        }
+        let text = Text::read()?;
+        text.add_up()?;
+        let line = text.row("host", reason).context("no line")?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
+        let want = (24, again);
+        let told = (line.number("exits")?, line.number("untimed")?);
+        ensure!(told == want, "want {want:?}: {line:?}");
+        if again > 0 {
+            let (cycles, min) = (line.number("cycles")?, line.number("min")?);
+            let one = cycles == min && cycles == line.number("max")? && cycles > 0;
+            ensure!(one, "not that of one: {line:?}");
+        }
+        let own = text.row("vcpu", reason).context("no line of the vCPU")?;
+        let told = (own.number("exits")?, own.number("untimed")?);
+        ensure!(told == want, "want {want:?}: {own:?}");
+        ensure!(own.text("vm")? == vm.name(), "{own:?}");
+        let all = text.by_reason(&["host"])?;
+        let sum: u64 = all.values().map(|row| row.2).sum();
+        ensure!(sum == again, "{sum} untimed in all: {all:?}");
+        for scope in ["host", "vm", "vcpu"] {
+            module::set_param(PROFILER, "scope", scope)?;
+            let asked = [(leaf::EXITS, reason), (leaf::UNTIMED, reason)];
+            let answers = ask(&mut vm, &asked)?;
+            let got = (leaf::exits(answers[0])?, leaf::exits(answers[1])?);
+            ensure!(got == want, "scope={scope}: want {want:?} got {got:?}");
+            let own = ask(&mut other, &asked)?;
+            let got = (leaf::exits(own[0])?, leaf::exits(own[1])?);
+            let want = if scope == "host" { want } else { (0, 0) };
+            ensure!(got == want, "the other, {scope}: want {want:?} got {got:?}");
+        }
+        // When the VM ends, they are among those that have ended.
+        drop(vm);
+        drop(other);
+        let text = Text::read()?;
+        text.add_up()?;
+        let ended = text.row("ended", reason).context("no line of the ended")?;
+        ensure!(ended.number("untimed")? == again, "{ended:?}");
+        module::set_param(PROFILER, "reset", "1")?;
+        let none = query(&mut Vm::plain()?, leaf::UNTIMED, reason)?;
+        ensure!(none == [0; 4], "after a reset: {none:x?}");
+        return Ok(format!("24 exits, {again} of them untimed"));
+    }
+    bail!("interrupts disturbed every attempt")
+}
+
 /// The module's own account: what it takes, what a sample costs, and what it did
 /// not log.
 fn account(host: &mut Host) -> Result<String> {
-    host.reload("per_vcpu=N distributions=N")?;
+    host.reload("per_vcpu=N histograms=N")?;
     let bytes = || Text::read()?.account()?.number("memory_bytes");
     let least = bytes()?;
     host.reload("per_vcpu=N")?;
-    let spread = bytes()? - least;
+    let histograms = bytes()? - least;
     let cpus = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = cpus.trim().rsplit('-').next().unwrap_or_default();
     let cpus = last.parse::<u64>()? + 1;
-    // Two counters, of 16 bytes; and then least, most and 30 buckets, of 8 bytes.
-    ensure!(least % (32 * cpus) == 0, "{least} bytes for {cpus} CPUs");
-    let slots = least / 32 / cpus;
+    // Two counters, of 16 bytes, and two numbers of untimed exits, of 8; and then
+    // least, most and 30 buckets, of 8 bytes.
+    ensure!(least % (48 * cpus) == 0, "{least} bytes for {cpus} CPUs");
+    let slots = least / 48 / cpus;
+    ensure!(slots == cpu::isa().slots() as u64, "{slots} slots");
     ensure!(
-        spread == slots * 256 * cpus,
-        "{spread} bytes for {slots} distributions"
+        histograms == slots * 256 * cpus,
+        "{histograms} bytes for {slots} histograms"
     );
 
     host.reload("")?;
     let before = bytes()?;
     let mut vm = Vm::with_vcpus(2)?;
     let profiles = bytes()? - before;
-    let own = 2 * 16 * slots;
-    ensure!(
-        (own..own + 256).contains(&profiles),
-        "{profiles} bytes for 2 vCPUs"
-    );
+    // A counter and a number for each, and room for who it is.
+    let own = 2 * (24 * slots + 1).next_power_of_two();
+    ensure!(profiles == own, "{profiles} bytes for 2 vCPUs, want {own}");
+    let more = Vm::with_vcpus(3)?;
+    let (got, want) = (bytes()? - before, own / 2 * 5);
+    ensure!(got == want, "{got} bytes for 5 vCPUs, want {want}");
+    drop(more);
+    let left = bytes()? - before;
+    ensure!(left == own, "{left} bytes when 3 have ended, want {own}");
 
     let text = Text::read()?;
     let account = text.account()?;
@@ -311,7 +396,7 @@ fn account(host: &mut Host) -> Result<String> {
     );
     host.forget();
     Ok(format!(
-        "{least} + {spread} + 2 · {} bytes; {sample} and {record} cycles; {logged} + {suppressed} lines",
+        "{least} + {histograms} + 2 · {} bytes; {sample} and {record} cycles; {logged} + {suppressed} lines",
         profiles / 2
     ))
 }
@@ -351,7 +436,7 @@ fn reset(host: &mut Host) -> Result<String> {
     text.add_up()?;
     for line in text.of("host") {
         // Least and most are those of the new exits alone.
-        check_distribution(line).with_context(|| format!("{line:?}"))?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
     }
     // The epoch was asked for after the reset: a CPUID, and the end of the program.
     let (got, want) = (text.total("host")?.0, vm.exits()? - start + 2);
@@ -391,7 +476,7 @@ fn reset_under_load(host: &mut Host) -> Result<String> {
     let text = Text::read()?;
     text.add_up()?;
     for line in text.of("host") {
-        check_distribution(line).with_context(|| format!("{line:?}"))?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
     }
     let (last, all) = (text.total("host")?.0, storm.exits()?);
     ensure!(last > 0 && counted > 0, "nothing was counted");
@@ -411,6 +496,7 @@ fn voids(host: &mut Host) -> Result<String> {
     control("reset", "1")?;
     let told = command(&mut vm.vcpus[0], TELL)?;
     ensure!(told == (false, 1), "{told:?}");
+    none_held(&mut vm.vcpus[0])?;
     let [exits, ..] = query(&mut vm, leaf::EXITS, HYPERCALL.number())?;
     ensure!(exits == 0, "{exits} hypercalls");
     let again = command(&mut vm.vcpus[0], TAKE)?;
@@ -420,25 +506,20 @@ fn voids(host: &mut Host) -> Result<String> {
     Ok("held, void, taken anew".into())
 }
 
-/// The file and the parameter are one, also across a reset.
-fn sampling(host: &mut Host) -> Result<String> {
+/// The parameter and the file agree, also across a reset.
+fn recording(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::plain()?;
-    for (value, param) in [("0", "N"), ("1", "Y"), ("0\n", "N")] {
-        control("sampling", value)?;
+    for (value, param) in [("0", "N"), ("1", "Y"), ("0\n", "N"), ("Y", "Y"), ("N", "N")] {
+        control("recording", value)?;
         control("reset", "1")?;
-        let shown = fs::read_to_string(format!("{DIR}/sampling"))?;
-        ensure!(
-            shown.trim() == value.trim(),
-            "wrote {value:?}, reads {shown:?}"
-        );
-        let shown = module::param(PROFILER, "sampling")?;
+        let shown = module::param(PROFILER, "recording")?;
         ensure!(shown == param, "wrote {value:?}, parameter {shown}");
         vmcalls(&mut vm.vcpus[0], 23)?;
         let text = Text::read()?;
-        let on = text.head().number("sampling")?;
+        let on = text.head().number("recording")?;
         ensure!(
-            on.to_string() == value.trim(),
+            on == u64::from(param == "Y"),
             "wrote {value:?}, {:?}",
             text.head()
         );
@@ -448,7 +529,7 @@ fn sampling(host: &mut Host) -> Result<String> {
             "{value:?}: {got}"
         );
     }
-    Ok("off, on, off".into())
+    Ok("off, on, off, on, off".into())
 }
 
 /// What is not a command is refused and changes nothing; only root sees any of it.
@@ -458,39 +539,47 @@ fn nonsense(host: &mut Host) -> Result<String> {
     vmcalls(&mut vm.vcpus[0], 23)?;
     let state = |vm: &mut Vm| -> Result<_> {
         let total = Text::read()?.total("vcpu")?.0.wrapping_sub(vm.exits()?);
-        Ok((total, epoch(vm)?, module::param(PROFILER, "sampling")?))
+        Ok((total, epoch(vm)?, module::param(PROFILER, "recording")?))
     };
     let before = state(&mut vm)?;
     let mut refused = 0;
-    for file in ["reset", "sampling"] {
-        for value in ["", "2", "-1", "x", "1x", "1 1", "yes"] {
-            let error = control(file, value).err();
-            // Nothing is written at all by a write of nothing.
-            if let Some(error) = error {
-                let errno = error.raw_os_error();
-                ensure!(errno == Some(libc::EINVAL), "{file}={value:?}: {error}");
-                refused += 1;
-            } else {
-                ensure!(value.is_empty(), "{file}={value:?} was taken");
-            }
-            let after = state(&mut vm)?;
-            ensure!(
-                after == before,
-                "{file}={value:?}: {before:?}, then {after:?}"
-            );
+    let reset = ["", "0", "2", "-1", "x", "1x", "1 1", "11", "yes", "Y"];
+    // Of what begins with a digit or a letter that means something, the kernel
+    // looks no further.
+    let recording = ["", "2", "-1", "x", " 1"];
+    let both = reset.map(|value| ("reset", value));
+    for (name, value) in both.into_iter().chain(recording.map(|v| ("recording", v))) {
+        let error = control(name, value).err();
+        // Nothing is written at all by a write of nothing.
+        if let Some(error) = error {
+            let errno = error.raw_os_error();
+            ensure!(errno == Some(libc::EINVAL), "{name}={value:?}: {error}");
+            refused += 1;
+        } else {
+            ensure!(value.is_empty(), "{name}={value:?} was taken");
+        }
+        let after = state(&mut vm)?;
+        ensure!(
+            after == before,
+            "{name}={value:?}: {before:?}, then {after:?}"
+        );
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(DIR).context(DIR)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    ensure!(control("reset", "0").is_err(), "reset=0 was taken");
-    for (file, mode) in [
-        ("profile", 0o400),
-        ("exits", 0o400),
-        ("vcpus", 0o400),
-        ("reset", 0o200),
-        ("sampling", 0o600),
-    ] {
-        let path = format!("{DIR}/{file}");
-        let got = fs::metadata(&path).context(path)?.permissions().mode() & 0o777;
-        ensure!(got == mode, "{file} has mode {got:o}");
+    files.sort();
+    ensure!(files == ["exits", "profile", "vcpus"], "{files:?}");
+    let files = files.iter().map(|file| (format!("{DIR}/{file}"), 0o400));
+    let parameters = [("reset", 0o200), ("report", 0o200), ("recording", 0o644)];
+    let parameters = parameters.map(|(name, mode)| (format!("{PARAMETERS}/{name}"), mode));
+    for (path, mode) in files.chain(parameters) {
+        let got = fs::metadata(&path).with_context(|| path.clone())?;
+        let got = got.permissions().mode() & 0o777;
+        ensure!(got == mode, "{path} has mode {got:o}");
     }
     Ok(format!("{refused} times EINVAL"))
 }

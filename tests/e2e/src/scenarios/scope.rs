@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whose exits a guest reads, and the snapshots that it reads them from.
 
-use super::leaves::ask;
+use super::leaves::{ask, ask_on};
 use super::test;
-use crate::book::{Book, Row};
-use crate::cpu::CPUID;
+use crate::book::{Book, Counts, Row};
+use crate::cpu::{self, CPUID, HYPERCALL};
 use crate::guest::{GARBAGE, Program, Regs};
 use crate::kmsg::Kmsg;
-use crate::leaf::{self, exits, is_snapshot, query};
+use crate::leaf::{self, cycles, exits, is_snapshot, query};
 use crate::module::{self, Host, PROFILER, State};
 use crate::ops::Op;
 use crate::runner::Test;
-use crate::vm::{Vcpu, Vm};
+use crate::vm::{Config, End, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -24,13 +24,15 @@ pub fn tests() -> Vec<Test> {
         test("scope.off", State::Absent, off),
         test("scope.changed", State::Absent, changed),
         test("snapshot.adds_up", State::Absent, adds_up),
+        test("snapshot.live_goes_on", State::Absent, live_goes_on),
         test("snapshot.per_vcpu", State::Absent, per_vcpu),
         test("snapshot.of_a_scope", State::Absent, of_a_scope),
+        test("snapshot.dropped_by_reset", State::Absent, dropped),
         test("snapshot.in_vain", State::Absent, in_vain),
     ]
 }
 
-/// Commands of leaf 03.
+/// Subleaves of leaf E0.
 pub(super) const RELEASE: u32 = 0;
 pub(super) const TAKE: u32 = 1;
 pub(super) const TELL: u32 = 2;
@@ -148,7 +150,7 @@ fn sees_all(host: &mut Host) -> Result<String> {
 
 /// What is asked of a profiler that is not there, or says so.
 fn everything() -> Vec<(u32, u32)> {
-    let leaves = (0x4fff_ff00..=0x4fff_ff08).chain(0x4fff_fffa..=0x4fff_ffff);
+    let leaves = (0x4fff_ff00..=0x4fff_ff08).chain(0x4fff_ffe0..=0x4fff_ffff);
     let with = |leaf| [0, 1, 10, 48, u32::MAX].map(|ecx| (leaf, ecx));
     leaves.flat_map(with).collect()
 }
@@ -216,9 +218,7 @@ fn changed(host: &mut Host) -> Result<String> {
 
 /// Takes a snapshot on the vCPU, which must say so.
 pub(super) fn command(vcpu: &mut Vcpu, number: u32) -> Result<(bool, u32)> {
-    let mut program = Program::new();
-    program.cpuid(leaf::SNAPSHOT, number);
-    is_snapshot(vcpu.run(&program)?[0])
+    is_snapshot(ask_on(vcpu, &[(leaf::SNAPSHOT, number)])?[0])
 }
 
 /// A sweep from a snapshot adds up, to the exit and to the cycle, whatever else
@@ -234,14 +234,16 @@ fn adds_up(host: &mut Host) -> Result<String> {
             for taken in 1..=10 {
                 let got = command(reader, TAKE)?;
                 ensure!(got == (true, taken), "taken: {got:?}, want {taken}");
-                let book = Book::read_on(reader)?;
-                let again = Book::read_on(reader)?;
+                let book = Book::of_snapshot(reader)?;
+                let again = Book::of_snapshot(reader)?;
                 ensure!(book == again, "{book:?}, then {again:?}");
                 let got = command(reader, TELL)?;
                 ensure!(got == (true, taken), "told: {got:?}, want {taken}");
                 let mut rows = book.rows;
                 let total = rows.remove(&Row::Total).context("no total")?;
-                let sum = rows.values().fold((0, 0), |s, r| (s.0 + r.0, s.1 + r.1));
+                let total = (total.exits, total.cycles);
+                let add = |s: (u64, u64), r: &Counts| (s.0 + r.exits, s.1 + r.cycles);
+                let sum = rows.values().fold((0, 0), add);
                 ensure!(sum == total, "sum {sum:?}, total {total:?}");
                 most = most.max(total.0);
             }
@@ -255,45 +257,126 @@ fn adds_up(host: &mut Host) -> Result<String> {
     ))
 }
 
-/// A snapshot is one vCPU's; the other reads what is.
+/// The leaves that answer from a snapshot, with a parameter where they have one.
+fn of_snapshot() -> [(u32, u32); 7] {
+    let reason = HYPERCALL.number();
+    [
+        (0x4fff_ffe2, GARBAGE),
+        (0x4fff_ffe4, GARBAGE),
+        (0x4fff_ffe5, reason),
+        (0x4fff_ffec, GARBAGE),
+        (0x4fff_ffed, GARBAGE),
+        (0x4fff_ffee, reason),
+        (0x4fff_ffef, reason),
+    ]
+}
+
+/// Demands that none of them answers.
+pub(super) fn none_held(vcpu: &mut Vcpu) -> Result<()> {
+    for (asked, got) in of_snapshot().iter().zip(ask_on(vcpu, &of_snapshot())?) {
+        ensure!(got == leaf::UNDEFINED, "{asked:x?} answers {got:x?}");
+    }
+    Ok(())
+}
+
+/// While a vCPU holds a snapshot, whoever took it, the leaves of the present tell of
+/// the present, on it and on others, and those of the snapshot do not change.
+fn live_goes_on(host: &mut Host) -> Result<String> {
+    const TIMES: u32 = 100;
+    host.reload("log=N")?;
+    let mut vm = Vm::with_vcpus(2)?;
+    let own = [
+        (leaf::TOTAL_EXITS, GARBAGE),
+        (leaf::TOTAL_CYCLES, GARBAGE),
+        (leaf::EXITS, HYPERCALL.number()),
+        (leaf::CYCLES, HYPERCALL.number()),
+    ];
+    let read = |vcpu: &mut Vcpu| -> Result<_> {
+        let answers = ask_on(vcpu, &own)?;
+        Ok([
+            exits(answers[0])?,
+            cycles(answers[1])?,
+            exits(answers[2])?,
+            cycles(answers[3])?,
+        ])
+    };
+    let [first, second] = &mut vm.vcpus[..] else {
+        bail!("not two vCPUs");
+    };
+    none_held(first)?;
+    let got = command(first, TAKE)?;
+    ensure!(got == (true, 1), "taken: {got:?}");
+    let held = ask_on(first, &of_snapshot())?;
+    ensure!(held.iter().all(|&r| r != leaf::UNDEFINED), "{held:x?}");
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 1, 0);
+    let mut last = read(first)?;
+    for time in 0..TIMES {
+        match time % 2 {
+            0 => first.run(&program)?,
+            _ => second.run(&program)?,
+        };
+        for vcpu in [&mut *second, &mut *first] {
+            let now = read(vcpu)?;
+            // One more hypercall than before, and no more than that.
+            let calls = now[2] - last[2];
+            let want = u64::from(vcpu.id() == 1);
+            ensure!(calls == want, "vCPU {}: {calls}, want {want}", vcpu.id());
+            let grown = now[0] > last[0] && now[1] > last[1] && now[3] >= last[3];
+            ensure!(grown, "vCPU {}: {last:?}, then {now:?}", vcpu.id());
+            last = now;
+        }
+        let again = ask_on(first, &of_snapshot())?;
+        ensure!(again == held, "{held:x?}, then {again:x?}");
+        none_held(second)?;
+    }
+    Ok(format!("{TIMES} hypercalls seen, none in the snapshot"))
+}
+
+/// A snapshot is one vCPU's, and there is one of each.
 fn per_vcpu(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::with_vcpus(2)?;
-    let total = |vcpu: &mut Vcpu| {
-        let mut program = Program::new();
-        program.cpuid(leaf::TOTAL_EXITS, 0);
-        exits(vcpu.run(&program)?[0])
-    };
+    let total = |vcpu: &mut Vcpu, leaf| exits(ask_on(vcpu, &[(leaf, 0)])?[0]);
+    let live = |vcpu: &mut Vcpu| total(vcpu, leaf::TOTAL_EXITS);
+    let snapshot = |vcpu: &mut Vcpu| total(vcpu, leaf::of_snapshot(leaf::TOTAL_EXITS));
     let [first, second] = &mut vm.vcpus[..] else {
         bail!("not two vCPUs");
     };
     let none = [command(first, TELL)?, command(second, TELL)?];
     ensure!(none == [(false, 0); 2], "{none:?}");
-    let before = total(first)?;
+    let before = live(first)?;
     command(first, TAKE)?;
-    let held = total(first)?;
+    let held = snapshot(first)?;
     ensure!(held > before, "held {held}, before {before}");
-    let live = total(second)?;
-    ensure!(live > held, "held {held}, live {live}");
-    let again = total(first)?;
-    ensure!(again == held, "held {held}, again {again}");
+    none_held(second)?;
+    let now = live(second)?;
+    ensure!(now > held, "held {held}, live {now}");
     let told = command(second, TELL)?;
     ensure!(told == (false, 0), "the other holds {told:?}");
+    // Each has its own.
+    let taken = command(second, TAKE)?;
+    ensure!(taken == (true, 1), "taken: {taken:?}");
+    let other = snapshot(second)?;
+    ensure!(other > now, "the other's {other}, live before {now}");
+    let again = snapshot(first)?;
+    ensure!(again == held, "held {held}, again {again}");
     // Another takes the place of the first.
     command(first, TAKE)?;
-    let newer = total(first)?;
-    ensure!(newer > live, "newer {newer}, live before {live}");
+    let newer = snapshot(first)?;
+    ensure!(newer > other, "newer {newer}, the other's {other}");
     command(first, RELEASE)?;
-    let released = total(first)?;
+    none_held(first)?;
+    let released = live(first)?;
     ensure!(released > newer, "released {released}, newer {newer}");
+    let again = snapshot(second)?;
+    ensure!(again == other, "the other's {other}, again {again}");
     for number in [3, 0x101, u32::MAX] {
-        let mut program = Program::new();
-        program.cpuid(leaf::SNAPSHOT, number);
-        let got = first.run(&program)?[0];
+        let got = ask_on(first, &[(leaf::SNAPSHOT, number)])?[0];
         ensure!(got == leaf::UNDEFINED, "{number:#x}: {got:x?}");
     }
     Ok(format!(
-        "held {held}, then {newer}; live {live}, {released}"
+        "held {held}, then {newer}, the other's {other}; live {now}, {released}"
     ))
 }
 
@@ -308,12 +391,49 @@ fn of_a_scope(host: &mut Host) -> Result<String> {
     module::set_param(PROFILER, "scope", "vm")?;
     let told = command(&mut vm.vcpus[0], TELL)?;
     ensure!(told == (false, 1), "{told:?}");
+    none_held(&mut vm.vcpus[0])?;
     let own = vm.exits()?;
     let got = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
     ensure!(got == own, "want {own} got {got}");
     let [eax, ebx, ..] = query(&mut vm, leaf::EXITS, CPUID.number())?;
     ensure!(ebx == 0 && u64::from(eax) <= own, "{eax} CPUIDs of {own}");
     Ok(format!("{own} exits of its own"))
+}
+
+/// Whoever runs after a reset of the vCPU finds no snapshot of who ran before: after
+/// an INIT, or a triple fault, by which KVM resets it on SVM. One vCPU's reset is
+/// nothing to another.
+fn dropped(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut vm = Vm::new(&Config {
+        more_vcpus: 1,
+        irqchip: true,
+        ..Config::default()
+    })?;
+    for vcpu in &mut vm.vcpus {
+        let got = command(vcpu, TAKE)?;
+        ensure!(got == (true, 1), "taken: {got:?}");
+    }
+    vm.reset()?;
+    let told = command(&mut vm.vcpus[0], TELL)?;
+    ensure!(told == (false, 1), "after an INIT: {told:?}");
+    none_held(&mut vm.vcpus[0])?;
+    let told = command(&mut vm.vcpus[1], TELL)?;
+    ensure!(told == (true, 1), "the other: {told:?}");
+    let again = command(&mut vm.vcpus[0], TAKE)?;
+    ensure!(again == (true, 2), "taken again: {again:?}");
+
+    let mut program = Program::new();
+    program.repeat(Op::TripleFault, 1, 0);
+    let (end, _) = vm.vcpus[0].run_to_end(&program)?;
+    ensure!(end == End::Shutdown, "the guest survived");
+    let told = command(&mut vm.vcpus[0], TELL)?;
+    // On VMX a VMM that goes on has not reset it.
+    let want = (cpu::is_vmx(), 2);
+    ensure!(told == want, "after a triple fault: {told:?}");
+    let told = command(&mut vm.vcpus[1], TELL)?;
+    ensure!(told == (true, 1), "the other: {told:?}");
+    Ok("by an INIT, and on SVM by a triple fault".into())
 }
 
 /// Without profiles of vCPUs there are no snapshots, which the protocol says.
@@ -329,6 +449,7 @@ fn in_vain(host: &mut Host) -> Result<String> {
     for number in [TAKE, TELL, RELEASE] {
         let got = command(&mut vm.vcpus[0], number)?;
         ensure!(got == (false, 0), "{number}: {got:?}");
+        none_held(&mut vm.vcpus[0])?;
     }
     let first = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;
     let later = exits(query(&mut vm, leaf::TOTAL_EXITS, 0)?)?;

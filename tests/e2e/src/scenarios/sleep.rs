@@ -34,42 +34,96 @@ const COUNTER: u32 = 0x40;
 const CONTROL: u32 = 0x43;
 const PERIODIC: u32 = 0x34;
 
-/// The kernel's thread of this name.
-fn kernel_thread(name: &str) -> Result<libc::pid_t> {
+/// The kernel's threads whose names begin so.
+fn kernel_threads(name: &str) -> Result<Vec<libc::pid_t>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
             continue;
         };
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if comm.trim() == name {
-            return Ok(pid);
+        if comm.starts_with(name) {
+            found.push(pid);
         }
     }
-    anyhow::bail!("there is no thread {name}")
+    Ok(found)
 }
 
-/// Whether the thread sleeps in the handler.
+/// Whether the thread sleeps in the handler. It only passes through where it would
+/// sleep if there is nothing to wait for, and may be preempted there.
 fn sleeps(tid: libc::pid_t) -> bool {
-    let stack = fs::read_to_string(format!("/proc/self/task/{tid}/stack"));
-    let stack = stack.unwrap_or_default();
-    stack.contains("kthread_flush_work") && stack.contains("handle_exit_sampled")
+    let file = |name| fs::read_to_string(format!("/proc/self/task/{tid}/{name}"));
+    // Whether it waits, and how often it has begun to.
+    let state = || {
+        let status = file("status").unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        (field("State:"), field("voluntary_ctxt_switches:"))
+    };
+    let before = state();
+    let stack = file("stack").unwrap_or_default();
+    let there = stack.contains("kthread_flush_work") && stack.contains("kvm_arch_vcpu_ioctl_run");
+    there && before.0.starts_with('D') && before == state()
 }
 
-/// Gives a thread, or the caller if `tid` is 0, a real-time priority.
-fn prioritize(tid: libc::pid_t, priority: i32) -> Result<()> {
+/// Gives a thread, or the caller if `tid` is 0, a real-time priority, or none if it
+/// is 0.
+fn prioritize(tid: libc::pid_t, priority: i32) -> io::Result<()> {
     let param = libc::sched_param {
         sched_priority: priority,
     };
+    let policy = match priority {
+        0 => libc::SCHED_OTHER,
+        _ => libc::SCHED_FIFO,
+    };
     // SAFETY: plain data, alive for the call.
-    let r = unsafe { libc::sched_setscheduler(tid, libc::SCHED_FIFO, &raw const param) };
-    ensure!(r == 0, "SCHED_FIFO: {}", io::Error::last_os_error());
-    Ok(())
+    match unsafe { libc::sched_setscheduler(tid, policy, &raw const param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Threads that the occupant of a CPU does not keep off it.
+struct Prior(Vec<libc::pid_t>);
+
+impl Prior {
+    /// Those that unloading may wait for: RCU's, wherever they are, and of the CPU's own
+    /// those for softirqs and for whatever else the kernel does there. One of these
+    /// may hold a lock already.
+    fn on(cpu: usize) -> Result<Self> {
+        let mut prior = Self(Vec::new());
+        for name in [
+            "rcu_preempt".into(),
+            "rcu_sched".into(),
+            format!("ksoftirqd/{cpu}"),
+            format!("kworker/{cpu}:"),
+        ] {
+            for tid in kernel_threads(&name)? {
+                // Workers come and go.
+                if prioritize(tid, 2).is_ok() {
+                    prior.0.push(tid);
+                }
+            }
+        }
+        Ok(prior)
+    }
+}
+
+impl Drop for Prior {
+    fn drop(&mut self) {
+        for &tid in &self.0 {
+            // It may have ended.
+            let _ = prioritize(tid, 0);
+        }
+    }
 }
 
 /// Keeps whatever has no higher priority off the CPU until `stop`.
 fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     cpus::pin(0, &[cpu])?;
-    prioritize(0, 1)?;
+    prioritize(0, 1).context("SCHED_FIFO")?;
     occupied.store(true, Relaxed);
     while !stop.load(Relaxed) {
         std::hint::spin_loop();
@@ -101,8 +155,9 @@ fn guest() -> Result<(Vm, Program)> {
     Ok((vm, program))
 }
 
-/// Runs the guest, and does `meanwhile` while its handler sleeps. Returns the
-/// exits that KVM had counted by then, with the one that is being handled.
+/// Runs the guest, again if the timer was even later, and does `meanwhile` while its
+/// handler sleeps. Returns the exits that KVM had counted by then, with the one that
+/// is being handled.
 fn asleep(
     (vm, program): &mut (Vm, Program),
     meanwhile: impl FnOnce() -> Result<()>,
@@ -112,12 +167,13 @@ fn asleep(
     // By default real-time threads leave a twentieth of the time to others.
     let limit = "/proc/sys/kernel/sched_rt_runtime_us";
     fs::write(limit, "-1").context(limit)?;
-    // What unloading waits for must go on, wherever it is.
-    let rcu = kernel_thread("rcu_preempt").or_else(|_| kernel_thread("rcu_sched"))?;
-    prioritize(rcu, 2)?;
-    prioritize(kernel_thread(&format!("ksoftirqd/{cpu}"))?, 2)?;
-    let timer = format!("kvm-pit/{}", std::process::id());
-    cpus::pin(kernel_thread(&timer)?, &[cpu])?;
+    let _prior = Prior::on(cpu)?;
+    // That of another VM may not have gone yet.
+    let timers = kernel_threads(&format!("kvm-pit/{}", std::process::id()))?;
+    let pinned = timers
+        .into_iter()
+        .filter(|&tid| cpus::pin(tid, &[cpu]).is_ok());
+    ensure!(pinned.count() > 0, "the timer has no thread");
     cpus::pin(0, &others)?;
     let stat = vm.vcpus[0].stat()?;
     let (occupied, stop) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -130,7 +186,10 @@ fn asleep(
             while !occupied.load(Relaxed) {
                 watchdog::check()?;
             }
-            vm.run(program)
+            while !stop.load(Relaxed) {
+                vm.run(program)?;
+            }
+            anyhow::Ok(())
         });
         let watch = || {
             while !sleeps(tid.load(Relaxed)) {

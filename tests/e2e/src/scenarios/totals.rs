@@ -25,9 +25,9 @@ pub fn tests() -> Vec<Test> {
         profiled("total.is_kvm_stat_smp", kvm_stat_smp),
         profiled("total.is_sum_of_reasons", sum_frozen),
         profiled("total.is_sum_while_counting", sum_live),
-        profiled("sampling.off_and_on", sampling),
-        profiled("sampling.off_at_load", off_at_load),
-        profiled("sampling.switched_under_load", |host| {
+        profiled("recording.off_and_on", recording),
+        profiled("recording.off_at_load", off_at_load),
+        profiled("recording.switched_under_load", |host| {
             cpus::changing_code(|| under_load(host))
         }),
     ]
@@ -113,9 +113,9 @@ fn sum_frozen(_: &mut Host) -> Result<String> {
     program.repeat(Op::Vmcall, 23, 0);
     program.repeat(Op::Out, 23, 0);
     vm.run(&program)?;
-    module::set_param(PROFILER, "sampling", "N")?;
+    module::set_param(PROFILER, "recording", "N")?;
     let swept = sweep(&mut vm);
-    module::set_param(PROFILER, "sampling", "Y")?;
+    module::set_param(PROFILER, "recording", "Y")?;
     let (total, sum) = swept?;
     ensure!(total == sum, "total {total:?}, sum {sum:?}");
     ensure!(total.0 > 46 && total.1 > 0, "nothing was recorded");
@@ -144,7 +144,7 @@ fn sum_live(_: &mut Host) -> Result<String> {
     bail!("interrupts disturbed every attempt")
 }
 
-fn sampling(_: &mut Host) -> Result<String> {
+fn recording(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
     for eax in [
@@ -157,9 +157,9 @@ fn sampling(_: &mut Host) -> Result<String> {
     }
     program.repeat(Op::Vmcall, 23, 0);
     let mut run = |value: &str| {
-        module::set_param(PROFILER, "sampling", value)?;
-        let shown = module::param(PROFILER, "sampling")?;
-        ensure!(shown == value, "sampling reads {shown}, wrote {value}");
+        module::set_param(PROFILER, "recording", value)?;
+        let shown = module::param(PROFILER, "recording")?;
+        ensure!(shown == value, "recording reads {shown}, wrote {value}");
         vm.run(&program)
     };
     run("Y")?;
@@ -175,7 +175,7 @@ fn sampling(_: &mut Host) -> Result<String> {
 }
 
 fn off_at_load(host: &mut Host) -> Result<String> {
-    host.reload("sampling=N")?;
+    host.reload("recording=N")?;
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
     program.repeat(Op::Vmcall, 23, 0);
@@ -183,7 +183,7 @@ fn off_at_load(host: &mut Host) -> Result<String> {
     program.cpuid(leaf::TOTAL_CYCLES, 0);
     let off = vm.run(&program)?;
     ensure!(off == [[0; 4]; 2], "off: {off:x?}");
-    module::set_param(PROFILER, "sampling", "Y")?;
+    module::set_param(PROFILER, "recording", "Y")?;
     let on = vm.run(&program)?;
     let got = exits(on[0])?;
     ensure!(got >= 23, "on: want 23 or more, got {got}");
@@ -210,13 +210,13 @@ fn under_load(host: &mut Host) -> Result<String> {
         });
         let mut switch = || {
             for _ in 0..TIMES {
-                module::set_param(PROFILER, "sampling", "N")?;
+                module::set_param(PROFILER, "recording", "N")?;
                 let mut total = || query(&mut calm, leaf::TOTAL_EXITS, 0);
                 let off = total()?;
                 thread::sleep(Duration::from_millis(1));
                 let later = total()?;
                 ensure!(off == later, "off: {off:x?}, later {later:x?}");
-                module::set_param(PROFILER, "sampling", "Y")?;
+                module::set_param(PROFILER, "recording", "Y")?;
                 thread::sleep(Duration::from_millis(1));
             }
             anyhow::Ok(())

@@ -3,7 +3,7 @@
 
 use super::doctored::{Doctored, WITHOUT_VCPU_MEMORY};
 use super::leaves::ask;
-use super::test;
+use super::{log, test};
 use crate::cpu::HYPERCALL;
 use crate::cpus;
 use crate::debugfs::{Reasons, Vcpus, kvm_dir, vcpu_dir, vm_dir, vms};
@@ -357,6 +357,15 @@ fn without_memory(host: &mut Host) -> Result<String> {
     let want = vm.exits()?;
     ensure!(table.unattributed.0 == want, "want {want}: {table:?}");
     ensure!(table.vcpus.is_empty() && vms()?.is_empty(), "{table:?}");
+    // Whose query it is, the log cannot tell.
+    module::set_param(PROFILER, "log", "Y")?;
+    let mut log = Kmsg::from_now()?;
+    let answer = leaf::query(&mut vm, leaf::TOTAL_EXITS, 0)?;
+    let line = log.expect("line", log::query_line)?;
+    let told = log::answer(leaf::TOTAL_EXITS, 0, answer)?;
+    let told = format!("{told} (a vCPU without a profile)");
+    ensure!(line == told, "logged {line:?}, want {told:?}");
+    module::set_param(PROFILER, "log", "N")?;
     for scope in ["vm", "vcpu"] {
         module::set_param(PROFILER, "scope", scope)?;
         let got = ask(&mut vm, &asked)?;
@@ -378,6 +387,17 @@ fn not_wanted(host: &mut Host) -> Result<String> {
     ensure!(dirs.is_empty(), "{dirs:?}");
     let got = Reasons::of_host()?.exits(HYPERCALL.number());
     ensure!(got == 23, "want 23 got {got}");
+    let table = Vcpus::read()?;
+    table.add_up()?;
+    ensure!(table.vms.is_empty() && table.vcpus.is_empty(), "{table:?}");
+    // The log tells nevertheless who asks.
+    module::set_param(PROFILER, "log", "Y")?;
+    let mut log = Kmsg::from_now()?;
+    let answer = leaf::query(&mut vm, leaf::TOTAL_EXITS, 0)?;
+    let line = log.expect("line", log::query_line)?;
+    let told = log::answer(leaf::TOTAL_EXITS, 0, answer)?;
+    let told = format!("{told} (pid {}, vCPU 0)", vm.pid);
+    ensure!(line == told, "logged {line:?}, want {told:?}");
     for scope in ["vm", "vcpu"] {
         let error = module::set_param(PROFILER, "scope", scope).err();
         let error = error.context("scope was set without profiles")?;

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Files of VMs that come and go, and of VMs with many vCPUs.
+
+use super::test;
+use crate::cpu::HYPERCALL;
+use crate::debugfs::{PROFILER as DIR, Reasons, Vcpus, vcpu_dir, vm_dir};
+use crate::guest::Program;
+use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
+use crate::ops::Op;
+use crate::runner::Test;
+use crate::tenant::Tenant;
+use crate::text::Text;
+use crate::vm::{Bare, Vm};
+use anyhow::{Context, Result, ensure};
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("files.as_opened", State::Absent, as_opened),
+        test("files.hold_module", State::Absent, hold_module),
+        test("vcpu.files_without_search", State::Absent, without_search),
+        test("table.many_vcpus", State::Absent, many_vcpus),
+    ]
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| path.display().to_string())
+}
+
+/// The rest of a file, read by so many bytes at a time.
+fn read_by(mut file: &File, bytes: usize) -> Result<Vec<u8>> {
+    let (mut all, mut some) = (Vec::new(), vec![0; bytes]);
+    loop {
+        match file.read(&mut some)? {
+            0 => return Ok(all),
+            n => all.extend(&some[..n]),
+        }
+    }
+}
+
+/// A file says what was so when it was opened, however late and slowly it is read:
+/// also when what it tells of is gone, or has started from zero.
+fn as_opened(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut vm = Vm::with_vcpus(2)?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 23, 0);
+    vm.run(&program)?;
+    let paths = [
+        vcpu_dir(&vm, 0).join("exits"),
+        vm_dir(&vm).join("exits"),
+        Path::new(DIR).join("exits"),
+        Path::new(DIR).join("vcpus"),
+        Path::new(DIR).join("profile"),
+    ];
+    let read =
+        |path: &PathBuf| -> Result<_> { Ok(String::from_utf8(read_by(&open(path)?, 4096)?)?) };
+    let before = paths.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let files = paths.iter().map(|path| open(path));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    // The begin of one has been read already.
+    let mut begin = [0; 7];
+    files[0].read_exact_at(&mut begin, 0)?;
+
+    vm.run(&program)?;
+    drop(vm);
+    ensure!(!paths[0].exists() && !paths[1].exists(), "still there");
+    module::set_param(PROFILER, "reset", "1")?;
+    for ((file, path), before) in files.iter().zip(&paths).zip(&before) {
+        let late = String::from_utf8(read_by(file, 7)?)?;
+        let mut same = late == *before;
+        if path.ends_with("profile") {
+            // It has the time in it.
+            let rows = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+            same = rows(&late) == rows(before);
+        }
+        ensure!(same, "{}: {before}, then {late}", path.display());
+    }
+    Ok(format!("{} files, read when all had ended", files.len()))
+}
+
+/// While one of the files is open, the module stays; when it is closed, it goes.
+fn hold_module(host: &mut Host) -> Result<String> {
+    let mut names = Vec::new();
+    for index in 0..5 {
+        host.reload("log=N")?;
+        let vm = Vm::plain()?;
+        let path = match index {
+            0 => vcpu_dir(&vm, 0).join("exits"),
+            1 => vm_dir(&vm).join("exits"),
+            n => Path::new(DIR).join(["exits", "vcpus", "profile"][n - 2]),
+        };
+        let file = open(&path)?;
+        let refused = |when: &str| {
+            let got = errno(&remove_now(PROFILER));
+            let text = format!("{} {when}: rmmod: {}", path.display(), describe(got));
+            ensure!(got == libc::EAGAIN, "{text}");
+            super::lifetime::still_counts()
+        };
+        refused("open")?;
+        drop(vm);
+        refused("open, but the VM ended")?;
+        drop(file);
+        host.reach(State::Absent)?;
+        names.push(path.file_name().map(|n| n.to_string_lossy().into_owned()));
+    }
+    Ok(format!("{} files", names.len()))
+}
+
+/// What is at a path now, whatever comes there later.
+fn find(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH);
+    let found = options.open(path);
+    found.with_context(|| path.display().to_string())
+}
+
+/// Nobody but root may look into the profiler's directory; and yet VMs of others have
+/// their files there, whether they began before that or after, and these go with the
+/// VM, whoever it is that lets it end.
+fn without_search(host: &mut Host) -> Result<String> {
+    const NOBODY: u32 = 65534;
+    let mut notes = Vec::new();
+    for before in [true, false] {
+        host.reload("log=N")?;
+        let forbid = || fs::set_permissions(DIR, Permissions::from_mode(0o700));
+        if !before {
+            forbid()?;
+        }
+        let mut tenant = Tenant::start(NOBODY)?;
+        let name = tenant.ask("vm 2")?;
+        forbid()?;
+        let note = ends_with_files(tenant, &name);
+        notes.push(note.with_context(|| format!("began before: {before}"))?);
+    }
+    Ok(notes.join("; "))
+}
+
+/// Lets the tenant's VM run and end, and looks at its files.
+fn ends_with_files(mut tenant: Tenant, name: &str) -> Result<String> {
+    let exits: u64 = tenant.ask("run 23")?.parse()?;
+    let dir = Path::new(DIR).join(name);
+    let paths = [
+        dir.join("exits"),
+        dir.join("vcpu0/exits"),
+        dir.join("vcpu1/exits"),
+    ];
+    let all = Reasons::read(&dir)?;
+    ensure!(all.total.0 == exits, "want {exits} got {:?}", all.total);
+    ensure!(all.exits(HYPERCALL.number()) == 46, "{all:?}");
+    let found = paths.iter().map(|path| find(path));
+    let found = found.collect::<Result<Vec<_>>>()?;
+    let kept = paths.iter().map(|path| open(path));
+    let kept = kept.collect::<Result<Vec<_>>>()?;
+
+    tenant.end()?;
+    ensure!(!dir.exists(), "{} is still there", dir.display());
+    // Others, in the same memory.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(Vm::with_vcpus(2)?);
+    }
+    for (found, path) in found.iter().zip(&paths) {
+        let again = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()));
+        let error = again.err().and_then(|e| e.raw_os_error());
+        ensure!(
+            error == Some(libc::ENOENT),
+            "{} of the ended VM: {error:?}",
+            path.display()
+        );
+    }
+    let text = String::from_utf8(read_by(&kept[0], 4096)?)?;
+    let total = text.lines().last().context("it is empty")?;
+    let got = total.split_whitespace().nth(1);
+    ensure!(got == Some(&exits.to_string()), "{total}, want {exits}");
+    let table = Vcpus::read()?;
+    table.add_up()?;
+    ensure!(!table.vms.contains_key(name), "{table:?}");
+    ensure!(table.ended.0 == exits, "want {exits}: {table:?}");
+    Ok(format!("{exits} exits of {name}, then none"))
+}
+
+/// A VM with many vCPUs has all of them in all files, in order, and those are the same
+/// whether they are read at once or bit by bit.
+fn many_vcpus(host: &mut Host) -> Result<String> {
+    const IDLE: u32 = 512;
+    host.reload("log=N")?;
+    let mut vm = Vm::with_vcpus(2)?;
+    let idle = vm.add_idle(IDLE)?;
+    let other = Bare::new(3)?;
+    let mut program = Program::new();
+    program.repeat(Op::Vmcall, 23, 0);
+    vm.run(&program)?;
+
+    // The newest VM first, each VM's vCPUs as they came.
+    let mut want: Vec<_> = (0..3).map(|id| (other.name(), id)).collect();
+    want.extend((0..IDLE + 2).map(|id| (vm.name(), u64::from(id))));
+    let text = Text::read()?;
+    text.add_up()?;
+    let line = |line: &crate::text::Line| -> Result<_> {
+        Ok((line.text("vm")?.to_owned(), line.number("vcpu")?))
+    };
+    let attached = text.of("attached").map(line).collect::<Result<Vec<_>>>()?;
+    ensure!(attached == want, "{attached:?}");
+    let rows = text.of("vcpu").map(line).collect::<Result<Vec<_>>>()?;
+    ensure!(rows.iter().all(|(_, id)| *id < 2), "{rows:?}");
+    let table = Vcpus::read()?;
+    table.add_up()?;
+    ensure!(table.vcpus.len() == want.len(), "{table:?}");
+    let got = table.vms.get(&vm.name()).map(|sample| sample.0);
+    ensure!(got == Some(vm.exits()?), "{got:?}");
+    ensure!(table.vms.get(&other.name()) == Some(&(0, 0)), "{table:?}");
+
+    let mut sizes = Vec::new();
+    for name in ["profile", "vcpus", "exits"] {
+        let mut file = open(&Path::new(DIR).join(name))?;
+        let slowly = read_by(&file, 7)?;
+        // Others go meanwhile.
+        file.rewind()?;
+        let at_once = read_by(&file, 1 << 20)?;
+        ensure!(slowly == at_once, "{name} is not the same twice");
+        let lines = String::from_utf8(at_once.clone())?.lines().count();
+        ensure!(at_once.ends_with(b"\n"), "{name} ends within a line");
+        // From anywhere in it.
+        for at in (0..at_once.len() + 100).step_by(4051) {
+            let mut part = [0; 100];
+            let n = file.read_at(&mut part, at as u64)?;
+            let end = (at + 100).min(at_once.len());
+            let want = at_once.get(at..end).unwrap_or_default();
+            ensure!(part[..n] == *want, "{name} at {at}: {n} bytes");
+        }
+        sizes.push((name, at_once.len(), lines));
+    }
+    drop(idle);
+    drop(vm);
+    let left = Text::read()?;
+    left.add_up()?;
+    let attached = left.of("attached").map(line).collect::<Result<Vec<_>>>()?;
+    ensure!(attached == want[..3], "{attached:?}");
+    Ok(format!("{} vCPUs; {sizes:?}", want.len()))
+}
