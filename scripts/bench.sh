@@ -17,7 +17,7 @@
 # with the machine if that is not Bochs. In Bochs, what ours add must not exceed that
 # in tests/bench/FLAVOUR.baseline; a change that is meant to, brings a new one:
 #
-#	grep -E '^cost \S+ (unpatched|absent|sampling_off|loaded|per_vcpu|distributions) ' build/bench/FLAVOUR.txt | grep -v ask_
+#	grep -E '^cost \S+ (unpatched|absent|recording_off|loaded|per_vcpu|histograms) ' build/bench/FLAVOUR.txt | grep -v ask_
 #
 # All setups together also make the tables in README.md (lean) and tests/README.md
 # (distro).
@@ -54,20 +54,40 @@ wanted() {
 	[ ${#setups[@]} = 0 ] || [[ " ${setups[*]} " == *" $1 "* ]]
 }
 
+# copy_unpatched TO: KVM's sources without the series.
+copy_unpatched() {
+	local patch
+	copy_kvm "$kernel" "$1"
+	tac "$top/patches/series" | while read -r patch; do
+		change "$1" -R <"$top/patches/$patch"
+	done
+}
+
+change() {
+	patch -d "$1" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "${@:2}"
+}
+
 # The unpatched KVM with counters that CPUs share.
 build_naive() {
-	local patch
-	copy_kvm "$kernel" "$peers/naive"
-	tac "$top/patches/series" | while read -r patch; do
-		change_naive -R <"$top/patches/$patch"
-	done
-	change_naive <"$top/tests/bench/naive.patch"
+	copy_unpatched "$peers/naive"
+	change "$peers/naive" <"$top/tests/bench/naive.patch"
 	build_kvm "$kernel" "$peers/naive"
 	install -D -t "$peers/root/modules/naive/unpatched" "$peers"/naive/arch/x86/kvm/*.ko
 }
 
-change_naive() {
-	patch -d "$peers/naive" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "$@"
+# make_peer NAME TARGET: makes it of the peer's sources and headers of the KVM that
+# it meets. With the series, a vCPU has its exit reason elsewhere.
+make_peer() {
+	copy_unpatched "$peers/unpatched"
+	mkdir -p "$peers/$1"
+	cp "$top/tests/bench/$1"/* "$peers/$1"
+	make_with "$kernel" "$peers/unpatched" "$peers/$1" "$2"
+}
+
+# The module with probes on tracepoints.
+build_c_probe() {
+	make_peer probe modules
+	install -D -t "$peers/root/bench" "$peers/probe/exit_probe.ko"
 }
 
 # The BPF program, and a static loader of it.
@@ -75,9 +95,8 @@ build_bpf() {
 	local root lib offset out=$peers/bpf
 	root=$("$top/scripts/packages.sh" libbpf-dev)
 	lib=$root/usr/lib/x86_64-linux-gnu
-	mkdir -p "$out" "$peers/root/bench"
-	cp "$top"/tests/bench/bpf/{offset.c,Kbuild} "$out"
-	make -C "$kernel" M="$out" "${kernel_tools[@]}" offset.s
+	mkdir -p "$peers/root/bench"
+	make_peer bpf offset.s
 	offset=$(sed -n 's/.*->EXIT_REASON \$\([0-9]*\) .*/\1/p' "$out/offset.s")
 	clang --target=bpf -O2 -g -Wall -Werror -DEXIT_REASON="$offset" -idirafter "$root/usr/include" \
 		-idirafter "$root/usr/include/x86_64-linux-gnu" \
@@ -115,10 +134,12 @@ locked() {
 # What runs at an exit, of KVM and of the module. That this writes memory of its CPU
 # alone, check-record.sh sees to.
 disassembly() {
-	local kvm=arch/x86/kvm/kvm-intel.ko
+	local hook naive=$peers/naive/arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
-	echo "locked loaded $(($(locked vmx_handle_exit_sampled "$kernel/$kvm") + $(locked "record::<false, false, false>" "$module")))"
-	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$peers/naive/$kvm")"
+	# What the hook adds to the function that it is inlined into.
+	hook=$(($(locked vcpu_enter_guest "$kernel/arch/x86/kvm/kvm.ko") - $(locked vcpu_enter_guest "$kernel/unpatched/kvm.ko")))
+	echo "locked loaded $((hook + $(locked "record::<false, false, false>" "$module")))"
+	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$naive")"
 }
 
 "$top/scripts/kernel.sh" "$flavour"
@@ -126,6 +147,7 @@ disassembly() {
 "$top/scripts/tool.sh" e2e
 mkdir -p "$peers/root"
 ! wanted naive || logged naive build_naive
+! wanted c_probe || logged c_probe build_c_probe
 ! wanted bpf || logged bpf build_bpf
 
 say "measuring in $machine"

@@ -54,8 +54,13 @@ impl Costs {
 
     /// How much more than with KVM as it is, by the least costs.
     pub fn more(&self, workload: &str, setup: &str) -> Option<f64> {
-        let unpatched = self.find(workload, UNPATCHED)?;
-        Some(self.find(workload, setup)?.least - unpatched.least)
+        self.more_than(workload, setup, UNPATCHED)
+    }
+
+    /// How much more than with another setup, by the least costs.
+    pub fn more_than(&self, workload: &str, setup: &str, other: &str) -> Option<f64> {
+        let other = self.find(workload, other)?;
+        Some(self.find(workload, setup)?.least - other.least)
     }
 
     /// The workloads, in their order.

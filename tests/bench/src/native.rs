@@ -4,15 +4,16 @@
 //! own as the module does, or all in the same ones; and how the answer of a leaf
 //! does with the CPUs that it sums over.
 
-use kvm_exitprof::profile::counts::{Counter, Summed};
+use kvm_exitprof::profile::cells::{Cells, Counter};
+use kvm_exitprof::profile::counts::{Profile, Tally};
+use kvm_exitprof::profile::isa::Isa;
 use kvm_exitprof::profile::leaf::{
-    Command, EXITS, HIDDEN, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES,
+    Command, EXITS, HIDDEN, Identity, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES, When,
 };
-use kvm_exitprof::profile::reason::Isa;
 use std::arch::asm;
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{available_parallelism, scope};
 use std::time::Instant;
 
@@ -81,27 +82,68 @@ fn record(record: fn(&Counters, u32, u64), of_thread: &[&Counters]) -> f64 {
     })
 }
 
-/// A host, summed as the module does it.
-#[derive(Clone, Copy)]
-struct Host<'a>(Isa, &'a [Counters]);
+/// The counters of a CPU.
+struct Cpu {
+    counters: Counters,
+    untimed: Vec<AtomicU64>,
+}
 
-impl Summed for Host<'_> {
-    fn isa(&self) -> Isa {
-        self.0
+impl Cpu {
+    fn new(isa: Isa) -> Self {
+        Self {
+            counters: counters(isa),
+            untimed: (0..isa.slots()).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
-    fn each(&self, mut with: impl FnMut(&[Counter])) {
-        self.1.iter().for_each(|counters| with(counters));
+    fn cells(&self) -> Cells<'_> {
+        Cells {
+            counters: &self.counters,
+            untimed: &self.untimed,
+        }
+    }
+}
+
+/// A host, summed as the module does it.
+#[derive(Clone, Copy)]
+struct Host<'a>(Isa, &'a [Cpu]);
+
+impl Profile for Host<'_> {
+    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
+        let cpus = self.1.iter();
+        cpus.fold(Tally::default(), |sum, cpu| sum + cpu.cells().sum(wanted))
+    }
+
+    fn total(&self) -> Tally {
+        let cpus = self.1.iter();
+        cpus.fold(Tally::default(), |sum, cpu| sum + cpu.cells().total())
+    }
+
+    fn slot(&self, slot: usize) -> Tally {
+        let cpus = self.1.iter();
+        cpus.fold(Tally::default(), |sum, cpu| sum + cpu.cells().slot(slot))
     }
 }
 
 impl Responder for Host<'_> {
+    fn isa(&self) -> Isa {
+        self.0
+    }
+
     fn protocol(&self) -> Protocol {
         unreachable!("nobody asks for it")
     }
 
     fn snapshot(&mut self, _: Command) -> Snapshot {
         unreachable!("nobody asks for it")
+    }
+
+    fn identity(&self, _: When) -> Option<Identity> {
+        unreachable!("nobody asks for it")
+    }
+
+    fn profile(&self, _: When) -> Option<&dyn Profile> {
+        Some(self)
     }
 }
 
@@ -138,12 +180,15 @@ pub fn run() {
     }
     for isa in [Isa::Vmx, Isa::Svm] {
         for cpus in [1, 2, 8, 64, 512] {
-            let counters: Vec<_> = (0..cpus).map(|_| counters(isa)).collect();
-            let host = Host(isa, &counters);
+            let all: Vec<_> = (0..cpus).map(|_| Cpu::new(isa)).collect();
+            let host = Host(isa, &all);
             let times = [EXITS, TOTAL_CYCLES, HIDDEN].map(|leaf| best(|| answer(host, leaf)));
             let [reason, total, hidden] = times;
             println!("answer {isa:?} {cpus} {reason:.1} {total:.1} {hidden:.1}");
         }
-        println!("memory {isa:?} {}", isa.slots() * size_of::<Counter>());
+        println!(
+            "memory {isa:?} {}",
+            isa.slots() * (size_of::<Counter>() + size_of::<u64>())
+        );
     }
 }

@@ -4,13 +4,14 @@
 use crate::costs::{Costs, UNPATCHED};
 
 /// The columns after that of KVM as it is, by setup.
-const COLUMNS: [(&str, &str); 10] = [
+const COLUMNS: [(&str, &str); 11] = [
     ("absent", "not loaded"),
-    ("sampling_off", "sampling off"),
+    ("recording_off", "recording off"),
     ("loaded", "**loaded**"),
     ("per_vcpu", "**and vCPUs**"),
-    ("distributions", "**and distributions**"),
+    ("histograms", "**and histograms**"),
     ("naive", "naive form"),
+    ("c_probe", "C probe"),
     ("bpf", "BPF"),
     ("trace_exit", "kvm_exit"),
     ("trace_both", "kvm_exit, kvm_entry"),
