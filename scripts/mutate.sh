@@ -29,13 +29,14 @@ build_module() {
 	make -C "$kernel" M="$scratch/project" "${kernel_tools[@]}" modules
 }
 
-# run_tests TEST...: results of the model's tests, of checks, and of the rest in
+# run_tests TEST...: results of the model's and the tool's tests, of checks, and of the rest in
 # the emulator, as KTAP lines.
 run_tests() {
 	local test e2e=() svm=()
 	for test; do
 		case $test in
-		model.*) model "${test#model.}" ;;
+		model.*) cargo_test kvm-exitprof "$test" ;;
+		tool.*) cargo_test exitprof "$test" ;;
 		check.reasons) check "$test" scripts/check-reasons.sh "$kernel/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
 		svm.*) svm+=("${test#svm.}") ;;
@@ -60,9 +61,10 @@ check() {
 	fi
 }
 
-model() {
-	check "model.$1" timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/cargo.sh test --quiet --locked \
-		--package kvm-exitprof -- --exact "$1"
+# cargo_test PACKAGE TEST: one of its tests, without what is before the dot.
+cargo_test() {
+	check "$2" timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/cargo.sh test --quiet --locked \
+		--package "$1" -- --exact "${2#*.}"
 }
 
 # fault NAME FILE CHANGE TEST...: see tests/faults.
