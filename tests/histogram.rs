@@ -4,7 +4,7 @@
 
 use kvm_exitprof::profile::{
     cells::HistogramCell,
-    histogram::{bounds, bucket, Histogram, BUCKETS},
+    histogram::{bounds, bucket, is_ordinary, log2, Histogram, BUCKETS},
 };
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,6 +17,10 @@ fn buckets_follow_each_other_and_hold_all_numbers() {
         assert_eq!(bounds(n).0, 1 << n);
     }
     assert_eq!(bounds(BUCKETS - 1).1, u64::MAX);
+    for n in 0..BUCKETS {
+        let (first, last) = bounds(n);
+        assert_eq!((bucket(first), bucket(last)), (n, n));
+    }
 }
 
 #[test]
@@ -69,6 +73,17 @@ fn of(exits: &[u64]) -> Histogram {
 }
 
 proptest! {
+    #[test]
+    fn an_ordinary_exit_is_in_the_bucket_of_its_logarithm(
+        cycles in prop_oneof![any::<u64>(), 0..4u64, (1 << 29) - 2..(1u64 << 29) + 2],
+    ) {
+        if is_ordinary(cycles) {
+            prop_assert_eq!(bucket(cycles), log2(cycles));
+        } else {
+            prop_assert!(cycles == 0 || bucket(cycles) == BUCKETS - 1);
+        }
+    }
+
     #[test]
     fn cycles_are_within_the_bounds_of_their_bucket(cycles: u64, shift in 0..64) {
         let cycles = cycles >> shift;

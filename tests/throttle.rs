@@ -23,15 +23,17 @@ fn most_within(times: &[u64], window: u64) -> usize {
     counts.max().unwrap_or(0)
 }
 
-/// The pause before a query, which is often none and often brings much back, and a
-/// number to choose the guest by; of any `number`, which is made faster than each.
-fn query(number: u64) -> (u64, u64) {
-    let pause = match number % 16 {
-        0 => number / 256 % 600 * REFILL_NS,
-        1..=3 => number / 256 % (3 * REFILL_NS),
-        _ => 0,
+/// The pause before a query, which is none for all but one in `2^rare`, and a number to
+/// choose the guest by: of any `number`, which is made faster than both.
+fn query(number: u64, rare: u32) -> (u64, u64) {
+    let (number, guest) = (number / 256, number % 256);
+    let (number, among) = (number >> rare, number % (1 << rare));
+    let pause = match number % 2 {
+        _ if among > 0 => 0,
+        0 => number / 2 % 600 * REFILL_NS,
+        _ => number / 2 % (3 * REFILL_NS),
     };
-    (pause, number / 16 % 16)
+    (pause, guest)
 }
 
 /// When times begin: as the host does, or after some years.
@@ -62,9 +64,7 @@ proptest! {
         let budget = LogBudget::new();
         let (mut now, mut taken) = (start, 0);
         for pause in pauses {
-            while budget.take(1, now) {
-                taken += 1;
-            }
+            taken += (0..=BURST).filter(|_| budget.take(1, now)).count() as u64;
             prop_assert_eq!(taken, BURST + (now - start) / REFILL_NS);
             now += pause.min(BURST * REFILL_NS);
         }
@@ -83,11 +83,12 @@ proptest! {
     fn a_day_has_no_more_than_two_bursts_of_each_share(
         start in any_start(),
         guests in 1..=3 * GUESTS as u64,
+        rare in 0u32..12,
         queries in prop::collection::vec(any::<u64>(), 1..4_000),
     ) {
         let budget = LogBudget::new();
         let (mut now, mut taken) = (start, Vec::new());
-        for (pause, guest) in queries.into_iter().map(query) {
+        for (pause, guest) in queries.into_iter().map(|number| query(number, rare)) {
             now += pause;
             if budget.take(1 + guest % guests, now) {
                 taken.push(now);
@@ -100,12 +101,13 @@ proptest! {
     #[test]
     fn what_others_do_is_nothing_to_a_guest(
         start in any_start(),
+        rare in 0u32..12,
         queries in prop::collection::vec(any::<u64>(), 1..2_000),
     ) {
         let together = LogBudget::new();
         let alone = [(); GUESTS].map(|()| LogBudget::new());
         let mut now = start;
-        for (pause, guest) in queries.into_iter().map(query) {
+        for (pause, guest) in queries.into_iter().map(|number| query(number, rare)) {
             now += pause;
             let guest = guest % GUESTS as u64;
             let want = alone[guest as usize].take(1, now);
@@ -168,13 +170,14 @@ fn a_drained_bucket_refills() {
     let budget = LogBudget::new();
     let taken = (0..2 * BURST).filter(|_| budget.take(1, 1)).count();
     assert_eq!(taken as u64, BURST);
-    assert!(!budget.take(1, REFILL_NS / 2));
+    assert!(!budget.take(1, REFILL_NS));
     assert!(budget.take(1, REFILL_NS + 1));
     assert!(!budget.take(1, REFILL_NS + 1));
 }
 
 #[test]
 fn a_day_brings_a_burst() {
+    assert_eq!(BURST * REFILL_NS, DAY_NS);
     let budget = LogBudget::new();
     for day in 0..3 {
         let now = 1 + day * DAY_NS;
