@@ -38,7 +38,7 @@ if [ "$key" != "$(cat "$out/key" 2> /dev/null)" ]; then
 fi
 
 say "booting the host, and a guest in it: about 20 s on an idle machine"
-"$top/scripts/emulate.sh" --timeout 300 "$out/demo.iso" "$out" |
+"$top/scripts/emulate.sh" --timeout 1800 "$out/demo.iso" "$out" |
 	while IFS= read -r line; do
 		printf '[%4ds] %s\n' "$SECONDS" "$line"
 	done

@@ -19,4 +19,4 @@ mkdir -p "$out"
 	"$image:/guest/kernel" "$out/guest.cpio:/guest/initramfs" "${modules[@]/%/:/lib/modules/}"
 "$top/scripts/image.sh" "$out/image.iso" "$image" "$out/host.cpio" \
 	"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t"
-"$top/scripts/emulate.sh" --timeout 600 "$out/image.iso" "$out"
+"$top/scripts/emulate.sh" --timeout 1800 "$out/image.iso" "$out"
