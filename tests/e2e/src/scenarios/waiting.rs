@@ -161,7 +161,7 @@ fn stuck_directory(host: &mut Host) -> Result<String> {
 /// A tenant that has more memory than it should is made to sleep where it allocates:
 /// while that is for a vCPU's profile, others come and go.
 fn slow_allocation(host: &mut Host) -> Result<String> {
-    const TENANTS: usize = 8;
+    const TENANTS: usize = 32;
     const NOBODY: u32 = 65534;
     if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         return Err(Skip::because("the kernel has no memory cgroups"));
