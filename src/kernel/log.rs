@@ -78,13 +78,8 @@ pub(crate) unsafe fn query(vcpu: Option<&Vcpu>, query: Query, input: (u32, u32),
         unsafe { work::queue_log() };
     } else {
         SUPPRESSED.fetch_add(1, Relaxed);
-        let next = match TOLD_AT.load(Relaxed) {
-            0 => 0,
-            told_at => told_at.saturating_add(SUPPRESSED_PERIOD),
-        };
-        let delay = next.saturating_sub(now).max(SUPPRESSED_DELAY);
         // SAFETY: By this function's contract.
-        unsafe { work::queue_suppressed(delay) };
+        unsafe { work::queue_suppressed(SUPPRESSED_DELAY) };
     }
 }
 
@@ -113,13 +108,29 @@ extern "C" fn print_log(_work: WorkPtr) {
     }
 }
 
-/// Tells of what was not queued: a work item of its own, so that it is one line
-/// in [`SUPPRESSED_PERIOD`] whatever else is logged.
+/// Logs how many lines were not queued, once in [`SUPPRESSED_PERIOD`].
+///
+/// The work item itself looks whether it is time, for a query may queue it while it
+/// prints.
 extern "C" fn print_suppressed(_work: WorkPtr) {
+    let now = clock::now();
+    let wait = match TOLD_AT.load(Relaxed) {
+        0 => 0,
+        told_at => told_at.saturating_add(SUPPRESSED_PERIOD).saturating_sub(now),
+    };
+    if wait > 0 {
+        // SAFETY: The item runs, and `flush()` cancels it.
+        unsafe { work::queue_suppressed(wait) };
+        return;
+    }
+    TOLD_AT.store(now, Relaxed);
+    print_untold();
+}
+
+fn print_untold() {
     let all = suppressed();
     let untold = all.wrapping_sub(TOLD.swap(all, Relaxed));
     if untold > 0 {
-        TOLD_AT.store(clock::now(), Relaxed);
         pr_info!("{untold} log lines suppressed\n");
     }
 }
@@ -128,5 +139,5 @@ extern "C" fn print_suppressed(_work: WorkPtr) {
 pub(crate) fn flush() {
     work::cancel();
     print_log(ptr::null_mut());
-    print_suppressed(ptr::null_mut());
+    print_untold();
 }
