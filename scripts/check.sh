@@ -132,7 +132,7 @@ lines_added() {
 }
 
 reasons() { scripts/check-reasons.sh "$source"; }
-layers() { scripts/cargo.sh test --quiet --locked --package kvm-exitprof --test layers; }
+layers() { scripts/cargo.sh test --quiet --locked --package layers; }
 record() { scripts/check-record.sh kvm_exitprof.ko; }
 
 modinfo_complete() {

@@ -35,7 +35,7 @@ run_tests() {
 	local test e2e=() svm=()
 	for test; do
 		case $test in
-		model.*) cargo_test kvm-exitprof "$test" ;;
+		model.*) cargo_test profile "$test" ;;
 		tool.*) cargo_test exitprof "$test" ;;
 		check.reasons) check "$test" scripts/check-reasons.sh "$kernel/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;

@@ -52,7 +52,7 @@ results() {
 
 # cargo's lines for tests, as KTAP.
 model() {
-	"$top/scripts/cargo.sh" test --locked --package kvm-exitprof --package exitprof --package bench 2>&1 | tee "$build/cargo.log" |
+	"$top/scripts/cargo.sh" test --locked --workspace --exclude e2e --exclude layers 2>&1 | tee "$build/cargo.log" |
 		sed -n 's/^test \(.*\) \.\.\. ok$/ok model.\1/p; s/^test \(.*\) \.\.\. FAILED$/not ok model.\1/p
 			s/^test \(.*\) \.\.\. ignored.*/ok model.\1 # SKIP ignored/p'
 }

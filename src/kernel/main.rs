@@ -27,7 +27,7 @@ mod host;
 mod kvm;
 mod log;
 mod params;
-#[path = "../profile/mod.rs"]
+#[path = "../profile/lib.rs"]
 #[allow(dead_code, unreachable_pub)] // The tools use it all.
 mod profile;
 mod reading;

@@ -6,7 +6,7 @@ use crate::{
     continuity::Break,
     snapshot::{Histogram, Owner, Reading, Row, Snapshot},
 };
-use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
+use profile::histogram::{BUCKETS, bounds};
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.

@@ -7,7 +7,7 @@ use crate::{
     snapshot::{Account, Histogram, OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use kvm_exitprof::profile::text::{self, Line};
+use profile::text::{self, Line};
 use serde::Deserialize;
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 //! Percentiles, from a histogram whose buckets each reach to twice their beginning.
 
 use crate::snapshot::Histogram;
-use kvm_exitprof::profile::histogram::bounds;
+use profile::histogram::bounds;
 
 impl Histogram {
     /// The cycles that `percent` of the exits did not exceed; `None` without an exit.

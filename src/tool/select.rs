@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use kvm_exitprof::profile::{isa::Isa, reason::Status};
+use profile::{isa::Isa, reason::Status};
 use std::{cmp::Reverse, collections::BTreeSet};
 
 /// What to show of a snapshot.

@@ -3,7 +3,7 @@
 //! What a source of counters says at one time.
 
 use crate::id::Id;
-use kvm_exitprof::profile::{
+use profile::{
     counts::Tally,
     histogram::{self, BUCKETS},
     isa::Isa,

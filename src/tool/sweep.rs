@@ -4,7 +4,7 @@
 
 use crate::source::guest::{Cpuid, Instruction};
 use anyhow::{Result, bail};
-use kvm_exitprof::profile::{
+use profile::{
     isa::Isa,
     leaf::{self, Answer, Protocol, Query},
     reason::Status,

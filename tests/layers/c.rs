@@ -2,7 +2,7 @@
 
 //! What functions and variables of C refer to.
 
-use crate::token::{tokens, Language, Token};
+use crate::token::{Language, Token, tokens};
 use std::collections::BTreeSet;
 
 /// A function, a variable with a value, or a macro.

@@ -9,7 +9,7 @@ mod graph;
 mod rust;
 mod token;
 
-use graph::{faults, sources, Layers, Sources};
+use graph::{Layers, Sources, faults, sources};
 use std::path::Path;
 
 const MODEL: Layers = Layers {
@@ -51,7 +51,12 @@ const MODULE: Layers = Layers {
 };
 
 fn folder(name: &str) -> Sources {
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(name),
+    )
+    .unwrap()
 }
 
 /// That there are none, or all of them.

@@ -2,7 +2,7 @@
 
 //! What a file of Rust refers to, and what it is known by.
 
-use crate::token::{tokens, Language, Token};
+use crate::token::{Language, Token, tokens};
 use std::collections::BTreeSet;
 
 /// The names on the way from the crate to a module or to what is in it.

@@ -12,7 +12,7 @@ use crate::{
     snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION},
 };
 use anyhow::{Context, Result, bail, ensure};
-use kvm_exitprof::profile::{
+use profile::{
     counts::Tally,
     isa::Isa,
     leaf::{

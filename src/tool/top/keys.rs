@@ -7,7 +7,7 @@ use crate::{
     select::{By, Selection},
     snapshot::Source,
 };
-use kvm_exitprof::profile::histogram::BUCKETS;
+use profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::ops::ControlFlow;
 

@@ -11,7 +11,7 @@ use crate::{
     view::percent,
     words,
 };
-use kvm_exitprof::profile::histogram::{BUCKETS, bounds};
+use profile::histogram::{BUCKETS, bounds};
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},

@@ -4,10 +4,10 @@
 //! own as the module does, or all in the same ones; and how the answer of a leaf
 //! does with the CPUs that it sums over.
 
-use kvm_exitprof::profile::cells::{Cells, Counter};
-use kvm_exitprof::profile::counts::{Profile, Tally};
-use kvm_exitprof::profile::isa::Isa;
-use kvm_exitprof::profile::leaf::{
+use profile::cells::{Cells, Counter};
+use profile::counts::{Profile, Tally};
+use profile::isa::Isa;
+use profile::leaf::{
     Command, EXITS, HIDDEN, Identity, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES, When,
 };
 use std::arch::asm;

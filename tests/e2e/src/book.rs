@@ -9,11 +9,11 @@ use crate::leaf;
 use crate::random::Query;
 use crate::vm::{Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
-use kvm_exitprof::profile::counts::{Profile, Tally};
-use kvm_exitprof::profile::leaf::{
+use profile::counts::{Profile, Tally};
+use profile::leaf::{
     Command, Identity, Protocol, Query as ModelQuery, Registers, Responder, Snapshot, When,
 };
-use kvm_exitprof::profile::{isa::Isa, reason::Status};
+use profile::{isa::Isa, reason::Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What exits and cycles are counted of.

@@ -2,7 +2,7 @@
 //! The CPU that the tests run on, and the numbers that its exits have.
 
 use kvm_bindings::kvm_cpuid_entry2;
-use kvm_exitprof::profile::{isa::Isa, reason::Status};
+use profile::{isa::Isa, reason::Status};
 use std::fs;
 use std::sync::OnceLock;
 

@@ -8,7 +8,7 @@ use crate::guest::{Program, Regs};
 use crate::tracepoint::Counter;
 use crate::vm::Vm;
 use anyhow::{Result, bail, ensure};
-pub use kvm_exitprof::profile::leaf::{
+pub use profile::leaf::{
     CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
     UNTIMED, of_snapshot,
 };

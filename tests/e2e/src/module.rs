@@ -3,7 +3,7 @@
 
 use crate::cpu;
 use anyhow::{Context, Result, bail};
-use kvm_exitprof::profile::isa::Isa;
+use profile::isa::Isa;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;

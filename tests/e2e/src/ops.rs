@@ -8,7 +8,7 @@
 
 use crate::guest::{between, layout, port};
 use core::arch::global_asm;
-use kvm_exitprof::profile::isa::Isa;
+use profile::isa::Isa;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident: $($line:literal),+;)+) => {

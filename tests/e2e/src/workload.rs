@@ -11,8 +11,8 @@ use crate::tracepoint::Counter;
 use crate::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
-use kvm_exitprof::profile::isa::Isa;
 use kvm_ioctls::{Cap, Kvm};
+use profile::isa::Isa;
 use std::ops::RangeInclusive;
 
 use Exit::{Both, Svm, Vmx};

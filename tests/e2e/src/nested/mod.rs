@@ -12,7 +12,7 @@ use crate::guest::{Program, layout};
 use crate::ops::Op;
 use crate::vm::Vm;
 use anyhow::{Result, ensure};
-use kvm_exitprof::profile::isa::Isa;
+use profile::isa::Isa;
 
 pub mod svm;
 pub mod vmx;

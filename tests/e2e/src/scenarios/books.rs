@@ -14,7 +14,7 @@ use crate::tracepoint::Counter;
 use crate::vm::{Config, Vcpu, Vm};
 use crate::workloads::WORKLOADS;
 use anyhow::{Context, Result, bail, ensure};
-use kvm_exitprof::profile::reason::Status;
+use profile::reason::Status;
 use std::thread;
 
 pub fn tests() -> Vec<Test> {

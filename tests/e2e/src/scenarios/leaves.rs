@@ -11,7 +11,7 @@ use crate::runner::Test;
 use crate::vm::{Config, Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use kvm_bindings::kvm_cpuid_entry2;
-use kvm_exitprof::profile::reason::Status;
+use profile::reason::Status;
 
 pub fn tests() -> Vec<Test> {
     let profiled =

@@ -13,7 +13,7 @@ use crate::runner::Test;
 use crate::text::Text;
 use crate::vm::Vm;
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::reason::Status;
+use profile::reason::Status;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};

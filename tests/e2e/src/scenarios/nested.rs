@@ -14,7 +14,7 @@ use crate::runner::{Skip, Test};
 use crate::vm::Vm;
 use crate::watchdog;
 use anyhow::{Context, Result, ensure};
-use kvm_exitprof::profile::{isa::Isa, reason::Status};
+use profile::{isa::Isa, reason::Status};
 use std::collections::BTreeMap;
 
 /// How often a thing is done: a prime, so that no factor hides.

@@ -12,7 +12,7 @@ use crate::ops::Op;
 use crate::runner::Test;
 use crate::vm::{Config, Vm};
 use anyhow::{Context, Result, bail, ensure};
-use kvm_exitprof::profile::reason::Status;
+use profile::reason::Status;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;

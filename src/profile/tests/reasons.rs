@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Exit reasons: which there are, their names, and their slots.
+
+mod common;
+
+use common::{all, any_reason, rules, SVM, VMX};
+use profile::{isa::Isa, reason::Status};
+use proptest::prelude::*;
+
+const ISAS: [Isa; 2] = [Isa::Vmx, Isa::Svm];
+
+#[test]
+fn reasons_are_treated_as_the_rules_say() {
+    for rules in [VMX, SVM] {
+        for (ranges, status) in [
+            (rules.handled, Status::Handled),
+            (rules.unhandled, Status::Unhandled),
+            (rules.undefined, Status::Undefined),
+        ] {
+            for reason in all(ranges) {
+                let isa = rules.isa;
+                assert_eq!(isa.status(reason), status, "{isa:?} {reason:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_newest_of_vmx_are_defined_with_gaps() {
+    let defined = [80, 81, 84, 85];
+    for reason in 80..=100 {
+        let status = match defined.contains(&reason) {
+            true => Status::Unhandled,
+            false => Status::Undefined,
+        };
+        assert_eq!(Isa::Vmx.status(reason), status, "{reason}");
+    }
+    assert_eq!(
+        defined.map(|reason| Isa::Vmx.name(reason).to_string()),
+        ["URDMSR", "UWRMSR", "MSR_READ_IMM", "MSR_WRITE_IMM"]
+    );
+}
+
+/// What a guest sees is what was recorded for that number, and no other.
+#[test]
+fn numbers_and_slots_are_one_to_one() {
+    for rules in [VMX, SVM] {
+        let isa = rules.isa;
+        let mut slots = Vec::new();
+        for reason in all(rules.handled).chain(all(rules.unhandled)) {
+            assert_eq!(isa.reason(isa.slot(reason)), Some(reason), "{reason:#x}");
+            slots.push(isa.slot(reason));
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        let defined = all(rules.handled).chain(all(rules.unhandled)).count();
+        assert_eq!(slots.len(), defined, "{isa:?}");
+        assert_eq!(isa.reason(isa.slots() - 1), None);
+        assert_eq!(isa.reason(isa.slots()), None);
+        assert_eq!(isa.reason(usize::MAX), None);
+    }
+    assert_eq!((Isa::Vmx.slots(), Isa::Svm.slots()), (87, 192));
+    assert_eq!(Isa::MAX_SLOTS, 192);
+    assert_eq!(Isa::Vmx.slot(48), 48);
+    assert_eq!(Isa::Svm.slot(0x72), 0x72);
+}
+
+#[test]
+fn slots_are_unhandled_where_their_reason_is_or_where_they_have_none() {
+    for isa in ISAS {
+        let handled = |slot| isa.reason(slot).map(|reason| rules(isa).status(reason));
+        let want: Vec<usize> = (0..isa.slots())
+            .filter(|&slot| handled(slot) != Some(Status::Handled))
+            .collect();
+        assert_eq!(isa.unhandled_slots().collect::<Vec<_>>(), want, "{isa:?}");
+        assert_eq!(want.last(), Some(&(isa.slots() - 1)));
+    }
+}
+
+#[test]
+fn instruction_sets_have_numbers() {
+    let isas = [0, 1, 2, 3, 255].map(Isa::from_number);
+    assert_eq!(isas, [None, Some(Isa::Vmx), Some(Isa::Svm), None, None]);
+}
+
+#[test]
+fn names_are_the_kernels_and_unknown_ones_show_their_number() {
+    assert_eq!(Isa::Vmx.name(48).to_string(), "EPT_VIOLATION");
+    assert_eq!(Isa::Vmx.name(35).to_string(), "UNKNOWN(35)");
+    assert_eq!(Isa::Vmx.name(0xdead).to_string(), "UNKNOWN(57005)");
+    assert_eq!(Isa::Svm.name(0x400).to_string(), "NPF");
+    assert_eq!(Isa::Svm.name(0x4e).to_string(), "EXCP_PF");
+    assert_eq!(Isa::Svm.name(u32::MAX).to_string(), "ERR");
+    for reason in [0, 9, 10, 35, 48, 99, 100, 0xdead] {
+        let name = Isa::Vmx.name(reason);
+        assert_eq!(format!("{name:<20}").len(), 20, "{reason}");
+    }
+}
+
+#[test]
+fn numbers_are_aligned_to_the_right() {
+    assert_eq!(format!("{:>6}", Isa::Vmx.number(48)), "    48");
+    assert_eq!(format!("{:>6}", Isa::Svm.number(0x72)), "  0x72");
+    assert_eq!(Isa::Svm.number(0x400).to_string(), "0x400");
+}
+
+proptest! {
+    #[test]
+    fn any_reason_has_a_slot_and_a_name(reason in any_reason()) {
+        for isa in ISAS {
+            let slot = isa.slot(reason);
+            prop_assert!(slot < isa.slots());
+            let counted = isa.reason(slot);
+            prop_assert!(counted.is_none() || counted == Some(reason));
+            prop_assert!(counted.is_some() || isa.status(reason) == Status::Undefined);
+            prop_assert_eq!(isa.status(reason), rules(isa).status(reason));
+            prop_assert!(!isa.name(reason).to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The profile as text: what is written can be read, and what was written before, too.
+
+use profile::{
+    counts::Tally,
+    histogram::{Histogram, BUCKETS},
+    isa::Isa,
+    text::{Account, Head, Line, Malformed, Owner, Row, OLDEST, VERSION},
+};
+use proptest::prelude::*;
+
+const HEAD: &str = "profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 \
+                    time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1";
+const ACCOUNT: &str = "account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0";
+const HOST: &str = "host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 \
+                    log2=9:3";
+const ATTACHED: &str = "attached vm=412-11 vcpu=0 id=b492b66fbe98f273";
+const VCPU: &str = "vcpu vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exits=3 \
+                    cycles=1900 untimed=0";
+const END: &str = "end epoch=7 lines=6";
+
+/// A line of each kind.
+const LINES: [&str; 8] = [
+    HEAD,
+    ACCOUNT,
+    HOST,
+    ATTACHED,
+    VCPU,
+    "ended reason=other name=other exits=1 cycles=0 untimed=1",
+    "unattributed reason=4294967295 name=ERR exits=18446744073709551615 cycles=2 untimed=3",
+    END,
+];
+
+fn parse(line: &str) -> Line<'_, &str> {
+    Line::parse(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn the_documented_lines_are_those_that_are_written() {
+    let source = include_str!("../text.rs");
+    let (_, text) = source.split_once("//! ```text\n").unwrap();
+    let (text, _) = text.split_once("//! ```\n").unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix("//! ").unwrap())
+        .collect();
+    assert_eq!(lines, [HEAD, ACCOUNT, HOST, ATTACHED, VCPU, END]);
+    for line in lines.iter().chain(&LINES) {
+        assert_eq!(parse(line).to_string(), *line);
+    }
+}
+
+#[test]
+fn each_field_gets_into_its_place() {
+    let head = Head {
+        version: 2,
+        isa: Isa::Vmx,
+        id: 0xc3a5_c85c_97cb_3127,
+        epoch: 7,
+        tsc_khz: 2_400_000,
+        time_ns: 9_000_000,
+        since_ns: 1000,
+        cpus: 2,
+        recording: true,
+        per_vcpu: true,
+        histograms: true,
+    };
+    assert_eq!(parse(HEAD), Line::Head(head));
+    let account = Account {
+        sample_cycles: 24,
+        record_cycles: 61,
+        memory_bytes: 51_200,
+        suppressed: 0,
+    };
+    assert_eq!(parse(ACCOUNT), Line::Account(account));
+    let mut buckets = [0; BUCKETS];
+    buckets[9] = 3;
+    let tally = Tally {
+        exits: 3,
+        cycles: 1900,
+        untimed: 0,
+    };
+    let row = Row {
+        owner: Owner::Host,
+        reason: Some(10),
+        name: "CPUID",
+        tally,
+        histogram: Some(Histogram {
+            min: 600,
+            max: 700,
+            buckets,
+        }),
+    };
+    assert_eq!(parse(HOST), Line::Row(row));
+    let (vm, vcpu, id) = ("412-11", 0, 0xb492_b66f_be98_f273);
+    assert_eq!(parse(ATTACHED), Line::Attached { vm, vcpu, id });
+    let row = Row {
+        owner: Owner::Vcpu { vm, vcpu, id },
+        histogram: None,
+        ..row
+    };
+    assert_eq!(parse(VCPU), Line::Row(row));
+    assert_eq!(parse(END), Line::End { epoch: 7, lines: 6 });
+    assert_eq!((OLDEST, VERSION), (1, 2));
+}
+
+/// Lines that the first edition wrote.
+#[test]
+fn version_1_is_still_read() {
+    let head = "profile version=1 isa=svm epoch=7 tsc_khz=2400000 time_ns=184000000000 \
+                since_ns=64000000000 cpus=2 sampling=1 per_vcpu=0 distributions=1";
+    let of_head = |line| match parse(line) {
+        Line::Head(head) => head,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        of_head(head),
+        Head {
+            version: 1,
+            isa: Isa::Svm,
+            id: 0,
+            epoch: 7,
+            tsc_khz: 2_400_000,
+            time_ns: 184_000_000_000,
+            since_ns: 64_000_000_000,
+            cpus: 2,
+            recording: true,
+            per_vcpu: false,
+            histograms: true,
+        }
+    );
+    let off = head.replace("sampling=1", "sampling=0");
+    assert!(!of_head(&off).recording);
+    let off = head.replace("distributions=1", "distributions=0");
+    assert!(!of_head(&off).histograms);
+    let row = |line| match parse(line) {
+        Line::Row(row) => row,
+        other => panic!("{other:?}"),
+    };
+    let host = row(
+        "host reason=1 name=EXTERNAL_INTERRUPT exits=403 cycles=15314 min=1 max=572 \
+                    log2=0:1,1:2,2:33,3:96,4:118,5:95,6:38,7:16,8:3,9:1",
+    );
+    let tally = Tally {
+        exits: 403,
+        cycles: 15_314,
+        untimed: 0,
+    };
+    assert_eq!((host.owner, host.reason), (Owner::Host, Some(1)));
+    assert_eq!((host.name, host.tally), ("EXTERNAL_INTERRUPT", tally));
+    let histogram = host.histogram.unwrap();
+    assert_eq!((histogram.min, histogram.max), (1, 572));
+    assert_eq!(
+        histogram.buckets[..11],
+        [1, 2, 33, 96, 118, 95, 38, 16, 3, 1, 0]
+    );
+    let (vm, vcpu, id) = ("412", 3, 0);
+    assert_eq!(
+        parse("attached vm=412 vcpu=3"),
+        Line::Attached { vm, vcpu, id }
+    );
+    let of_vcpu = row("vcpu vm=412 vcpu=3 reason=10 name=CPUID exits=150 cycles=90000");
+    assert_eq!(of_vcpu.owner, Owner::Vcpu { vm, vcpu, id });
+    assert_eq!(of_vcpu.tally.exits, 150);
+}
+
+/// The fields of a line after its kind, with their keys.
+fn fields(line: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let fields = line.split(' ').skip(1);
+    fields.map(|field| (field.split_once('=').unwrap().0, field))
+}
+
+#[test]
+fn a_line_without_a_field_that_it_must_have_says_which() {
+    for line in LINES {
+        for (key, field) in fields(line) {
+            let optional = match key {
+                "untimed" | "log2" => true,
+                "id" => line != HEAD,
+                _ => false,
+            };
+            let less = line.replacen(&format!(" {field}"), "", 1);
+            match Line::parse(&less) {
+                Ok(_) => assert!(optional, "{less}"),
+                Err(Malformed::Missing(of)) => assert_eq!((of, optional), (key, false), "{less}"),
+                Err(other) => panic!("{less}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_field_without_a_valid_value_is_named() {
+    for line in LINES {
+        for (key, field) in fields(line) {
+            let text = ["vm", "name"].contains(&key);
+            for value in ["", "x", "-1", "1.5", "99999999999999999999"] {
+                // Numbers may be 64 bits long, and text may be anything.
+                let valid = text && !value.is_empty() || (key, value) == ("log2", "");
+                let changed = line.replacen(field, &format!("{key}={value}"), 1);
+                let want = Malformed::Invalid(key);
+                assert_eq!(
+                    Line::parse(&changed).err(),
+                    (!valid).then_some(want),
+                    "{changed}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_are_hexadecimal() {
+    let parsed = |id: &str| Line::parse(&ATTACHED.replace("b492b66fbe98f273", id)).err();
+    for id in ["0", "f", "B492B66FBE98F273", "00000000000000001"] {
+        assert_eq!(parsed(id), None, "{id}");
+    }
+    for id in ["", "g", "0x10", "-1", "11112222333344445", "1_0"] {
+        assert_eq!(parsed(id), Some(Malformed::Invalid("id")), "{id}");
+    }
+}
+
+#[test]
+fn buckets_are_pairs_of_known_numbers() {
+    let parsed = |log2: &str| Line::parse(&HOST.replace("9:3", log2)).err();
+    for log2 in ["", "0:1", "29:18446744073709551615", "29:1,3:4"] {
+        assert_eq!(parsed(log2), None, "{log2}");
+    }
+    for log2 in ["9", "9:", ":3", "9:x", "30:1", "9:3:4", "9:3;8:2", "-1:2"] {
+        assert_eq!(parsed(log2), Some(Malformed::Invalid("log2")), "{log2}");
+    }
+}
+
+#[test]
+fn errors_name_the_field() {
+    let error = Line::parse("end epoch=7").unwrap_err();
+    assert_eq!(error.to_string(), "no field lines");
+    let error = Line::parse("end epoch=x lines=6").unwrap_err();
+    assert_eq!(error.to_string(), "field epoch has no valid value");
+}
+
+#[test]
+fn kinds_that_are_not_known_are_passed_over() {
+    for line in [
+        "",
+        "phase name=guest cycles=1",
+        "hosts",
+        "Host reason=10",
+        "#",
+    ] {
+        assert_eq!(parse(line), Line::Unknown, "{line}");
+    }
+    assert_eq!(Line::<&str>::Unknown.to_string(), "");
+}
+
+/// What a value may be made of.
+fn any_word() -> impl Strategy<Value = String> {
+    "[!-~]{1,20}"
+}
+
+fn any_head() -> impl Strategy<Value = Head> {
+    let isa = prop_oneof![Just(Isa::Vmx), Just(Isa::Svm)];
+    let (numbers, times, flags) = (any::<[u32; 3]>(), any::<[u64; 3]>(), any::<[bool; 3]>());
+    (isa, numbers, times, flags).prop_map(
+        |(isa, [epoch, tsc_khz, cpus], [id, time_ns, since_ns], flags)| {
+            let [recording, per_vcpu, histograms] = flags;
+            Head {
+                version: VERSION,
+                isa,
+                id,
+                epoch,
+                tsc_khz,
+                time_ns,
+                since_ns,
+                cpus,
+                recording,
+                per_vcpu,
+                histograms,
+            }
+        },
+    )
+}
+
+fn any_histogram() -> impl Strategy<Value = Histogram> {
+    let exits = prop_oneof![2 => Just(0), 1 => any::<u64>()];
+    let buckets = prop::array::uniform30(exits);
+    (any::<[u64; 2]>(), buckets).prop_map(|([min, max], buckets)| Histogram { min, max, buckets })
+}
+
+fn known_keys() -> Vec<&'static str> {
+    let fields = LINES.iter().flat_map(|line| fields(line));
+    fields.map(|(key, _)| key).collect()
+}
+
+/// A key that is not known, and often one that begins or ends as one that is.
+fn any_other_key() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(known_keys());
+    let longer = (known, "[a-z_]{1,3}", any::<bool>());
+    prop_oneof![
+        "[a-z_]{1,9}",
+        longer.prop_map(|(known, more, before)| match before {
+            true => more + known,
+            false => known.to_string() + &more,
+        }),
+    ]
+}
+
+/// What a line may be made of.
+#[derive(Clone, Debug)]
+struct Parts {
+    kind: u8,
+    head: Head,
+    account: Account,
+    vm: String,
+    vcpu: u32,
+    id: u64,
+    reason: Option<u32>,
+    name: String,
+    tally: Tally,
+    histogram: Option<Histogram>,
+}
+
+prop_compose! {
+    fn any_parts()(
+        kind in 0u8..8,
+        head in any_head(),
+        (vm, name) in (any_word(), any_word()),
+        (vcpu, id) in any::<(u32, u64)>(),
+        reason in any::<Option<u32>>(),
+        [sample_cycles, record_cycles, memory_bytes, suppressed] in any::<[u64; 4]>(),
+        [exits, cycles, untimed] in any::<[u64; 3]>(),
+        histogram in prop::option::of(any_histogram()),
+    ) -> Parts {
+        Parts {
+            kind,
+            head,
+            account: Account { sample_cycles, record_cycles, memory_bytes, suppressed },
+            vm,
+            vcpu,
+            id,
+            reason,
+            name: reason.map_or("other".into(), |_| name),
+            tally: Tally { exits, cycles, untimed },
+            histogram,
+        }
+    }
+}
+
+impl Parts {
+    fn line(&self) -> Line<'_, &str> {
+        let (vm, vcpu, id) = (self.vm.as_str(), self.vcpu, self.id);
+        let row = |owner| Row {
+            owner,
+            reason: self.reason,
+            name: self.name.as_str(),
+            tally: self.tally,
+            histogram: self.histogram,
+        };
+        match self.kind {
+            0 => Line::Head(self.head),
+            1 => Line::Account(self.account),
+            2 => Line::Row(row(Owner::Host)),
+            3 => Line::Attached { vm, vcpu, id },
+            4 => Line::Row(row(Owner::Vcpu { vm, vcpu, id })),
+            5 => Line::Row(row(Owner::Ended)),
+            6 => Line::Row(row(Owner::Unattributed)),
+            _ => Line::End {
+                epoch: vcpu,
+                lines: id,
+            },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(parts in any_parts()) {
+        let written = parts.line().to_string();
+        prop_assert_eq!(Line::parse(&written), Ok(parts.line()));
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_passed_over(
+        parts in any_parts(),
+        key in any_other_key(),
+        value in any_word(),
+        place: prop::sample::Index,
+    ) {
+        let written = parts.line().to_string();
+        prop_assume!(!known_keys().contains(&key.as_str()));
+        let mut words: Vec<&str> = written.split(' ').collect();
+        let field = format!("{key}={value}");
+        words.insert(1 + place.index(words.len()), &field);
+        let written = words.join(" ");
+        prop_assert_eq!(Line::parse(&written), Ok(parts.line()));
+    }
+
+    #[test]
+    fn no_line_is_too_odd(line in ".{0,200}", kind in prop::sample::select(&LINES[..])) {
+        let _ = Line::parse(&line);
+        let _ = Line::parse(&format!("{kind} {line}"));
+        let _ = Line::parse(&format!("{} {line}", kind.split(' ').next().unwrap()));
+    }
+}

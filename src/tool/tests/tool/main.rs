@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tool: what it prints of known profiles, how it reads as a guest, what it does
+//! with any input, and how it behaves as a command.
+
+mod alike;
+mod command;
+mod compare;
+mod golden;
+mod growing;
+mod guest;
+mod host;
+mod interval;
+mod leaves;
+mod properties;
+mod schema;
+mod terminal;
+mod top;
+mod untimed;

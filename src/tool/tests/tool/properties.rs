@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Differences, percentiles and parsing, for any numbers and any text.
+
+use exitprof::snapshot::{Histogram, Owner, Row, Snapshot, Vcpu};
+use exitprof::{continuity::Break, select::Selection, table, units, units::Unit, view::View};
+use profile::{
+    counts::Tally,
+    histogram::{self, BUCKETS, bounds, bucket},
+    isa::Isa,
+    text::{self, Account, Head, Line},
+};
+use proptest::prelude::*;
+
+use crate::host::PROFILE;
+
+fn any_histogram() -> impl Strategy<Value = histogram::Histogram> {
+    (any::<u64>(), any::<u64>(), any::<[u64; BUCKETS]>())
+        .prop_map(|(min, max, buckets)| histogram::Histogram { min, max, buckets })
+}
+
+/// What some exits took.
+fn of(cycles: &[u64]) -> Histogram {
+    let mut histogram = histogram::Histogram::default();
+    for &cycles in cycles {
+        histogram.min = histogram.min.min(cycles);
+        histogram.max = histogram.max.max(cycles);
+        histogram.buckets[bucket(cycles)] += 1;
+    }
+    histogram.into()
+}
+
+fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
+    let names = || prop::sample::select(vec!["412-11", "CPUID", "UNKNOWN(7)", "other", "x=y"]);
+    let head = (
+        any::<[u32; 3]>(),
+        any::<[u64; 3]>(),
+        any::<[bool; 3]>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |([epoch, tsc_khz, cpus], [id, time_ns, since_ns], [a, b, c], vmx)| {
+                Line::Head(Head {
+                    version: text::VERSION,
+                    isa: if vmx { Isa::Vmx } else { Isa::Svm },
+                    id,
+                    epoch,
+                    tsc_khz,
+                    time_ns,
+                    since_ns,
+                    cpus,
+                    recording: a,
+                    per_vcpu: b,
+                    histograms: c,
+                })
+            },
+        );
+    let account = any::<[u64; 4]>().prop_map(|[a, b, c, d]| {
+        Line::Account(Account {
+            sample_cycles: a,
+            record_cycles: b,
+            memory_bytes: c,
+            suppressed: d,
+        })
+    });
+    let vcpu = || (names(), any::<u32>(), any::<u64>());
+    let attached = vcpu().prop_map(|(vm, vcpu, id)| Line::Attached { vm, vcpu, id });
+    let owner = prop_oneof![
+        Just(text::Owner::Host),
+        vcpu().prop_map(|(vm, vcpu, id)| text::Owner::Vcpu { vm, vcpu, id }),
+        Just(text::Owner::Ended),
+        Just(text::Owner::Unattributed),
+    ];
+    let row = (
+        owner,
+        any::<Option<u32>>(),
+        names(),
+        any::<[u64; 3]>(),
+        prop::option::of(any_histogram()),
+    )
+        .prop_map(
+            |(owner, reason, name, [exits, cycles, untimed], histogram)| {
+                Line::Row(text::Row {
+                    owner,
+                    reason,
+                    name: if reason.is_some() { name } else { "other" },
+                    tally: Tally {
+                        exits,
+                        cycles,
+                        untimed,
+                    },
+                    histogram,
+                })
+            },
+        );
+    let end = any::<(u32, u64)>().prop_map(|(epoch, lines)| Line::End { epoch, lines });
+    prop_oneof![head, account, attached, row, end]
+}
+
+/// A snapshot of any counters, as text and read from it.
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    let row = (0_u32..80, any::<[u64; 3]>(), any_histogram());
+    prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
+        let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
+        let all = rows
+            .into_iter()
+            .map(|(reason, (_, [exits, cycles, untimed], histogram))| Row {
+                owner: Owner::All,
+                reason: Some(reason),
+                name: Isa::Vmx.name(reason).to_string(),
+                exits,
+                cycles,
+                untimed: Some(untimed.min(exits)),
+                histogram: Some(histogram.into()),
+            });
+        snapshot.rows = all.collect();
+        snapshot
+    })
+}
+
+/// Text that is like a profile, but not quite.
+fn any_text() -> impl Strategy<Value = String> {
+    let lines = PROFILE.lines().count();
+    let change = (0..lines, 0..80_usize, "[ -~\u{0}-\u{ff}]{0,6}");
+    prop::collection::vec(change, 0..4).prop_map(|changes| {
+        let mut lines: Vec<Vec<char>> = PROFILE.lines().map(|l| l.chars().collect()).collect();
+        for (line, at, text) in changes {
+            let line = &mut lines[line];
+            let at = at.min(line.len());
+            let end = (at + 3).min(line.len());
+            line.splice(at..end, text.chars());
+        }
+        let lines: Vec<String> = lines.into_iter().map(|l| l.into_iter().collect()).collect();
+        lines.join("\n")
+    })
+}
+
+/// Whatever is read can be shown.
+fn show(snapshot: &Snapshot) {
+    for net in [false, true] {
+        let selection = Selection {
+            net,
+            all: true,
+            ..Selection::everything()
+        };
+        if let Ok(view) = View::new(snapshot, &selection) {
+            let unit = Unit::new(snapshot.tsc_khz, false);
+            let mut text = Vec::new();
+            table::view(&view, &selection, unit, 80, &mut text).unwrap();
+            let text = anstream::adapter::strip_str(&String::from_utf8(text).unwrap()).to_string();
+            assert!(
+                text.chars()
+                    .all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()),
+                "{text}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::host::cases())]
+
+    #[test]
+    fn lines_are_read_as_they_were_written(line in any_line()) {
+        let text = line.to_string();
+        prop_assert_eq!(Line::parse(&text), Ok(line));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in any_text()) {
+        match Snapshot::from_file(&text) {
+            Ok(snapshot) => {
+                show(&snapshot);
+                let json = serde_json::to_string(&snapshot).unwrap();
+                prop_assert_eq!(Snapshot::from_file(&json).unwrap(), snapshot);
+            }
+            Err(e) => prop_assert!(!e.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn any_characters_are_read_or_refused(text in "\\PC{0,200}", brace: bool) {
+        let _ = Snapshot::from_file(&if brace { format!("{{{text}") } else { text });
+    }
+
+    /// What is not lower is subtracted; no difference is more than there is.
+    #[test]
+    fn any_counters_can_be_shown_and_subtracted(a in any_snapshot(), b in any_snapshot()) {
+        show(&a);
+        match b.since(&a) {
+            Ok(delta) => {
+                show(&delta);
+                for row in &delta.rows {
+                    let own = b.rows.iter().find(|r| r.reason == row.reason).unwrap();
+                    prop_assert!(row.exits <= own.exits && row.cycles <= own.cycles);
+                    prop_assert!(row.untimed <= Some(row.exits));
+                }
+            }
+            Err(why) => {
+                prop_assert_eq!(why, Break::Fell);
+                let fell = |row: &Row| {
+                    let own = b.rows.iter().find(|r| r.reason == row.reason);
+                    own.is_none_or(|own| row.exits > own.exits || row.cycles > own.cycles
+                        || row.untimed > own.untimed || own.histogram != row.histogram)
+                };
+                prop_assert!(a.rows.iter().any(fell));
+            }
+        }
+    }
+
+    #[test]
+    fn differences_add_up(a in any_snapshot(), more in any_snapshot()) {
+        let half = |mut snapshot: Snapshot| {
+            for row in &mut snapshot.rows {
+                row.exits /= 2;
+                row.cycles /= 2;
+                row.untimed = row.untimed.map(|untimed| untimed / 2);
+                row.histogram = None;
+            }
+            snapshot
+        };
+        let (a, more) = (half(a), half(more));
+        let mut b = a.clone();
+        for row in &more.rows {
+            match b.rows.iter_mut().find(|r| r.reason == row.reason) {
+                Some(own) => {
+                    own.exits += row.exits;
+                    own.cycles += row.cycles;
+                    own.untimed = Some(own.untimed.unwrap() + row.untimed.unwrap());
+                }
+                None => b.rows.push(row.clone()),
+            }
+        }
+        let delta = b.since(&a).unwrap();
+        for row in more.rows.iter().filter(|row| row.exits > 0) {
+            let own = delta.rows.iter().find(|r| r.reason == row.reason).unwrap();
+            prop_assert_eq!(own.tally(), row.tally());
+        }
+        let counted = more.rows.iter().filter(|row| row.exits > 0).count();
+        prop_assert_eq!(delta.rows.len(), counted);
+        if counted > 0 {
+            prop_assert_eq!(a.since(&b), Err(Break::Fell));
+        }
+    }
+
+    #[test]
+    fn percentiles_are_within_a_factor_of_two(
+        mut cycles in prop::collection::vec(prop_oneof![0..10_u64, 0..1_u64 << 29, any::<u64>()], 1..200),
+        percents in any::<[u8; 2]>(),
+    ) {
+        let histogram = of(&cycles);
+        cycles.sort_unstable();
+        let mut percents = percents.map(|p| f64::from(p) * 100.0 / 255.0);
+        percents.sort_by(f64::total_cmp);
+        let [low, high] = percents.map(|p| histogram.percentile(p).unwrap());
+        prop_assert!(low <= high);
+        for (percent, value) in percents.into_iter().zip([low, high]) {
+            prop_assert!((cycles[0]..=cycles[cycles.len() - 1]).contains(&value));
+            let rank = (cycles.len() as f64 * percent / 100.0).ceil().max(1.0) as usize;
+            let exact = cycles[rank.min(cycles.len()) - 1];
+            let (first, last) = bounds(bucket(exact));
+            prop_assert!((first..=last).contains(&value), "{percent}: {value}, not {exact}");
+            if bucket(exact) < BUCKETS - 1 {
+                prop_assert!(value <= exact.saturating_mul(2).max(1) && exact <= value.saturating_mul(2).max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn percentiles_of_one_value_are_exact(cycles in 0_u64..1 << 52, number in 1_usize..50, p in 0.0..100.0) {
+        prop_assert_eq!(of(&vec![cycles; number]).percentile(p), Some(cycles));
+    }
+
+    #[test]
+    fn percentiles_of_anything_are_numbers(histogram in any_histogram(), p in -1e9..1e9) {
+        let _ = Histogram::from(histogram).percentile(p);
+    }
+
+    #[test]
+    fn numbers_fit(number: u64, khz in 1_u32..10_000_000) {
+        for width in 5..9 {
+            prop_assert!(units::count(number as f64, width).len() <= width);
+        }
+        for unit in [Unit::Cycles, Unit::Time(khz)] {
+            let text = unit.show(number as f64);
+            prop_assert!(text.len() <= 6, "{}", text);
+        }
+    }
+
+    /// A VM that ends takes what it had counted before with it.
+    #[test]
+    fn what_ended_before_is_not_counted_again(before in 1..u64::MAX / 4, more in 0..u64::MAX / 4, same_name: bool) {
+        let row = |owner, exits| Row {
+            owner,
+            reason: Some(12),
+            name: "HLT".into(),
+            exits,
+            cycles: 0,
+            untimed: None,
+            histogram: None,
+        };
+        let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });
+        let mut a = Snapshot::from_text(PROFILE).unwrap();
+        let mut b = a.clone();
+        a.rows = vec![row(vcpu(), before), row(Owner::Ended, 70)];
+        b.rows = vec![row(Owner::Ended, 70 + before + more)];
+        if same_name {
+            b.rows.push(row(vcpu(), before - 1));
+        }
+        let delta = b.since(&a).unwrap();
+        let of = |owner: Owner| delta.of(&owner).map(|row| row.exits).sum::<u64>();
+        prop_assert_eq!(of(Owner::Ended), more);
+        prop_assert_eq!(of(vcpu()), if same_name { before - 1 } else { 0 });
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The screen of `exitprof top` after any readings and keys.
+
+use super::{SETTINGS, key, read, screen};
+use crate::growing::Growing;
+use anyhow::anyhow;
+use exitprof::top::state::{Order, State};
+use proptest::prelude::*;
+use ratatui::crossterm::event::KeyCode;
+
+/// A key, or a reading: how many seconds later, of which epoch, whether a VM has ended.
+#[derive(Clone, Debug)]
+enum Step {
+    Key(KeyCode),
+    Read(u64, u32, bool),
+    Fail,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = prop_oneof![
+        proptest::sample::select("s<>pb v?jkx".chars().map(key).collect::<Vec<_>>()),
+        proptest::sample::select(vec![
+            KeyCode::Enter,
+            KeyCode::Esc,
+            KeyCode::Up,
+            KeyCode::PageDown,
+            KeyCode::Home,
+            KeyCode::End,
+        ]),
+    ];
+    prop_oneof![
+        6 => key.prop_map(Step::Key),
+        3 => (0..3_u64, 7..9_u32, any::<bool>()).prop_map(|(s, e, v)| Step::Read(s, e, v)),
+        1 => Just(Step::Fail),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_breaks_it(
+        steps in proptest::collection::vec(step(), 0..40),
+        width in 1..200_u16,
+        height in 1..60_u16,
+    ) {
+        let mut counts = Growing::new();
+        let mut state = State::new(read(counts), Order::Rate, None).unwrap();
+        for step in steps {
+            match step {
+                // To quit is for the caller.
+                Step::Key(key) => drop(state.press(key.into())),
+                Step::Read(seconds, epoch, ended) => {
+                    counts = Growing { epoch, ended, ..counts.later(seconds) };
+                    state.take(Ok(read(counts)));
+                }
+                Step::Fail => state.take(Err(anyhow!("it is gone"))),
+            }
+            screen(&state, width, height, SETTINGS);
+        }
+    }
+}
