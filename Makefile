@@ -21,6 +21,7 @@ help:
 	@echo 'On a fresh Debian 12:'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
+	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
 	@echo
 	@echo 'For a kernel of your own, Linux 6.1 in KDIR=:'
 	@echo '  make patch            apply patches/ to its source'
@@ -49,8 +50,8 @@ demo: deps kernel
 	@$(MAKE) --no-print-directory modules tool
 	@scripts/demo.sh
 
-test: deps kernel
-	@scripts/test.sh
+test: deps
+	@scripts/test.sh $(T)
 
 deps:
 	@scripts/deps.sh
@@ -93,7 +94,7 @@ test-debug: deps
 	@scripts/kernel.sh debug-vmx
 	@scripts/test.sh debug
 
-soak: deps kernel
+soak: deps
 	@scripts/test.sh soak
 
 mutate: deps kernel

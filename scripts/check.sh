@@ -1,14 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh KDIR: style and consistency, one KTAP line for each check; KDIR is
-# the kernel that the module in this directory was built for.
+# Style and consistency, one KTAP line for each check.
+#
+#	check.sh KDIR [NAME...]	all checks, or these; KDIR is the kernel that the module
+#				in this directory was built for
+#	check.sh list [build]	the names of all checks, or of those that need KDIR
 # shellcheck disable=SC2317 # the checks are called by their names
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/kvm-copy.sh"
 
-kdir=$(realpath "${1:-$build/kernel}")
+# Those that read the project's sources only, and those that need a kernel or a module.
+of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt lines_added layers)
+of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
+	reasons record modinfo_complete)
+if [ "${1:-}" = list ]; then
+	[ "${2:-}" = build ] || printf 'check.%s\n' "${of_sources[@]}"
+	printf 'check.%s\n' "${of_build[@]}"
+	exit
+fi
+
+kdir=$(realpath -m "${1:-$build/kernel}")
+checks=("${@:2}")
+checks=("${checks[@]#check.}")
+[ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
 source=$kdir
 [ ! -e "$kdir/source" ] || source=$(realpath "$kdir/source")
 cd "$top"
@@ -145,8 +161,6 @@ modinfo_complete() {
 	done
 }
 
-checks=(rustfmt_kernel rustfmt_tools clippy_kernel clippy_tools shellcheck_all
-	checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends build_refuses_ibt option_off lines_added reasons layers record modinfo_complete)
 echo "1..${#checks[@]}"
 number=0 failed=0
 for check in "${checks[@]}"; do

@@ -6,6 +6,7 @@
 # emulator (TCG) SVM, with CPUs that really run side by side.
 #
 #	emulate.sh [--cpus N] [--timeout SECONDS] ISO OUTDIR
+#	emulate.sh --which	prints which emulator it would be, and vmx or svm
 #
 # The machine's first serial port goes to OUTDIR/console.log and must be the
 # kernel's console. The second is for results: OUTDIR/results.log, also copied
@@ -29,10 +30,12 @@ while [ $# -gt 2 ]; do
 	esac
 	shift 2
 done
-[ $# = 2 ] || die "usage: $0 [--cpus N] [--timeout SECONDS] ISO OUTDIR"
-[ -f "$1" ] || die "no image $1"
-mkdir -p "$2"
-iso=$(realpath "$1") out=$(realpath "$2")
+if [ "${1:-}" != --which ]; then
+	[ $# = 2 ] || die "usage: $0 [--cpus N] [--timeout SECONDS] ISO OUTDIR, or $0 --which"
+	[ -f "$1" ] || die "no image $1"
+	mkdir -p "$2"
+	iso=$(realpath "$1") out=$(realpath "$2")
+fi
 
 # qemu ARGUMENT...: QEMU of the packages unpacked in $root, with their libraries.
 qemu() {
@@ -108,14 +111,28 @@ bochs() {
 	)
 }
 
-case ${EMULATOR:-auto} in
-auto) if nested_kvm kvm_intel vmx; then kvm; else bochs; fi ;;
-kvm) nested_kvm kvm_intel vmx || nested_kvm kvm_amd svm ||
-	die "EMULATOR=kvm needs a CPU with VMX or SVM, a usable /dev/kvm, and kvm_intel or kvm_amd with nested=Y"
-	kvm ;;
+emulator=${EMULATOR:-auto} isa=vmx
+case $emulator in
+auto)
+	emulator=bochs
+	! nested_kvm kvm_intel vmx || emulator=kvm
+	;;
+kvm)
+	nested_kvm kvm_intel vmx || { nested_kvm kvm_amd svm && isa=svm; } ||
+		die "EMULATOR=kvm needs a CPU with VMX or SVM, a usable /dev/kvm, and kvm_intel or kvm_amd with nested=Y"
+	;;
+bochs) ;;
+tcg) isa=svm ;;
+*) die "EMULATOR=$emulator is none of auto, kvm, bochs, tcg" ;;
+esac
+if [ "${1:-}" = --which ]; then
+	echo "$emulator $isa"
+	exit
+fi
+case $emulator in
+kvm) kvm ;;
 bochs) bochs ;;
 tcg) tcg ;;
-*) die "EMULATOR=$EMULATOR is none of auto, kvm, bochs, tcg" ;;
 esac
 
 : > "$out/console.log"

@@ -4,6 +4,7 @@
 //! ```text
 //! e2e [test|soak|cost|scale|probe] [--out FILE] [--modules DIR] [--seed N]
 //!     [NAME...]
+//! e2e list vmx|svm
 //! ```
 //!
 //! `test` runs every test, or those whose names begin with a NAME, and writes
@@ -12,7 +13,8 @@
 //! every time; `cost` measures what an exit costs, with the setups that are
 //! named, or all; `scale`, how that grows with CPUs; `probe` shows how many
 //! exits each workload causes by KVM's own statistic and by its tracepoint,
-//! which needs no profiler.
+//! which needs no profiler. `list` prints the names of all tests for CPUs that have
+//! VMX, or SVM, on any machine.
 //!
 //! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
 //! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
@@ -55,6 +57,7 @@ use anyhow::{Result, bail, ensure};
 use effort::Effort;
 use ktap::Ktap;
 use module::Host;
+use profile::isa::Isa;
 use runner::Test;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
@@ -88,7 +91,7 @@ fn options() -> Result<Options> {
             "--out" => options.out = value().into(),
             "--modules" => options.modules = value().into(),
             "--seed" => options.seed = Some(effort::seed(&value())?),
-            "test" | "soak" | "cost" | "scale" | "probe" => options.mode = arg,
+            "test" | "soak" | "cost" | "scale" | "probe" | "list" => options.mode = arg,
             _ => {
                 ensure!(!arg.starts_with('-'), "unknown option {arg}");
                 options.names.push(arg);
@@ -119,6 +122,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool> {
+    if options.mode == "list" {
+        return list(&options.names);
+    }
     let mut ktap = Ktap::open(&options.out)?;
     cpus::calibrated()?;
     cpus::pin(0, &cpus::usable()?)?;
@@ -153,6 +159,18 @@ fn run(options: &Options) -> Result<bool> {
         Err(e) => ktap.note(&format!("{e:#}")),
     }
     Ok(done.is_ok())
+}
+
+fn list(isa: &[String]) -> Result<bool> {
+    cpu::assume(match isa {
+        [isa] if isa == "vmx" => Isa::Vmx,
+        [isa] if isa == "svm" => Isa::Svm,
+        _ => bail!("list vmx, or list svm"),
+    });
+    for test in scenarios::all(Effort::test(None)) {
+        println!("{}", test.name);
+    }
+    Ok(true)
 }
 
 /// How many exits each workload causes, and how many of its reason.
