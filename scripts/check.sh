@@ -147,8 +147,8 @@ lines_added() {
 	done
 }
 
-reasons() { scripts/check-reasons.sh "$source"; }
-layers() { scripts/cargo.sh test --quiet --locked --package layers; }
+reasons() { scripts/tool.sh judge && build/judge reasons "$source"; }
+layers() { scripts/cargo.sh test --quiet --locked --package judge --test layers; }
 record() { scripts/check-record.sh kvm_exitprof.ko; }
 
 modinfo_complete() {

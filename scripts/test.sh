@@ -16,7 +16,8 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]=judge)
+# Packages; what else the last one has, is a check.
+declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
 families=(model tool bench judge check live cost demo)
 
 # --- the plan
@@ -92,7 +93,8 @@ cargo_test() {
 	local family=$1 exact=()
 	shift
 	[ $# = 0 ] || exact=(--exact "${@#"$family".}")
-	{ scripts/cargo.sh test --locked --no-fail-fast --package "${crates[$family]}" -- "${exact[@]}" || true; } |
+	# shellcheck disable=SC2086
+	{ scripts/cargo.sh test --locked --no-fail-fast --package ${crates[$family]} -- "${exact[@]}" || true; } |
 		"$build/judge" libtest "$family."
 }
 
@@ -161,7 +163,8 @@ soak() {
 names() {
 	case $1 in
 	model | tool | bench | judge)
-		scripts/cargo.sh test --quiet --locked --package "${crates[$1]}" -- --list |
+		# shellcheck disable=SC2086
+		scripts/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
 			sed -n "s/^\(.*\): test$/$1.\1/p"
 		;;
 	check) scripts/check.sh list ;;

@@ -10,7 +10,7 @@ use super::reason::{
 /// SVM's exit codes; a number that is missing is undefined.
 ///
 /// Numbers and names: the kernel's `uapi/asm/svm.h`, exceptions by their
-/// vectors in `uapi/asm/kvm.h`. `scripts/check-reasons.sh` compares all columns
+/// vectors in `uapi/asm/kvm.h`. `make test T=check.reasons` compares all columns
 /// with the kernel's source.
 pub(super) const RANGES: &[Range] = &[
     Range::new(

@@ -12,7 +12,7 @@ use super::reason::{
 /// Numbers: SDM, appendix "VMX Basic Exit Reasons": up to 69 as of April 2022, the
 /// edition of the first user's document; 70 and 72 to 79 as of 2023; 80, 81, 84 and 85
 /// as of 2025 (Linux has 84 and 85 since 6.18). Names: the kernel's `uapi/asm/vmx.h`,
-/// where it has them. Handlers: Linux 6.1. `scripts/check-reasons.sh` compares names
+/// where it has them. Handlers: Linux 6.1. `make test T=check.reasons` compares names
 /// and handlers with the kernel's source.
 pub(super) const RANGES: &[Range] = &[Range::new(
     0,

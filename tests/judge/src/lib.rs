@@ -4,6 +4,9 @@
 //!
 //! Scripts call these through the program `judge`, and never the other way round.
 
+pub mod complaints;
+pub mod demo;
 pub mod ktap;
 pub mod libtest;
 pub mod names;
+pub mod reasons;

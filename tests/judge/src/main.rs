@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use judge::{ktap, libtest::Libtest, names};
+use judge::{complaints::is_complaint, demo::Demo, ktap, libtest::Libtest, names, reasons};
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,15 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(about = "Judges what scripts built, booted and logged")]
 enum Command {
+    /// Compare what the demo's guest read with what its host logged
+    Demo {
+        /// What the host and its guest showed
+        transcript: PathBuf,
+        /// The host's console
+        console: PathBuf,
+    },
+    /// Look for a kernel's complaints in its log
+    Complaints { log: PathBuf },
     /// Pass KTAP on, and add a failure if it differs from its plan
     Results {
         /// What ran
@@ -26,6 +35,8 @@ enum Command {
         /// What the names of its tests are to begin with
         prefix: String,
     },
+    /// Compare the model's tables of exit reasons with a kernel's source
+    Reasons { source: PathBuf },
     /// Choose among the names on stdin those that begin with a NAME
     Names {
         /// What else there is, to be offered for an unknown NAME
@@ -55,14 +66,54 @@ fn filter(mut each: impl FnMut(&str) -> Option<String>) -> Result<()> {
     Ok(())
 }
 
-fn main() -> Result<ExitCode> {
-    let good = match Command::parse() {
-        Command::Results { name } => results(&name)?,
-        Command::Sum { file } => sum(&file)?,
-        Command::Libtest { prefix } => libtest(&prefix)?,
-        Command::Names { family, names } => choose(&family, &names)?,
-    };
-    Ok(ExitCode::from(u8::from(!good)))
+fn main() -> ExitCode {
+    match run(&Command::parse()) {
+        Ok(good) => ExitCode::from(u8::from(!good)),
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all is as it should be.
+fn run(command: &Command) -> Result<bool> {
+    match command {
+        Command::Demo {
+            transcript,
+            console,
+        } => demo(transcript, console),
+        Command::Complaints { log } => complaints(log),
+        Command::Results { name } => results(name),
+        Command::Sum { file } => sum(file),
+        Command::Libtest { prefix } => libtest(prefix),
+        Command::Reasons { source } => compare(source),
+        Command::Names { family, names } => choose(family, names),
+    }
+}
+
+fn demo(transcript: &Path, console: &Path) -> Result<bool> {
+    let text = read(transcript)?;
+    let demo = Demo::new(&text);
+    let faults = demo.faults(&read(console)?);
+    println!();
+    demo.table().iter().for_each(|line| println!("{line}"));
+    println!();
+    if faults.is_empty() {
+        demo.screen().iter().for_each(|line| println!("{line}"));
+        println!("\nThe whole log: {}", transcript.display());
+    }
+    for fault in &faults {
+        eprintln!("error: {fault}");
+    }
+    Ok(faults.is_empty())
+}
+
+fn complaints(log: &Path) -> Result<bool> {
+    let text = read(log)?;
+    let complaints: Vec<_> = text.lines().filter(|line| is_complaint(line)).collect();
+    complaints.iter().for_each(|line| println!("{line}"));
+    Ok(complaints.is_empty())
 }
 
 fn results(name: &str) -> Result<bool> {
@@ -92,6 +143,12 @@ fn libtest(prefix: &str) -> Result<bool> {
         println!("{plan}");
     }
     Ok(true)
+}
+
+fn compare(source: &Path) -> Result<bool> {
+    let differences = reasons::differences(source)?;
+    differences.iter().for_each(|line| println!("{line}"));
+    Ok(differences.is_empty())
 }
 
 fn choose(families: &[String], wanted: &[String]) -> Result<bool> {
