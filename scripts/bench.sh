@@ -23,7 +23,7 @@
 # (distro).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/kvm-copy.sh"
+. "$(dirname "$0")/build/kvm-copy.sh"
 
 flavour=${1:-lean}
 setups=("${@:2}")
@@ -54,22 +54,9 @@ wanted() {
 	[ ${#setups[@]} = 0 ] || [[ " ${setups[*]} " == *" $1 "* ]]
 }
 
-# copy_unpatched TO: KVM's sources without the series.
-copy_unpatched() {
-	local patch
-	copy_kvm "$kernel" "$1"
-	tac "$top/patches/series" | while read -r patch; do
-		change "$1" -R <"$top/patches/$patch"
-	done
-}
-
-change() {
-	patch -d "$1" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "${@:2}"
-}
-
 # The unpatched KVM with counters that CPUs share.
 build_naive() {
-	copy_unpatched "$peers/naive"
+	copy_unpatched "$kernel" "$peers/naive"
 	change "$peers/naive" <"$top/tests/bench/naive.patch"
 	build_kvm "$kernel" "$peers/naive"
 	install -D -t "$peers/root/modules/naive/unpatched" "$peers"/naive/arch/x86/kvm/*.ko
@@ -78,7 +65,7 @@ build_naive() {
 # make_peer NAME TARGET: makes it of the peer's sources and headers of the KVM that
 # it meets. With the series, a vCPU has its exit reason elsewhere.
 make_peer() {
-	copy_unpatched "$peers/unpatched"
+	copy_unpatched "$kernel" "$peers/unpatched"
 	mkdir -p "$peers/$1"
 	cp "$top/tests/bench/$1"/* "$peers/$1"
 	make_with "$kernel" "$peers/unpatched" "$peers/$1" "$2"
@@ -93,7 +80,7 @@ build_c_probe() {
 # The BPF program, and a static loader of it.
 build_bpf() {
 	local root lib offset out=$peers/bpf
-	root=$("$top/scripts/packages.sh" libbpf-dev)
+	root=$("$top/scripts/build/packages.sh" libbpf-dev)
 	lib=$root/usr/lib/x86_64-linux-gnu
 	mkdir -p "$peers/root/bench"
 	make_peer bpf offset.s
@@ -103,24 +90,6 @@ build_bpf() {
 		-c "$top/tests/bench/bpf/exits.bpf.c" -o "$peers/root/bench/exits.bpf.o"
 	cc -O2 -Wall -Werror -static -idirafter "$root/usr/include" "$top/tests/bench/bpf/load.c" \
 		"$lib"/lib{bpf,elf,z}.a -o "$peers/root/bench/load"
-}
-
-# logged NAME COMMAND...: with its output in a file, shown if it fails.
-logged() {
-	local status log=$peers/$1.log
-	shift
-	# Not as a condition, in which the shell would go on after a failure.
-	set +e
-	(
-		set -e
-		"$@"
-	) >"$log" 2>&1
-	status=$?
-	set -e
-	[ $status = 0 ] || {
-		tail -n 30 "$log" >&2
-		die "$1 failed: the whole log is $log"
-	}
 }
 
 # locked FUNCTION OBJECT: how many instructions with a lock prefix it has. Each
@@ -142,13 +111,14 @@ disassembly() {
 	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$naive")"
 }
 
-"$top/scripts/kernel.sh" "$flavour"
-"$top/scripts/module.sh" "$flavour"
-"$top/scripts/tool.sh" e2e
+"$top/scripts/build/kernel.sh" "$flavour"
+"$top/scripts/build/unpatched.sh" "$kernel"
+"$top/scripts/build/module.sh" "$flavour"
+"$top/scripts/build/tool.sh" e2e
 mkdir -p "$peers/root"
-! wanted naive || logged naive build_naive
-! wanted c_probe || logged c_probe build_c_probe
-! wanted bpf || logged bpf build_bpf
+! wanted naive || logged "$peers/naive.log" build_naive
+! wanted c_probe || logged "$peers/c_probe.log" build_c_probe
+! wanted bpf || logged "$peers/bpf.log" build_bpf
 
 say "measuring in $machine"
 {
@@ -156,4 +126,4 @@ say "measuring in $machine"
 	disassembly
 } | tee "$costs" | sed -un 's/^cost cpuid \(\S*\) .*/\1/p' | while read -r setup; do say "$setup"; done
 grep '^#' "$costs" || true
-"$top/scripts/cargo.sh" run --quiet --locked --package bench -- report "${options[@]}" "$costs"
+"$top/scripts/build/cargo.sh" run --quiet --locked --package bench -- report "${options[@]}" "$costs"

@@ -10,7 +10,7 @@
 # The list is tests/faults. Results are KTAP lines.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/kvm-copy.sh"
+. "$(dirname "$0")/build/kvm-copy.sh"
 
 kernel=$build/kernel
 scratch=$build/mutate
@@ -69,7 +69,7 @@ cargo_test() {
 # cargo COMMAND ARGUMENT...
 # shellcheck disable=SC2317 # check calls it
 cargo() {
-	timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/cargo.sh "$1" --quiet --locked "${@:2}"
+	timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/build/cargo.sh "$1" --quiet --locked "${@:2}"
 }
 
 # fault NAME FILE CHANGE TEST...: see tests/faults.

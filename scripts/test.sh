@@ -9,8 +9,8 @@
 #	test.sh NAME...		the tests whose names begin with one of these
 #
 # model.NAME, tool.NAME, bench.NAME and judge.NAME are cargo's tests of a crate,
-# check.NAME is a check of check.sh; live., cost. and demo run as a whole; all others
-# are end-to-end tests, which run on VMX, or on SVM with EMULATOR=tcg.
+# check.NAME is a check of check.sh; live., cost., demo and kvm (see kvm.sh) run as a
+# whole; all others are end-to-end tests, which run on VMX, or on SVM with EMULATOR=tcg.
 #
 # Results are KTAP lines on stdout, progress goes to stderr; the last line sums up.
 set -euo pipefail
@@ -18,7 +18,7 @@ set -euo pipefail
 
 # Packages; what else the last one has, is a check.
 declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
-families=(model tool bench judge check live cost demo)
+families=(model tool bench judge check live cost demo kvm)
 
 # --- the plan
 
@@ -30,22 +30,11 @@ step() {
 	total=$((total + $1))
 }
 
-built=
-# build PART...: plans to build what tests need, each part once.
+# build: plans to build what machines need, once.
 build() {
-	local part
-	for part; do
-		[[ " $built " != *" $part "* ]] || continue
-		case $part in
-		kernel) step 8 build.kernel whole scripts/kernel.sh ;;
-		module)
-			build kernel
-			step 1 build.module whole make modules
-			;;
-		programs) step 2 build.programs whole scripts/tool.sh exitprof e2e judge ;;
-		esac
-		built+=" $part"
-	done
+	local all="9 build whole scripts/build/all.sh exitprof e2e judge"
+	# shellcheck disable=SC2086
+	[[ " ${plan[*]} " == *" $all "* ]] || step $all
 }
 
 run_plan() {
@@ -63,7 +52,8 @@ run_plan() {
 
 # --- kinds of steps
 
-# whole NAME COMMAND...: one result for the command, of which stderr is shown.
+# whole NAME COMMAND...: one result for the command, of which stderr is shown. Without
+# what is built, nothing else is run.
 whole() {
 	local name=$1 log=$build/$1.log
 	shift
@@ -74,6 +64,7 @@ whole() {
 	else
 		tail -n 60 "$log" | sed 's/^/# /'
 		echo "not ok $name"
+		[[ $name != build* ]] || exit 1
 	fi
 }
 
@@ -94,7 +85,7 @@ cargo_test() {
 	shift
 	[ $# = 0 ] || exact=(--exact "${@#"$family".}")
 	# shellcheck disable=SC2086
-	{ scripts/cargo.sh test --locked --no-fail-fast --package ${crates[$family]} -- "${exact[@]}" || true; } |
+	{ scripts/build/cargo.sh test --locked --no-fail-fast --package ${crates[$family]} -- "${exact[@]}" || true; } |
 		"$build/judge" libtest "$family."
 }
 
@@ -118,7 +109,7 @@ costs=(scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu hist
 
 all() {
 	local family
-	build kernel module programs
+	build
 	step 2 check results scripts/check.sh build/kernel
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
@@ -128,22 +119,23 @@ all() {
 	step 4 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
 	# Not what changes code under load, which QEMU does not stand on many CPUs.
 	step 2 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
-	step 2 live.vmx results tests/live/run.sh
-	step 3 live.svm results with tcg tests/live/run.sh
+	step 2 live.vmx results scripts/live.sh
+	step 3 live.svm results with tcg scripts/live.sh
 	step 10 cost results "${costs[@]}"
 	step 1 demo whole scripts/demo.sh
 	step 1 demo.svm whole with tcg scripts/demo.sh
+	step 5 kvm whole scripts/kvm.sh
 	run_plan
 }
 
 # end_to_end EMULATOR FLAVOUR MODE MINUTES
 end_to_end() {
-	step 1 "build.$2" whole scripts/module.sh "$2"
+	step 1 "build.$2" whole scripts/build/module.sh "$2"
 	step "$4" "e2e.$2.$1" results with "$1" scripts/e2e.sh "$2" "build/$2-module/kvm_exitprof.ko" "$3"
 }
 
 debug() {
-	build programs
+	step 2 build.programs whole scripts/build/tool.sh exitprof e2e judge
 	end_to_end tcg debug test 30
 	end_to_end tcg kcsan test 30
 	end_to_end "$vmx" debug-vmx test 30
@@ -151,7 +143,7 @@ debug() {
 }
 
 soak() {
-	build kernel programs
+	build
 	end_to_end tcg kernel soak 240
 	end_to_end "$vmx" kernel soak 240
 	run_plan
@@ -164,13 +156,13 @@ names() {
 	case $1 in
 	model | tool | bench | judge)
 		# shellcheck disable=SC2086
-		scripts/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
+		scripts/build/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
 			sed -n "s/^\(.*\): test$/$1.\1/p"
 		;;
 	check) scripts/check.sh list ;;
 	cost) printf 'cost.lean.%s\n' absent recording_off loaded per_vcpu histograms locked regression ;;
-	live) sed -n 's/^tests="\(.*\)"$/\1/p' tests/live/host-init | tr ' ' '\n' | sed 's/^/live./' ;;
-	demo) echo demo ;;
+	live) sed -n 's/^tests="\(.*\)"$/\1/p' tests/live/live.host | tr ' ' '\n' | sed 's/^/live./' ;;
+	demo | kvm) echo "$1" ;;
 	e2e) "$build/e2e" list "$isa" ;;
 	esac
 }
@@ -190,10 +182,10 @@ some() {
 		wanted[$(family "$name")]+=" $name"
 	done
 	[ -z "${wanted[e2e]-}" ] || programs+=(e2e)
-	[ -z "${wanted[live]-}${wanted[demo]-}" ] || programs+=(exitprof)
-	read -r emulator isa < <(scripts/emulate.sh --which)
+	[ -z "${wanted[live]-}${wanted[demo]-}${wanted[kvm]-}" ] || programs+=(exitprof)
+	read -r emulator isa < <(scripts/boot/emulate.sh --which)
 	say "tests that begin with $*, of ${!wanted[*]}; machines are emulated by $emulator, with ${isa^^}"
-	scripts/tool.sh "${programs[@]}"
+	scripts/build/tool.sh "${programs[@]}"
 	for family in "${families[@]}" e2e; do
 		[ -n "${wanted[$family]-}" ] || continue
 		names "$family" >"$build/names"
@@ -214,23 +206,26 @@ plan_family() {
 	shift
 	case $family in
 	check)
-		! printf '%s\n' "$@" | grep -qxFf <(scripts/check.sh list build) || build module
+		! printf '%s\n' "$@" | grep -qxFf <(scripts/check.sh list build) || build
 		step $((1 + $# / 10)) check results scripts/check.sh build/kernel "$@"
 		;;
 	cost)
-		build kernel
 		step 10 cost results "${costs[@]}"
 		;;
 	live)
-		build module
-		step 3 "live.$isa" results tests/live/run.sh
+		build
+		step 3 "live.$isa" results scripts/live.sh
 		;;
 	demo)
-		build module
+		build
 		step 1 "demo.$isa" whole scripts/demo.sh
 		;;
+	kvm)
+		build
+		step 5 kvm whole scripts/kvm.sh
+		;;
 	e2e)
-		build module
+		build
 		# By the beginnings of names, as a kernel's command line is short.
 		# shellcheck disable=SC2086
 		step $((1 + 6 * $# / 180)) "e2e.$isa" results e2e "$vmx" 2 ${wanted[e2e]}

@@ -21,8 +21,11 @@ enum Command {
         /// The host's console
         console: PathBuf,
     },
-    /// Look for a kernel's complaints in its log
-    Complaints { log: PathBuf },
+    /// Look for kernels' complaints in their logs
+    Complaints {
+        #[arg(required = true, value_name = "LOG")]
+        logs: Vec<PathBuf>,
+    },
     /// Pass KTAP on, and add a failure if it differs from its plan
     Results {
         /// What ran
@@ -83,7 +86,7 @@ fn run(command: &Command) -> Result<bool> {
             transcript,
             console,
         } => demo(transcript, console),
-        Command::Complaints { log } => complaints(log),
+        Command::Complaints { logs } => complaints(logs),
         Command::Results { name } => results(name),
         Command::Sum { file } => sum(file),
         Command::Libtest { prefix } => libtest(prefix),
@@ -109,11 +112,15 @@ fn demo(transcript: &Path, console: &Path) -> Result<bool> {
     Ok(faults.is_empty())
 }
 
-fn complaints(log: &Path) -> Result<bool> {
-    let text = read(log)?;
-    let complaints: Vec<_> = text.lines().filter(|line| is_complaint(line)).collect();
-    complaints.iter().for_each(|line| println!("{line}"));
-    Ok(complaints.is_empty())
+fn complaints(logs: &[PathBuf]) -> Result<bool> {
+    let mut good = true;
+    for log in logs {
+        for line in read(log)?.lines().filter(|line| is_complaint(line)) {
+            println!("{line}");
+            good = false;
+        }
+    }
+    Ok(good)
 }
 
 fn results(name: &str) -> Result<bool> {

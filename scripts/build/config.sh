@@ -4,7 +4,7 @@
 # config.sh KDIR [fix]: says what in the .config of a patched 6.1 tree, or of its O=
 # directory, keeps the module from being built for it; mends it when told to.
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 [ $# -ge 1 ] || die "usage: $0 KDIR [fix]"
 kdir=$1 fix=${2:-}

@@ -6,7 +6,7 @@
 #	check-build.sh toolchain DIR	tools for a Rust-enabled 6.1, room in DIR
 #	check-build.sh kernel KDIR	a built kernel that the module can be built for
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 # Kbuild splits paths at spaces and colons.
 for path in "$top" "${2:-}"; do

@@ -4,7 +4,7 @@
 # Installs the Debian packages that are missing for building, emulating and
 # checking. Never removes or replaces one.
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 packages=(
 	# the kernel and the module
@@ -17,10 +17,10 @@ packages=(
 	shellcheck git
 )
 
+installed=$(dpkg-query -Wf '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
 missing=()
 for package in "${packages[@]}"; do
-	[ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-		missing+=("$package")
+	grep -qx "installed $package" <<<"$installed" || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 

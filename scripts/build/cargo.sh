@@ -6,7 +6,7 @@
 # fit the kernel, and are too old for today's crates; a newer one cannot be
 # installed beside them.)
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 minor() {
 	"$1" --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'
@@ -15,7 +15,7 @@ minor() {
 unset RUSTC RUSTDOC RUSTFMT # those are the kernel's
 cargo=cargo
 if [ "$(minor cargo || true)" -lt 85 ] 2>/dev/null || [ -z "$(minor cargo || true)" ]; then
-	root=$("$top/scripts/packages.sh" cargo-web rustc-web rustfmt-web rust-web-clippy)
+	root=$("$top/scripts/build/packages.sh" cargo-web rustc-web rustfmt-web rust-web-clippy)
 	export PATH=$root/usr/bin:$PATH
 	export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu
 	cargo=$root/usr/bin/cargo

@@ -7,7 +7,7 @@
 #	image.sh OUT.iso BZIMAGE INITRAMFS COMMANDLINE
 
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 [ $# = 4 ] || die "usage: $0 OUT.iso BZIMAGE INITRAMFS COMMANDLINE"
 out=$1 kernel=$2 initramfs=$3 command_line=$4

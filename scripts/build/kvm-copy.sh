@@ -16,6 +16,20 @@ copy_kvm() {
 	done
 }
 
+# copy_unpatched KERNEL TO: the same, without the series.
+copy_unpatched() {
+	local patch
+	copy_kvm "$1" "$2"
+	tac "$top/patches/series" | while read -r patch; do
+		change "$2" -R <"$top/patches/$patch"
+	done
+}
+
+# change DIRECTORY [OPTION...] <PATCH
+change() {
+	patch -d "$1" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "${@:2}"
+}
+
 series_headers() {
 	sed -n 's|^+++ b/\(arch/x86/include/.*\)|\1|p' "$top"/patches/*.patch | sort -u
 }

@@ -4,7 +4,7 @@
 # patch.sh SOURCE: applies the patch series to a kernel's source, all of it or
 # nothing.
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 [ $# = 1 ] || die "usage: $0 SOURCE"
 source=$1

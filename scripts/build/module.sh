@@ -4,14 +4,11 @@
 # module.sh FLAVOUR: builds the module for build/FLAVOUR (see kernel.sh), in a
 # copy: build/FLAVOUR-module. The one at the top is for "kernel".
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 [ $# = 1 ] || die "usage: $0 FLAVOUR"
 module=$build/$1-module
 rm -rf "$module"
 mkdir -p "$module"
 cp -r "$top/Kbuild" "$top/Cargo.toml" "$top/src" "$module"
-make -C "$build/$1" M="$module" "${kernel_tools[@]}" modules >"$module/make.log" 2>&1 || {
-	cat "$module/make.log" >&2
-	die "the module does not build for build/$1"
-}
+logged "$module/make.log" make -C "$build/$1" M="$module" "${kernel_tools[@]}" modules

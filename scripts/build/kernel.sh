@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kernel.sh [FLAVOUR]: builds a kernel that demo and tests run, from Debian's
-# linux-source-6.1: unpatched, whose KVM modules are kept in unpatched/, then with
-# patches/. It is then in build/FLAVOUR:
+# linux-source-6.1 with patches/. It is then in build/FLAVOUR:
 #
 #	kernel		for tests: preemptible, retpolines; the default
 #	lean		without both, for benchmarks
@@ -11,8 +10,10 @@
 #	debug		with all that finds errors, for QEMU's emulator
 #	debug-vmx	with the part of that which is light enough for Bochs
 #	kcsan		with the detector of data races
+#
+# kernel.sh source: only fetches and unpacks the source.
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
 flavour=${1:-kernel}
 case $flavour in
@@ -22,20 +23,21 @@ kernel) fragments=(kernel preempt) ;;
 debug-vmx) fragments=(kernel preempt lockdep) ;;
 debug) fragments=(kernel preempt lockdep debug) ;;
 kcsan) fragments=(kernel preempt kcsan) ;;
+source) fragments=() ;;
 *) die "there is no kernel \"$flavour\": see $0" ;;
 esac
-fragments=("${fragments[@]/#/$top/scripts/}")
+fragments=("${fragments[@]/#/$top/scripts/build/}")
 fragments=("${fragments[@]/%/.config}")
 
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
-"$top/scripts/check-build.sh" toolchain "$cache"
+[ "$flavour" = source ] || "$top/scripts/build/check-build.sh" toolchain "$cache"
 
 # Debian's tarball, installed or not.
 source_tarball() {
 	local tarball=/usr/src/linux-source-6.1.tar.xz
 	if [ ! -e "$tarball" ]; then
-		tarball=$("$top/scripts/packages.sh" linux-source-6.1)$tarball
+		tarball=$("$top/scripts/build/packages.sh" linux-source-6.1)$tarball
 	fi
 	echo "$tarball"
 }
@@ -69,16 +71,6 @@ configure() {
 	[ -z "$lost" ] || die "the kernel's configuration lost ${lost//$'\n'/ }: see $tree/merge.log"
 }
 
-build_unpatched() {
-	tree=$1
-	cp -al "$source" "$tree/source"
-	mkdir -p "$tree/build/unpatched"
-	configure
-	say "building the unpatched kernel: 1800 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
-	quietly kmake -j"$(nproc)" bzImage modules
-	cp "$tree"/build/arch/x86/kvm/*.ko "$tree/build/unpatched"
-}
-
 # quietly COMMAND...: with its output in a file, and a sign of life now and then.
 quietly() {
 	while sleep 60 >&- 2>&- && kill -0 $$; do
@@ -93,10 +85,15 @@ quietly() {
 	kill $life
 }
 
+build_kernel() {
+	quietly kmake -j"$(nproc)" bzImage modules
+}
+
 # Puts what the patches touch, or those that were there before, back to what the
-# tarball has, with new times, for make. However far a run got, the next starts here.
-unpatch() {
-	local file
+# tarball has, with new times, for make, and applies the patches. However far a run got,
+# the next starts here.
+apply_series() {
+	local file patch
 	{
 		cat "$top"/patches/*.patch
 		cat "$tree"/patches/*.patch 2>/dev/null || true
@@ -104,6 +101,12 @@ unpatch() {
 		rm -f "$tree/source/$file"
 		[ ! -e "$source/$file" ] || cp "$source/$file" "$tree/source/$file"
 	done
+	rm -rf "$tree/patches"
+	cp -r "$top/patches" "$tree/patches"
+	while read -r patch; do
+		patch -d "$tree/source" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s <"$top/patches/$patch" ||
+			die "patches/$patch does not apply to $(basename "$tarball")"
+	done <"$top/patches/series"
 }
 
 exec 9>"$cache/kernel.lock"
@@ -113,7 +116,8 @@ flock -n 9 || {
 }
 
 tarball=$(source_tarball)
-source=$cache/source-$(sha256sum "$tarball" | key)
+# Packed into a package, it keeps its time.
+source=$cache/source-$(stat -c '%s %Y' "$tarball" | key)
 [ -d "$source" ] || {
 	say "unpacking $(basename "$tarball")"
 	rm -rf "$source.part"
@@ -121,31 +125,27 @@ source=$cache/source-$(sha256sum "$tarball" | key)
 	tar --strip-components=1 -xf "$tarball" -C "$source.part"
 	mv "$source.part" "$source"
 }
+[ "$flavour" != source ] || exit 0
 
 # The source's directory cannot move, once make has been there.
 tree=$cache/$flavour-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
 if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
-	mkdir "$tree"
-	build_unpatched "$tree"
+	mkdir -p "$tree/build"
+	cp -al "$source" "$tree/source"
+	apply_series
+	configure
+	say "building the kernel: 1600 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
+	build_kernel
 	touch "$tree/complete"
-fi
-
-if ! [ -e "$tree/patched" ] || ! diff -rq "$top/patches" "$tree/patches" >/dev/null; then
+elif ! [ -e "$tree/patched" ] || ! diff -rq "$top/patches" "$tree/patches" >/dev/null; then
 	say "patching and building KVM: about a minute"
 	rm -f "$tree/patched"
-	unpatch
-	rm -rf "$tree/patches"
-	cp -r "$top/patches" "$tree/patches"
-	while read -r patch; do
-		patch -d "$tree/source" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s <"$top/patches/$patch" ||
-			die "patches/$patch does not apply to $(basename "$tarball")"
-	done <"$top/patches/series"
-	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/build/.config"
+	apply_series
 	kmake -s olddefconfig
-	quietly kmake -j"$(nproc)" bzImage modules
-	touch "$tree/patched"
+	build_kernel
 fi
+touch "$tree/patched"
 
 ln -sfn "$tree/build" "$build/$flavour"
 say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$flavour"

@@ -5,33 +5,24 @@
 # else the emulated machine needs. Does not need root, and gives the same bytes
 # for the same inputs.
 #
-#	initramfs.sh [--qemu] [--cpuid] [--perf] OUT INIT [SRC:DEST...]
+#	initramfs.sh OUT INIT [SRC:DEST | OPTION]...
 #
-#	--qemu	adds QEMU for microvm guests (qemu-system-x86_64-microvm)
-#	--cpuid	adds the cpuid tool
-#	--perf	adds perf
 #	OUT	compressed if its name ends in .gz
 #	INIT	becomes /init
 #	DEST	an absolute path; a trailing slash keeps SRC's name
+#	--qemu	adds QEMU for microvm guests (qemu-system-x86_64-microvm)
+#	--qemu-pc	adds QEMU for PCs (qemu-system-x86_64)
+#	--cpuid	adds the cpuid tool
+#	--perf	adds perf
 
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../common.sh"
 
-qemu='' cpuid='' perf=''
-while [ $# -gt 0 ]; do
-	case $1 in
-	--qemu) qemu=1 ;;
-	--cpuid) cpuid=1 ;;
-	--perf) perf=1 ;;
-	*) break ;;
-	esac
-	shift
-done
-[ $# -ge 2 ] || die "usage: $0 [--qemu] [--cpuid] [--perf] OUT INIT [SRC:DEST...]"
+[ $# -ge 2 ] || die "usage: $0 OUT INIT [SRC:DEST | OPTION]..."
 out=$1 init=$2
 shift 2
 
-root=$("$top/scripts/packages.sh")
+root=$("$top/scripts/build/packages.sh")
 mkdir -p "$(dirname "$out")"
 tmp=$(mktemp -d "$out.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
@@ -45,9 +36,9 @@ add() { # SRC DEST
 	esac
 }
 
-# program NAME: a program of the unpacked packages, its loader and its libraries.
+# program NAME [ROOT]: a program of the unpacked packages, its loader and its libraries.
 program() {
-	local loader=/lib64/ld-linux-x86-64.so.2 library
+	local root=${2:-$root} loader=/lib64/ld-linux-x86-64.so.2 library
 	add "$root/usr/bin/$1" /usr/bin/
 	add "$root$loader" /lib64/
 	"$root$loader" --inhibit-cache \
@@ -56,6 +47,14 @@ program() {
 		while read -r library; do
 			[ "${library##*/}" = "${loader##*/}" ] || add "$library" /lib/x86_64-linux-gnu/
 		done
+}
+
+# firmware FILE...: of QEMU.
+firmware() {
+	local file
+	for file; do
+		add "$root/usr/share/$file" "/usr/share/${file%/*}/"
+	done
 }
 
 mkdir -p "$stage"/{dev,proc,sys,tmp,run}
@@ -67,22 +66,24 @@ done
 rm "$stage/bin/busybox"
 add "$root/bin/busybox" /bin/
 
-if [ "$cpuid" ]; then
-	program cpuid
-fi
-if [ "$qemu" ]; then
-	# Debian builds one QEMU for microvm alone: a quarter of the size of the whole.
-	program qemu-system-x86_64-microvm
-	for rom in bios-microvm.bin qboot.rom linuxboot_dma.bin pvh.bin; do
-		add "$root/usr/share/qemu/$rom" /usr/share/qemu/
-	done
-fi
-if [ "$perf" ]; then
-	root=$("$top/scripts/packages.sh" linux-perf)
-	program perf
-fi
-for file; do
-	add "${file%:*}" "${file##*:}"
+for argument; do
+	case $argument in
+	--cpuid) program cpuid ;;
+	--qemu)
+		# Debian builds one QEMU for microvm alone: a quarter of the size of the whole.
+		program qemu-system-x86_64-microvm
+		firmware qemu/{bios-microvm,linuxboot_dma,pvh}.bin qemu/qboot.rom
+		;;
+	--qemu-pc)
+		program qemu-system-x86_64
+		firmware qemu/kvmvapic.bin seabios/bios-256k.bin
+		;;
+	--perf)
+		perf=$("$top/scripts/build/packages.sh" linux-perf)
+		program perf "$perf"
+		;;
+	*) add "${argument%:*}" "${argument##*:}" ;;
+	esac
 done
 
 find "$stage" -exec touch -h -d @0 {} +
