@@ -30,16 +30,27 @@ step() {
 	total=$((total + $1))
 }
 
+# kernel_minutes FLAVOUR: fewer if it has been built.
+kernel_minutes() {
+	if [ -e "$build/$1" ]; then echo 1; else echo 8; fi
+}
+
 # build: plans to build what machines need, once.
 build() {
-	local all="9 build whole scripts/build/all.sh exitprof e2e judge"
-	# shellcheck disable=SC2086
-	[[ " ${plan[*]} " == *" $all "* ]] || step $all
+	[[ " ${plan[*]} " == *" build whole "* ]] ||
+		step "$(kernel_minutes kernel)" build whole scripts/build/all.sh exitprof e2e judge
+}
+
+# cost: plans to measure what we add; without peers, whose packages and time few changes
+# are worth.
+cost() {
+	step "$(kernel_minutes lean)" build.lean whole scripts/build/kernel.sh lean
+	step 4 cost results scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms
 }
 
 run_plan() {
 	local line minutes name command number=0
-	say "${#plan[@]} steps, about $total min on 2 cores, less where kernels are in the cache"
+	say "${#plan[@]} steps, about $total min on 2 cores"
 	for line in "${plan[@]}"; do
 		read -r minutes name command <<<"$line"
 		number=$((number + 1))
@@ -104,8 +115,6 @@ with() {
 vmx=${EMULATOR:-auto}
 # What depends on the number of CPUs.
 many=(smp. unload. sleep. total. recording. fuzz. log.flood)
-# Without peers, whose packages and time few changes are worth.
-costs=(scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms)
 
 all() {
 	local family
@@ -114,14 +123,14 @@ all() {
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
 	done
-	step 6 e2e.vmx results e2e "$vmx" 2
-	step 6 e2e.svm results e2e tcg 2
-	step 4 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
+	step 7 e2e.vmx results e2e "$vmx" 2
+	step 5 e2e.svm results e2e tcg 2
+	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
 	# Not what changes code under load, which QEMU does not stand on many CPUs.
-	step 2 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
-	step 2 live.vmx results scripts/live.sh
-	step 3 live.svm results with tcg scripts/live.sh
-	step 10 cost results "${costs[@]}"
+	step 1 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
+	step 1 live.vmx results scripts/live.sh
+	step 1 live.svm results with tcg scripts/live.sh
+	cost
 	step 1 demo whole scripts/demo.sh
 	step 1 demo.svm whole with tcg scripts/demo.sh
 	step 5 kvm whole scripts/kvm.sh
@@ -209,12 +218,10 @@ plan_family() {
 		! printf '%s\n' "$@" | grep -qxFf <(scripts/check.sh list build) || build
 		step $((1 + $# / 10)) check results scripts/check.sh build/kernel "$@"
 		;;
-	cost)
-		step 10 cost results "${costs[@]}"
-		;;
+	cost) cost ;;
 	live)
 		build
-		step 3 "live.$isa" results scripts/live.sh
+		step 1 "live.$isa" results scripts/live.sh
 		;;
 	demo)
 		build
@@ -228,7 +235,7 @@ plan_family() {
 		build
 		# By the beginnings of names, as a kernel's command line is short.
 		# shellcheck disable=SC2086
-		step $((1 + 6 * $# / 180)) "e2e.$isa" results e2e "$vmx" 2 ${wanted[e2e]}
+		step $((1 + 6 * $# / $(names e2e | wc -l))) "e2e.$isa" results e2e "$vmx" 2 ${wanted[e2e]}
 		;;
 	*) step 1 "$family" results cargo_test "$family" "$@" ;;
 	esac

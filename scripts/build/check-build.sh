@@ -17,7 +17,7 @@ done
 
 toolchain() {
 	local tool
-	for tool in make flex bison bc clang ld.lld llvm-ar patch cpio xz "$RUSTC" "$BINDGEN"; do
+	for tool in make flex bison bc clang ld.lld llvm-ar patch cpio xz lz4 "$RUSTC" "$BINDGEN"; do
 		command -v "$tool" >/dev/null ||
 			die "$tool is missing: run \"make deps\", or set RUSTC and BINDGEN to where they are"
 	done

@@ -10,7 +10,7 @@ packages=(
 	# the kernel and the module
 	make gcc libc6-dev flex bison bc libelf-dev libssl-dev clang llvm lld
 	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
-	cpio kmod xz-utils patch perl ca-certificates
+	cpio kmod xz-utils lz4 patch perl ca-certificates
 	# the emulated machine
 	bochs bochsbios bochs-term vgabios isolinux syslinux-common xorriso
 	# make check
