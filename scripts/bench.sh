@@ -19,8 +19,7 @@
 #
 #	grep -E '^cost \S+ (unpatched|absent|recording_off|loaded|per_vcpu|histograms) ' build/bench/FLAVOUR.txt | grep -v ask_
 #
-# All setups together also make the tables in README.md (lean) and tests/README.md
-# (distro).
+# All setups together also make the tables in tests/bench/README.md.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/kvm-copy.sh"
@@ -44,8 +43,7 @@ if [ "$machine" = bochs ]; then
 	# The kernel for tests is the distribution's without BPF: it adds as much.
 	options+=(--targets --baseline "$top/tests/bench/${flavour/kernel/distro}.baseline")
 	case $flavour${setups[*]} in
-	lean) options+=(--table "$top/README.md") ;;
-	distro) options+=(--table "$top/tests/README.md") ;;
+	lean | distro) options+=(--table "$top/tests/bench/README.md") ;;
 	esac
 fi
 
