@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tables of exit reasons are made of.
+//! The entries of the tables of exit reasons.
 
 /// How the architecture and KVM treat an exit reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,16 +8,16 @@ pub enum Status {
     /// KVM has a handler for it: in `kvm_vmx_exit_handlers[]` (`vmx/vmx.c`) or
     /// `svm_exit_handlers[]` (`svm/svm.c`).
     Handled,
-    /// It is defined, but KVM has no handler for it.
+    /// The architecture defines it, but KVM has no handler for it.
     Unhandled,
-    /// It is not defined: for VMX by the SDM, for SVM by `uapi/asm/svm.h`.
+    /// Neither the SDM (for VMX) nor `uapi/asm/svm.h` (for SVM) defines it.
     Undefined,
 }
 
-/// The name of a reason, and how it is treated; `None` if it is undefined.
+/// The name and the status of a reason; `None` if it is undefined.
 pub(super) type Entry = Option<(&'static str, Status)>;
 
-/// Consecutive exit reasons.
+/// Exit reasons with consecutive numbers.
 pub(super) struct Range {
     first: u32,
     entries: &'static [Entry],
@@ -29,8 +29,8 @@ impl Range {
         Range { first, entries }
     }
 
-    /// The `N` reasons from `first` on, of which `defined` lists those that are
-    /// defined. A number that is out of place does not compile.
+    /// The entries of the `N` reasons from `first` on. `defined` lists those that are
+    /// defined. A number outside of the range does not compile.
     pub(super) const fn dense<const N: usize>(
         first: u32,
         defined: &[(u32, &'static str, Status)],
@@ -44,20 +44,19 @@ impl Range {
         entries
     }
 
-    /// How many reasons there are.
+    /// The number of reasons.
     pub(super) const fn len(&self) -> u32 {
         self.entries.len() as u32
     }
 
-    /// How many there are before `reason`, which may be any number, if it is one of
-    /// these.
+    /// The index of `reason`, which may be any number; `None` if it is not in the range.
     #[inline(always)]
     pub(super) fn index(&self, reason: u32) -> Option<u32> {
         let index = reason.wrapping_sub(self.first);
         (index < self.len()).then_some(index)
     }
 
-    /// The reason with that index.
+    /// The reason at `index`.
     pub(super) fn reason(&self, index: u32) -> Option<u32> {
         (index < self.len()).then(|| self.first.wrapping_add(index))
     }

@@ -7,13 +7,13 @@ use super::reason::{
     Status::{Handled, Unhandled},
 };
 
-/// VMX's basic exit reasons; a number that is missing is undefined.
+/// VMX's basic exit reasons. Numbers that are missing are undefined.
 ///
-/// Numbers: SDM, appendix "VMX Basic Exit Reasons": up to 69 as of April 2022, the
-/// edition of the first user's document; 70 and 72 to 79 as of 2023; 80, 81, 84 and 85
-/// as of 2025 (Linux has 84 and 85 since 6.18). Names: the kernel's `uapi/asm/vmx.h`,
-/// where it has them. Handlers: Linux 6.1. `scripts/check-reasons.sh` compares names
-/// and handlers with the kernel's source.
+/// The numbers come from the SDM, appendix "VMX Basic Exit Reasons". The edition of
+/// April 2022 has those up to 69. The editions of 2023 add 70 and 72 to 79, and those of
+/// 2025 add 80, 81, 84 and 85 (Linux has 84 and 85 since 6.18). The names come from the
+/// kernel's `uapi/asm/vmx.h`, where it has them. `make check` compares names and
+/// handlers with the source of Linux 6.1.
 pub(super) const RANGES: &[Range] = &[Range::new(
     0,
     &Range::dense::<86>(
