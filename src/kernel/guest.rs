@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a guest that asks is told, which is about itself or about the host.
+//! Answers to guests, from the counters that `scope` selects.
 
 use crate::{
     block::Owned,
@@ -22,13 +22,13 @@ use crate::{
 };
 use core::mem;
 
-/// The bytes of a cache line.
+/// The size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// What vCPUs may read together that have no profile.
-static NOBODYS_BUDGET: QueryBudget = QueryBudget::new();
+/// The budget that all vCPUs without a profile share.
+static SHARED_BUDGET: QueryBudget = QueryBudget::new();
 
-/// The counters that a guest is told of, as they are.
+/// The live counters that `scope` selects.
 struct Live<'a> {
     scope: Scope,
     host: Host<'a>,
@@ -36,17 +36,17 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// Calls `with` for the counters of each CPU or vCPU that are to be summed up, of
-    /// which it reads `bytes`. Waits first if the vCPU has read too much.
+    /// Calls `with` for the counters of each CPU or vCPU in the scope. `with` reads
+    /// `bytes` of each. Sleeps first if the vCPU has exceeded its budget.
     fn each(&self, bytes: usize, mut with: impl FnMut(Cells<'_>)) {
         let budget = match self.own {
             Some(own) => &own.head.budget,
-            None => &NOBODYS_BUDGET,
+            None => &SHARED_BUDGET,
         };
         let several = match (self.scope, self.own) {
             (Scope::Host, _) => cpu::possible() as usize,
             (Scope::Vm, Some(own)) => own.vm().vcpus().count(),
-            // Its own, which nobody else writes.
+            // Only the vCPU's task writes its counters, so reading them disturbs nobody.
             _ => 0,
         };
         let lines = (bytes.saturating_add(LINE - 1) / LINE).saturating_mul(several);
@@ -54,7 +54,7 @@ impl Live<'_> {
             0 => (),
             ns => clock::wait(ns),
         }
-        // What others wrote is far away.
+        // Reading the counters of another CPU misses the cache many times.
         let with = |cells: Cells<'_>| {
             with(cells);
             clock::cond_resched();
@@ -67,7 +67,7 @@ impl Live<'_> {
         }
     }
 
-    /// The bytes that the counters of all slots take.
+    /// The size of the counters of all slots in bytes.
     fn all() -> usize {
         let slot = mem::size_of::<Counter>().wrapping_add(mem::size_of::<u64>());
         config::isa().slots().wrapping_mul(slot)
@@ -94,33 +94,33 @@ impl Profile for Live<'_> {
     }
 }
 
-/// What answers the guest on a vCPU.
+/// Answers the queries of the guest on a vCPU.
 ///
 /// # Invariants
 ///
-/// KVM has called us in the vCPU's task, and waits for `'a`; `own` is the vCPU's
-/// profile, and there is no other `Guest` of it.
+/// KVM calls the module in the vCPU's task, and waits during `'a`. `live.own` is the
+/// vCPU's profile. The vCPU has no other `Guest`.
 pub(crate) struct Guest<'a> {
     live: Live<'a>,
     epoch: u32,
 }
 
 impl<'a> Guest<'a> {
-    /// For the guest on the vCPU with the profile `own`; `None` if it is to be told
-    /// nothing.
+    /// A responder for the vCPU with profile `own`; `None` if its guest gets no answer.
     ///
     /// # Safety
     ///
-    /// By the type's invariant, `'a` being that of `call`.
+    /// The type's invariants hold for `own` and for the lifetime of `call`.
     pub(crate) unsafe fn new(call: &'a impl KeepsHost, own: Option<&'a Vcpu>) -> Option<Guest<'a>> {
         let scope = config::scope()?;
         if scope != Scope::Host && own.is_none() {
-            // There was no memory to count its exits apart.
+            // There was no memory for the vCPU's profile.
             return None;
         }
-        // INVARIANT: By this function's contract.
+        // INVARIANT: The caller guarantees it.
         Some(Guest {
-            // Before any counter, so that what is mixed up by a reset is of neither epoch.
+            // Read before any counter. So if a reset interferes, the sum has the old
+            // epoch, and no reader takes it for one of the new epoch.
             epoch: epoch::current(),
             live: Live {
                 scope,
@@ -142,19 +142,19 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// What the vCPU holds.
+    /// The snapshot that the vCPU holds, and the answer of leaf E0.
     fn held(&self) -> (Option<&Held>, Snapshot) {
         let own = match self.live.own {
             Some(own) => own,
             None => return (None, Snapshot::default()),
         };
-        // SAFETY: By the type's invariant this is the vCPU's task. It is changed
-        // by `snapshot()` alone, which borrows us exclusively.
+        // SAFETY: By the type's invariant, this is the vCPU's task. Only `snapshot()`
+        // changes what the vCPU holds, and it borrows `self` exclusively.
         unsafe { own.head.snapshots.get(self.live.scope, self.epoch) }
     }
 
-    /// A snapshot of all counters, if there is memory, and they are not being set to
-    /// zero: that would be of no epoch.
+    /// Takes a snapshot. `None` if there is no memory, or while the counters restart from
+    /// zero: such a snapshot would belong to no epoch.
     fn take(&self) -> Option<Held> {
         if self.epoch == 0 {
             return None;
@@ -196,9 +196,9 @@ impl Responder for Guest<'_> {
     fn snapshot(&mut self, command: Command) -> Snapshot {
         let own = self.live.own.filter(|_| config::per_vcpu());
         if let (Some(own), Command::Take | Command::Release) = (own, command) {
-            // The last one goes before there is another: a vCPU holds one at most.
-            // SAFETY: By the type's invariant this is the vCPU's task; what
-            // `held()` has returned is gone, for we are borrowed exclusively.
+            // Release the old snapshot first: a vCPU never holds two.
+            // SAFETY: By the type's invariant, this is the vCPU's task. `self` is
+            // borrowed exclusively, so the references that `held()` returned are gone.
             unsafe { own.head.snapshots.set(None) };
             if command == Command::Take {
                 let taken = self.take();

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The profiles of vCPUs, by VM: which exits are whose.
+//! The profiles of vCPUs, by VM.
 //!
-//! KVM keeps the pointer to a profile in the vCPU, whose task alone writes the
-//! counters. What a vCPU has counted is added to those that have ended when it ends, so
-//! that nothing is lost with a VM.
+//! KVM keeps the pointer to a profile in the vCPU, and only the vCPU's task writes its
+//! counters. When a vCPU ends, its counts are added to those of ended vCPUs, so no exit
+//! is lost.
 //!
-//! VMs are in a list, and their vCPUs in a list of the VM's, both of which only grow,
-//! so that they are walked without a lock. A VM leaves its list and is freed when its last
-//! vCPU has ended and nobody reads the list: see `reading`.
+//! There is a list of VMs, and each VM has a list of its vCPUs. Readers walk them without
+//! a lock, because lists of vCPUs only grow, and a VM stays in its list while anyone
+//! reads it: see `reading`. A VM is freed when its last vCPU has ended and no reading is
+//! in progress.
 
 use crate::{
     block::{Block, Owned},
@@ -39,29 +40,28 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A vCPU's profile.
 pub(crate) type Vcpu = Block<Head>;
 
-/// Whose profile it is.
+/// The head of a vCPU's profile.
 ///
 /// # Invariants
 ///
-/// The VM lives as long as this.
+/// The VM exists as long as the head.
 pub(crate) struct Head {
     vm: NonNull<Vm>,
     /// The vCPU's number in its VM.
     pub(crate) number: u32,
-    /// A random number.
+    /// A random number that identifies the vCPU.
     pub(crate) id: u64,
-    /// What its guest may read.
+    /// The limit on its guest's queries.
     pub(crate) budget: QueryBudget,
-    /// The VM's vCPU that was attached next; set under the list's lock.
+    /// The vCPU that was attached next in the VM. Written under the list's lock.
     next: AtomicPtr<Vcpu>,
-    /// The generation of readings in which it ended; 0 while it has not.
+    /// The generation of readings in which the vCPU ended; 0 before.
     ended: AtomicU64,
-    /// Its directory in debugfs, for who attaches and detaches it.
+    /// Its directory in debugfs. Only the tasks that attach and detach the vCPU use it.
     dir: UnsafeCell<Option<Dir>>,
-    /// For the vCPU's task.
+    /// The snapshot that the vCPU holds.
     pub(crate) snapshots: Snapshots,
 }
 
@@ -69,51 +69,52 @@ pub(crate) struct Head {
 ///
 /// # Invariants
 ///
-/// It came from `new_vm()`. The vCPUs that `first` and their `next` lead to live as long
-/// as this, and [`live`](Vm::live) of them have not ended.
+/// It came from `new_vm()`. The vCPUs in its list exist as long as the VM, and
+/// [`live`](Vm::live) of them have not ended.
 pub(crate) struct Vm {
-    /// A number, which no other VM has while it lives.
+    /// KVM's number of the VM. It is unique among VMs that have vCPUs.
     number: u64,
-    /// The process that has made it.
+    /// The process that created the VM.
     pub(crate) pid: u32,
-    /// A random number.
+    /// A random number that identifies the VM.
     pub(crate) id: u64,
-    /// What KVM's debugfs calls it; its process if that does not have it.
+    /// Its name in KVM's debugfs; the number of its process if it has none there.
     pub(crate) name: Name,
-    /// Its directory in debugfs, once a vCPU has made it; for those who attach and detach.
+    /// Its directory in debugfs, made with the first vCPU's.
     pub(crate) dir: Mutex<OwnMutex, Option<Dir>>,
-    /// The vCPU that was attached first; set under the list's lock.
+    /// The vCPU that was attached first. Written under the list's lock.
     first: AtomicPtr<Vcpu>,
-    /// The one that was attached last; for who holds the list's lock.
+    /// The vCPU that was attached last. Protected by the list's lock.
     last: UnsafeCell<*const Vcpu>,
-    /// How many of them have not ended; under the list's lock.
+    /// The number of vCPUs that have not ended. Protected by the list's lock.
     live: UnsafeCell<usize>,
-    /// Whether it is to be freed, but for who reads; under the list's lock.
+    /// Whether the VM is to be freed when the reading ends. Protected by the list's lock.
     retired: UnsafeCell<bool>,
-    /// The VM that was made before; changed under the list's lock, when nobody reads.
+    /// The VM that was added before. Changed under the list's lock, and never during a
+    /// reading.
     next: AtomicPtr<Vm>,
 }
 
 impl Vcpu {
-    /// Whether it had not ended when a reading of that generation began.
+    /// Whether the vCPU existed when the reading of `generation` began.
     pub(crate) fn was_live(&self, generation: u64) -> bool {
         let ended = self.head.ended.load(Relaxed);
         ended == 0 || ended >= generation
     }
 
-    /// The VM that it belongs to.
     pub(crate) fn vm(&self) -> &Vm {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the invariant of `Head`, the VM exists as long as the vCPU.
         unsafe { self.head.vm.as_ref() }
     }
 
-    /// The profile that KVM keeps.
+    /// The vCPU of a profile that KVM keeps.
     ///
     /// # Safety
     ///
-    /// `profile` came from [`attach`], and is not detached during `'a`.
+    /// `profile` came from [`attach`], and KVM does not detach it during `'a`.
     pub(crate) unsafe fn borrow<'a>(profile: NonNull<c_void>) -> &'a Vcpu {
-        // SAFETY: By this function's contract.
+        // SAFETY: `attach()` got `profile` from `into_foreign()`, and it exists until it
+        // is detached.
         unsafe { Owned::borrow(profile) }
     }
 
@@ -121,25 +122,26 @@ impl Vcpu {
     ///
     /// # Safety
     ///
-    /// Called by who attaches or detaches it, one at a time.
-    #[allow(clippy::mut_from_ref)] // By the function's contract.
+    /// The caller attaches or detaches the vCPU, and has no other reference to the
+    /// directory.
+    #[allow(clippy::mut_from_ref)] // The caller guarantees exclusive use.
     pub(crate) unsafe fn dir(&self) -> &mut Option<Dir> {
-        // SAFETY: By this function's contract.
+        // SAFETY: Only one task attaches or detaches a vCPU at a time.
         unsafe { &mut *self.head.dir.get() }
     }
 }
 
 impl Vm {
-    /// The vCPUs that it has had, from the first one on.
+    /// All vCPUs that the VM has or had, from the first on.
     pub(crate) fn attached(&self) -> impl Iterator<Item = &Vcpu> {
-        // SAFETY: They live as long as the VM.
+        // SAFETY: By the type's invariant, the vCPUs exist as long as the VM.
         let vcpu = |link: &AtomicPtr<Vcpu>| unsafe { link.load(Acquire).as_ref() };
         successors(vcpu(&self.first), move |vcpu_before: &&Vcpu| {
             vcpu(&vcpu_before.head.next)
         })
     }
 
-    /// The vCPUs that it has.
+    /// The vCPUs that have not ended.
     pub(crate) fn vcpus(&self) -> impl Iterator<Item = &Vcpu> {
         self.attached()
             .filter(|vcpu| vcpu.head.ended.load(Relaxed) == 0)
@@ -158,30 +160,30 @@ impl Profile for Vm {
     }
 }
 
-/// The VM that was made last. Changed under [`VMS`].
+/// The VM that was added last. Written under [`VMS`].
 static LAST: AtomicPtr<Vm> = AtomicPtr::new(ptr::null_mut());
 
-/// What changes under the lock.
+/// What [`VMS`] protects, besides the list.
 struct Vms {
-    /// How many vCPUs there are.
+    /// The number of vCPUs that have not ended.
     vcpus: usize,
-    /// By slot, what the vCPUs have counted that have ended.
+    /// The tallies of ended vCPUs, by slot.
     ended: [Tally; Isa::MAX_SLOTS],
-    /// How many readings have begun, and one.
+    /// The number of readings that have begun, plus 1.
     generation: u64,
-    /// Whether somebody reads, so that no VM may leave the list.
+    /// Whether a reading is in progress, which keeps all VMs in the list.
     reading: bool,
 }
 
-/// By slot, nothing.
+/// Zero, by slot.
 pub(crate) const NOTHING: [Tally; Isa::MAX_SLOTS] = [Tally {
     exits: 0,
     cycles: 0,
     untimed: 0,
 }; Isa::MAX_SLOTS];
 
-// SAFETY: Nobody else has the mutex. It is held for a few instructions only, and for as
-// many as there are VMs.
+// Held for short loops over VMs or slots. Nothing sleeps under it.
+// SAFETY: No other `Mutex` has this mutex.
 static VMS: Mutex<VmsMutex, Vms> = unsafe {
     Mutex::new(
         VmsMutex,
@@ -194,41 +196,41 @@ static VMS: Mutex<VmsMutex, Vms> = unsafe {
     )
 };
 
-/// All VMs of the list, from the last one on.
+/// All VMs of the list, from the last on.
 ///
 /// # Safety
 ///
-/// None leaves it meanwhile: the caller holds [`VMS`], or is between
+/// No VM leaves the list meanwhile: the caller holds [`VMS`], or is between
 /// [`begin_reading`] and [`end_reading`].
 pub(crate) unsafe fn all() -> impl Iterator<Item = NonNull<Vm>> {
     let vm = |link: &AtomicPtr<Vm>| NonNull::new(link.load(Acquire));
     successors(vm(&LAST), move |last| {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller guarantees that no VM leaves the list, and so none is freed.
         vm(unsafe { &last.as_ref().next })
     })
 }
 
 impl Vms {
-    /// The VM with that number, if one of its vCPUs has not ended.
+    /// The VM with `number` that has a vCPU which has not ended.
     fn find(&mut self, number: u64) -> Option<NonNull<Vm>> {
-        // SAFETY: The lock is held, here and below.
+        // SAFETY: `self` is borrowed from `VMS`, so the lock is held: here and below.
         let mut all = unsafe { all() };
         all.find(|vm| unsafe { vm.as_ref().number == number && *vm.as_ref().live.get() > 0 })
     }
 
-    /// Puts a VM into the list, which has no vCPU yet.
+    /// Adds a new VM to the list.
     fn add(&mut self, vm: NonNull<Vm>) {
-        // SAFETY: It is the caller's until it is in the list.
+        // SAFETY: The VM came from `new_vm()`, and only the caller has it.
         unsafe { vm.as_ref() }
             .next
             .store(LAST.load(Relaxed), Relaxed);
         LAST.store(vm.as_ptr(), Release);
     }
 
-    /// Takes a VM out of the list.
+    /// Removes a VM from the list.
     fn remove(&mut self, gone: NonNull<Vm>) {
         let mut link = &LAST;
-        // SAFETY: The lock is held.
+        // SAFETY: The lock is held, so no VM of the list is freed.
         while let Some(vm) = unsafe { link.load(Relaxed).as_ref() } {
             if ptr::eq(vm, gone.as_ptr()) {
                 return link.store(vm.next.load(Relaxed), Release);
@@ -237,10 +239,10 @@ impl Vms {
         }
     }
 
-    /// Makes a vCPU one of a VM's.
+    /// Adds a new vCPU to a VM.
     fn enter(&mut self, mut vcpu: NonNull<Vcpu>, vm: NonNull<Vm>) {
-        // SAFETY: The vCPU is the caller's until it is in the VM's list. The lock is held,
-        // and vCPUs live as long as the VM.
+        // SAFETY: Only the caller has the vCPU until it is in the list. The lock is held,
+        // and protects `last` and `live`. The VM's vCPUs exist as long as the VM.
         unsafe {
             vcpu.as_mut().head.vm = vm;
             let vm = vm.as_ref();
@@ -254,14 +256,14 @@ impl Vms {
         self.vcpus = self.vcpus.wrapping_add(1);
     }
 
-    /// Ends a vCPU of a VM; true if it was its last one.
+    /// Ends a vCPU. Returns true if it was the last one of its VM.
     fn leave(&mut self, vcpu: &Vcpu) -> bool {
         let cells = vcpu.cells();
         for (slot, ended) in self.ended.iter_mut().enumerate() {
             *ended = *ended + cells.slot(slot);
         }
         self.vcpus = self.vcpus.saturating_sub(1);
-        // SAFETY: The lock is held.
+        // SAFETY: The lock is held, and protects `live`.
         let live = unsafe { &mut *vcpu.vm().live.get() };
         *live = live.saturating_sub(1);
         let last = *live == 0;
@@ -274,32 +276,32 @@ impl Vms {
 ///
 /// # Safety
 ///
-/// It is in no list, and nobody uses it any more.
+/// The VM is in no list, and nobody uses it or its vCPUs.
 unsafe fn free(vm: NonNull<Vm>) {
-    // SAFETY: By this function's contract, here and below.
+    // SAFETY: The caller guarantees that nobody else uses the VM.
     let mut next = unsafe { vm.as_ref() }.first.load(Relaxed);
     while let Some(vcpu) = NonNull::new(next) {
-        // SAFETY: As above; it was given away by `attach()`.
+        // SAFETY: `attach()` gave up the ownership of the vCPU, and nobody borrows it.
         let vcpu = unsafe { Owned::<Head>::from_foreign(vcpu.cast()) };
         next = vcpu.head.next.load(Relaxed);
     }
-    // SAFETY: As above; `attach()` has allocated it.
+    // SAFETY: `new_vm()` allocated the VM, and its vCPUs are freed.
     unsafe {
         ptr::drop_in_place(vm.as_ptr());
         memory::free(vm.cast());
     }
 }
 
-/// A VM that is in no list yet.
+/// Makes a VM that is in no list yet.
 fn new_vm(info: &VcpuInfo) -> Result<NonNull<Vm>> {
     let name = match info.vm_name.is_null() {
         true => Name::new(format_args!("{}", info.vm_pid)),
-        // SAFETY: KVM's string, which is valid while it calls us.
+        // SAFETY: KVM's string is valid during the call of `attach()`.
         false => unsafe { Name::from_c(info.vm_name) },
     };
     let mut vm: NonNull<Vm> = memory::alloc(core::mem::size_of::<Vm>(), Wait::Yes)?.cast();
-    // SAFETY: The memory is large enough, aligned to its size, and ours. The mutex is
-    // initialized where it stays.
+    // SAFETY: The memory is new, large enough, and aligned to its size. The mutex is
+    // initialized in its final place.
     unsafe {
         let dir = Mutex::uninit(None);
         ptr::write(
@@ -330,7 +332,7 @@ fn new_vm(info: &VcpuInfo) -> Result<NonNull<Vm>> {
 ///
 /// # Context
 ///
-/// Where one may sleep.
+/// May sleep.
 pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     let head = Head {
         vm: NonNull::dangling(),
@@ -347,14 +349,14 @@ pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     let vm = match vms.find(info.vm) {
         Some(vm) => vm,
         None => {
-            // Memory is not to be waited for under the lock.
+            // The allocation may sleep for long, so the lock is released.
             drop(vms);
             let new = new_vm(info)?;
             vms = VMS.lock();
             match vms.find(info.vm) {
-                // Another vCPU of the VM was faster.
+                // Another vCPU has added the VM meanwhile.
                 Some(vm) => {
-                    // SAFETY: It is in no list.
+                    // SAFETY: `new` is in no list, and only this function has it.
                     unsafe { free(new) };
                     vm
                 }
@@ -365,21 +367,21 @@ pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
             }
         }
     };
-    // INVARIANT: The VM lives until its last vCPU has ended, and longer.
+    // INVARIANT: The VM exists until its last vCPU has ended, and then frees its vCPUs.
     let vcpu = vcpu.into_foreign();
     vms.enter(vcpu.cast(), vm);
     Ok(vcpu)
 }
 
-/// Ends a vCPU. If it was its VM's last one, the caller is to remove that's directory, and
-/// to [`retire`] it.
+/// Ends a vCPU. Returns its VM if it was the VM's last vCPU. The caller then removes the
+/// VM's directory, and calls [`retire`].
 ///
 /// # Safety
 ///
-/// [`attach`] has made it, KVM has forgotten it, and it has no directory any more.
+/// `vcpu` came from [`attach`]. KVM has forgotten it, and it has no directory any more.
 pub(crate) unsafe fn end(vcpu: NonNull<Vcpu>) -> Option<NonNull<Vm>> {
-    // SAFETY: By this function's contract. It may be freed when the lock is not held any
-    // more, if another vCPU of the VM ends.
+    // SAFETY: `attach()` returned the vCPU. It exists until its VM's last vCPU ends, so
+    // at least until this releases the lock.
     let vm = unsafe { vcpu.as_ref() }.head.vm;
     let mut vms = VMS.lock();
     // SAFETY: As above.
@@ -388,34 +390,36 @@ pub(crate) unsafe fn end(vcpu: NonNull<Vcpu>) -> Option<NonNull<Vm>> {
     last.then(|| vm)
 }
 
-/// Frees a VM, or has that done by who reads.
+/// Frees a VM, now or when the reading in progress ends.
 ///
 /// # Safety
 ///
-/// [`end`] has returned it to the caller, and it has no directory any more.
+/// [`end`] returned the VM to the caller, and the VM has no directory any more.
 pub(crate) unsafe fn retire(vm: NonNull<Vm>) {
     let mut vms = VMS.lock();
     if vms.reading {
-        // SAFETY: The lock is held, and the VM is freed by nobody else before that.
+        // SAFETY: The lock is held, and protects `retired`. Only this function and the
+        // reading, to which it hands over, free the VM.
         unsafe { *vm.as_ref().retired.get() = true };
         return;
     }
     vms.remove(vm);
     drop(vms);
-    // SAFETY: It is in no list, and by this function's contract.
+    // SAFETY: The VM was removed from the list, and the caller guarantees that all its
+    // vCPUs have ended.
     unsafe { free(vm) };
 }
 
-/// What there is when a reading begins: see [`begin_reading`].
+/// The state when a reading begins: see [`begin_reading`].
 pub(crate) struct Begun {
-    /// A vCPU that ends now, or later, is of this generation.
+    /// The generation of the reading. vCPUs that end from now on have it, or a later one.
     pub(crate) generation: u64,
-    /// How many vCPUs there are.
+    /// The number of vCPUs.
     pub(crate) vcpus: usize,
 }
 
-/// Keeps VMs in their list, until [`end_reading`]; and says by slot what the vCPUs have
-/// counted that have ended. For one reader at a time.
+/// Begins a reading: keeps all VMs in the list until [`end_reading`], and copies the
+/// tallies of ended vCPUs to `ended`. There must be only one reading at a time.
 pub(crate) fn begin_reading(ended: &mut [Tally; Isa::MAX_SLOTS]) -> Begun {
     let mut vms = VMS.lock();
     vms.generation = vms.generation.wrapping_add(1);
@@ -427,32 +431,33 @@ pub(crate) fn begin_reading(ended: &mut [Tally; Isa::MAX_SLOTS]) -> Begun {
     }
 }
 
-/// Forgets what the vCPUs have counted that have ended.
+/// Sets the tallies of ended vCPUs to zero.
 pub(crate) fn clear_ended() {
     VMS.lock().ended.copy_from_slice(&NOTHING);
 }
 
-/// Frees the VMs that were kept.
+/// Ends a reading: frees the VMs that it kept.
 ///
 /// # Safety
 ///
-/// Called once after [`begin_reading`]; nobody uses a VM any more that was found since.
+/// Called once after [`begin_reading`]. Nobody uses a VM any more that was found in
+/// between.
 pub(crate) unsafe fn end_reading() {
     let mut kept: *mut Vm = ptr::null_mut();
     let mut vms = VMS.lock();
     vms.reading = false;
-    // SAFETY: The lock is held, here and below.
+    // SAFETY: The lock is held, so no VM leaves the list, and it protects `retired`.
     let retired = |vm: &NonNull<Vm>| unsafe { *vm.as_ref().retired.get() };
     while let Some(vm) = unsafe { all() }.find(retired) {
         vms.remove(vm);
-        // SAFETY: As above.
+        // SAFETY: The VM was removed from the list, and only this function has it.
         unsafe { vm.as_ref() }.next.store(kept, Relaxed);
         kept = vm.as_ptr();
     }
     drop(vms);
     while let Some(vm) = NonNull::new(kept) {
-        // SAFETY: It was taken out of the list above, and is nobody's by this
-        // function's contract.
+        // SAFETY: The VM was removed from the list above. The caller guarantees that
+        // nobody uses it any more.
         unsafe {
             kept = vm.as_ref().next.load(Relaxed);
             free(vm);
