@@ -3,10 +3,8 @@
 //! Blocks of counters that belong to no CPU: profiles of vCPUs, snapshots, and sums.
 
 use crate::{
-    profile::{
-        cells::{Cells, Counter},
-        counts::{Profile, Tally},
-    },
+    profile::cells::{Cells, Counter},
+    spread::{Read, Spread, SLOT_SIZE},
     sys::memory::{self, Wait},
 };
 use core::{
@@ -43,8 +41,7 @@ impl<H> Block<H> {
 
     /// The size of the allocation in bytes.
     pub(crate) const fn size(slots: usize) -> usize {
-        let size = Self::untimed(slots).wrapping_add(slots.wrapping_mul(mem::size_of::<u64>()));
-        memory::rounded(size)
+        memory::rounded(Self::COUNTERS.wrapping_add(slots.wrapping_mul(SLOT_SIZE)))
     }
 
     /// The counters of all slots.
@@ -65,17 +62,9 @@ impl<H> Block<H> {
     }
 }
 
-impl<H> Profile for Block<H> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cells().sum(wanted)
-    }
-
-    fn total(&self) -> Tally {
-        self.cells().total()
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cells().slot(slot)
+impl<H> Spread for Block<H> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
+        with(self.cells());
     }
 }
 

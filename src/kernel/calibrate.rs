@@ -3,13 +3,13 @@
 //! The cost of a sample, measured when the module is loaded.
 
 use crate::{
-    block::Owned,
     config,
     sys::{
         contract::{Record, Sample},
         cpu,
-        memory::Wait,
+        memory::{self, Wait},
     },
+    vcpus::Vcpu,
 };
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -36,11 +36,10 @@ const SAMPLES: u64 = 16;
 /// `record` is the [`record`](crate::record::record) of the present configuration. Its
 /// memory is in use, but nobody else reads or writes it.
 pub(crate) unsafe fn calibrate(record: Record) {
-    let profile = match Owned::try_new((), config::vcpu_slots(), Wait::Yes) {
-        Ok(block) => block,
+    let profile = match memory::alloc(Vcpu::size(config::vcpu_slots()), Wait::Yes) {
+        Ok(profile) => profile,
         Err(_) => return,
     };
-    let profile = profile.into_foreign();
     let (mut sample_cycles, mut record_cycles) = (u64::MAX, u64::MAX);
     for _ in 0..ROUNDS {
         cpu::without_preemption(|| {
@@ -51,16 +50,16 @@ pub(crate) unsafe fn calibrate(record: Record) {
                 sample_cycles = sample_cycles.min(cycles);
                 let sample = Sample { exit: 0, cycles };
                 // SAFETY: The caller guarantees that `record` has its memory to itself.
-                // Preemption is disabled, and `profile` has counters that nobody else
-                // uses.
+                // Preemption is disabled. `profile` is zeroed memory of a profile's size,
+                // which nobody else uses.
                 unsafe { record(profile.as_ptr(), sample) };
             }
             let all = cpu::tsc().wrapping_sub(start);
             record_cycles = record_cycles.min(all / SAMPLES);
         });
     }
-    // SAFETY: `into_foreign()` returned `profile` above, and nobody borrows it.
-    drop(unsafe { Owned::<()>::from_foreign(profile) });
+    // SAFETY: `alloc()` returned `profile` above, and nobody uses it any more.
+    unsafe { memory::free(profile) };
     SAMPLE_CYCLES.store(sample_cycles, Relaxed);
     RECORD_CYCLES.store(record_cycles, Relaxed);
 }

@@ -7,8 +7,8 @@ use crate::{
     config, epoch,
     host::{Host, KeepsHost},
     profile::{
-        cells::{Cells, Counter},
-        counts::{Profile, Tally},
+        cells::Cells,
+        counts::Profile,
         isa::Isa,
         leaf::{
             Command, Identity, Protocol, Responder, Scope, Snapshot, When, FEATURE_SNAPSHOT,
@@ -17,10 +17,10 @@ use crate::{
         throttle::QueryBudget,
     },
     snapshot::Held,
+    spread::{Read, Spread, SLOT_SIZE},
     sys::{clock, cpu, memory::Wait},
     vcpus::Vcpu,
 };
-use core::mem;
 
 /// The size of a cache line in bytes.
 const LINE: usize = 64;
@@ -35,22 +35,28 @@ struct Live<'a> {
     own: Option<&'a Vcpu>,
 }
 
-impl Live<'_> {
-    /// Calls `with` for the counters of each CPU or vCPU in the scope. `with` reads
-    /// `bytes` of each. Sleeps first if the vCPU has exceeded its budget.
-    fn each(&self, bytes: usize, mut with: impl FnMut(Cells<'_>)) {
+impl Spread for Live<'_> {
+    /// Sleeps first if the vCPU has exceeded its budget.
+    fn each(&self, read: Read, mut with: impl FnMut(Cells<'_>)) {
         let budget = match self.own {
             Some(own) => &own.head.budget,
             None => &SHARED_BUDGET,
         };
-        let several = match (self.scope, self.own) {
+        let places = match (self.scope, self.own) {
             (Scope::Host, _) => cpu::possible() as usize,
             (Scope::Vm, Some(own)) => own.vm().vcpus().count(),
             // Only the vCPU's task writes its counters, so reading them disturbs nobody.
             _ => 0,
         };
-        let lines = (bytes.saturating_add(LINE - 1) / LINE).saturating_mul(several);
-        match budget.take(lines as u64, clock::now()) {
+        let lines = match read {
+            // A counter, and a number of untimed exits.
+            Read::One => 2,
+            Read::All => {
+                let bytes = config::isa().slots().saturating_mul(SLOT_SIZE);
+                bytes.saturating_add(LINE - 1) / LINE
+            }
+        };
+        match budget.take(lines.saturating_mul(places) as u64, clock::now()) {
             0 => (),
             ns => clock::wait(ns),
         }
@@ -60,37 +66,11 @@ impl Live<'_> {
             clock::cond_resched();
         };
         match (self.scope, self.own) {
-            (Scope::Host, _) => self.host.each(with),
-            (Scope::Vm, Some(own)) => own.vm().vcpus().map(Vcpu::cells).for_each(with),
-            (Scope::Vcpu, Some(own)) => [own.cells()].into_iter().for_each(with),
+            (Scope::Host, _) => self.host.each(read, with),
+            (Scope::Vm, Some(own)) => own.vm().each(read, with),
+            (Scope::Vcpu, Some(own)) => own.each(read, with),
             (Scope::Vm | Scope::Vcpu, None) => (),
         }
-    }
-
-    /// The size of the counters of all slots in bytes.
-    fn all() -> usize {
-        let slot = mem::size_of::<Counter>().wrapping_add(mem::size_of::<u64>());
-        config::isa().slots().wrapping_mul(slot)
-    }
-}
-
-impl Profile for Live<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        let mut sum = Tally::default();
-        self.each(Live::all(), |cells| sum = sum + cells.sum(wanted));
-        sum
-    }
-
-    fn total(&self) -> Tally {
-        let mut sum = Tally::default();
-        self.each(Live::all(), |cells| sum = sum + cells.total());
-        sum
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        let mut sum = Tally::default();
-        self.each(2 * LINE, |cells| sum = sum + cells.slot(slot));
-        sum
     }
 }
 
@@ -161,7 +141,7 @@ impl<'a> Guest<'a> {
         }
         let block = Owned::try_new((), config::vcpu_slots(), Wait::No).ok()?;
         let sum = block.cells();
-        self.live.each(Live::all(), |cells| {
+        self.live.each(Read::All, |cells| {
             for slot in 0..sum.counters.len() {
                 sum.add(slot, cells.slot(slot));
             }

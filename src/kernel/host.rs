@@ -7,10 +7,10 @@ use crate::{
     config,
     profile::{
         cells::{Cells, Counter, HistogramCell},
-        counts::{Profile, Tally},
         histogram::Histogram,
         isa::Isa,
     },
+    spread::{Read, Spread, SLOT_SIZE},
     sys::{
         clock,
         percpu::{PerCpu, Zeroable},
@@ -123,8 +123,7 @@ impl Memory {
             true => mem::size_of::<HistogramCell>(),
             false => 0,
         };
-        let counter = mem::size_of::<Counter>().wrapping_add(mem::size_of::<AtomicU64>());
-        let slot = histogram.wrapping_add(counter.wrapping_mul(2));
+        let slot = SLOT_SIZE.wrapping_mul(2).wrapping_add(histogram);
         config::isa().slots().wrapping_mul(slot)
     }
 
@@ -228,11 +227,6 @@ impl<'a> Host<'a> {
         )
     }
 
-    /// Calls `with` for the counters of each CPU.
-    pub(crate) fn each(&self, mut with: impl FnMut(Cells<'_>)) {
-        self.cpus().for_each(|(all, _)| with(all));
-    }
-
     /// The exits of vCPUs without a profile.
     pub(crate) fn unattributed(self) -> Unattributed<'a> {
         Unattributed(self)
@@ -277,39 +271,21 @@ impl<'a> Host<'a> {
     }
 }
 
-impl Profile for Host<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, (all, _)| sum + all.sum(wanted))
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, (all, _)| sum + all.slot(slot))
+impl Spread for Host<'_> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
+        self.cpus().for_each(|(all, _)| with(all));
     }
 }
 
 /// See [`Host::unattributed`].
 pub(crate) struct Unattributed<'a>(Host<'a>);
 
-impl<'a> Unattributed<'a> {
-    fn cpus(&self) -> impl Iterator<Item = Cells<'a>> {
+impl Spread for Unattributed<'_> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
         // With `per_vcpu=N`, all exits are unattributed, and are not counted twice.
         let apart = config::per_vcpu();
         self.0
             .cpus()
-            .map(move |(all, unattributed)| if apart { unattributed } else { all })
-    }
-}
-
-impl Profile for Unattributed<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, cells| sum + cells.sum(wanted))
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, cells| sum + cells.slot(slot))
+            .for_each(|(all, unattributed)| with(if apart { unattributed } else { all }));
     }
 }

@@ -22,6 +22,7 @@ mod profile;
 mod reading;
 mod record;
 mod snapshot;
+mod spread;
 mod sys;
 mod table;
 mod text;

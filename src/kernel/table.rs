@@ -12,7 +12,6 @@ use crate::{
     },
     reading::Reading,
     sys::{clock, memory::Wait},
-    vcpus::Vcpu,
 };
 use core::{
     fmt::{self, Display, Write},
@@ -106,17 +105,17 @@ pub(crate) fn by_vcpu(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) ->
             "{vm:<24} {vcpu:>6} {exits:>12} {cycles:>17}\n"
         ))
     };
-    let sum = |sum, vcpu: &Vcpu| sum + vcpu.total();
     // Read before the counters of vCPUs, which may be running.
     let (unattributed, total) = (host.unattributed().total(), host.total());
     for vm in reading.vms() {
-        if reading.vcpus(vm).next().is_none() {
-            continue;
-        }
-        let all = reading.vcpus(vm).fold(Tally::default(), sum);
-        row(vm.name.as_str(), &"all", all)?;
+        let (name, mut all) = (vm.name.as_str(), None);
         for vcpu in reading.vcpus(vm) {
-            row(vm.name.as_str(), &vcpu.head.number, vcpu.total())?;
+            let tally = vcpu.total();
+            row(name, &vcpu.head.number, tally)?;
+            all = Some(all.unwrap_or_default() + tally);
+        }
+        if let Some(all) = all {
+            row(name, &"all", all)?;
         }
         clock::cond_resched();
     }

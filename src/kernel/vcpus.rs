@@ -14,12 +14,9 @@
 use crate::{
     block::{Block, Owned},
     config,
-    profile::{
-        counts::{Profile, Tally},
-        isa::Isa,
-        throttle::QueryBudget,
-    },
+    profile::{cells::Cells, counts::Tally, isa::Isa, throttle::QueryBudget},
     snapshot::Snapshots,
+    spread::{Read, Spread},
     sys::{
         clock,
         contract::VcpuInfo,
@@ -148,15 +145,9 @@ impl Vm {
     }
 }
 
-impl Profile for Vm {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.vcpus()
-            .fold(Tally::default(), |sum, vcpu| sum + vcpu.sum(wanted))
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.vcpus()
-            .fold(Tally::default(), |sum, vcpu| sum + vcpu.slot(slot))
+impl Spread for Vm {
+    fn each(&self, _: Read, with: impl FnMut(Cells<'_>)) {
+        self.vcpus().map(Vcpu::cells).for_each(with);
     }
 }
 

@@ -40,6 +40,7 @@ const MODULE: Layers = Layers {
         "vcpus",
         "snapshot, host",
         "block",
+        "spread",
         "epoch, config",
         "profile",
         "sys",
