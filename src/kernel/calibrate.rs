@@ -9,7 +9,7 @@ use crate::{
         cpu,
         memory::{self, Wait},
     },
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

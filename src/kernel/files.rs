@@ -11,7 +11,7 @@ use crate::{
         error::to_c,
     },
     table, text,
-    vcpus::{Vcpu, Vm},
+    vm::{Vcpu, Vm},
 };
 use core::{
     cell::UnsafeCell,

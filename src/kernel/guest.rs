@@ -19,7 +19,7 @@ use crate::{
     snapshot::Held,
     spread::{Read, Spread, SLOT_SIZE},
     sys::{clock, cpu, memory::Wait},
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 
 /// The size of a cache line in bytes.

@@ -20,7 +20,8 @@ use crate::{
         error::from_errno,
         params::ParamLock,
     },
-    vcpus::{self, Vcpu},
+    vm::Vcpu,
+    vms,
 };
 use core::{ffi::c_void, mem, ptr, ptr::NonNull, sync::atomic::AtomicBool, sync::atomic::Ordering};
 use kernel::prelude::*;
@@ -116,7 +117,7 @@ unsafe extern "C" fn cpuid(
 unsafe extern "C" fn attach(info: *const VcpuInfo) -> *mut c_void {
     // SAFETY: KVM's pointer is valid during the call.
     let info = unsafe { &*info };
-    match vcpus::attach(info) {
+    match vms::attach(info) {
         Ok(profile) => {
             // SAFETY: Only KVM detaches a profile, and it does not have this one yet.
             let vcpu = unsafe { Vcpu::borrow(profile) };
@@ -160,12 +161,12 @@ unsafe extern "C" fn detach(profile: *mut c_void) {
     unsafe { files::remove_vcpu(Vcpu::borrow(profile)) };
     // SAFETY: `attach()` returned the profile. KVM makes no other call with it, and the
     // vCPU has no directory any more.
-    if let Some(vm) = unsafe { vcpus::end(profile.cast()) } {
+    if let Some(vm) = unsafe { vms::end(profile) } {
         // SAFETY: `end()` returned the VM to this call alone. The VM exists until
         // `retire()`.
         unsafe {
             files::remove_vm(vm.as_ref());
-            vcpus::retire(vm);
+            vms::retire(vm);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         clock,
         work::{self, WorkPtr},
     },
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::{
     ptr,

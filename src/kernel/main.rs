@@ -26,7 +26,8 @@ mod spread;
 mod sys;
 mod table;
 mod text;
-mod vcpus;
+mod vm;
+mod vms;
 
 use ::kernel::prelude::*;
 use profile::leaf::Scope;

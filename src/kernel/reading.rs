@@ -4,20 +4,18 @@
 
 use crate::{
     config,
-    profile::{counts::Tally, isa::Isa},
+    profile::counts::Tally,
     sys::{
         clock,
         lock::{Guard, Mutex, ReadingMutex},
     },
-    vcpus::{self, Begun, Vcpu, Vm, NOTHING},
+    vm::{Vcpu, Vm},
+    vms::{self, Begun, Tallies, NO_EXITS},
 };
-
-/// The tallies of the vCPUs that had ended when the reading began, by slot.
-type Ended = [Tally; Isa::MAX_SLOTS];
 
 // SAFETY: No other `Mutex` has this mutex. Its holder may wait for memory or for the log.
 // Only readings and resets wait for it.
-static READING: Mutex<ReadingMutex, Ended> = unsafe { Mutex::new(ReadingMutex, NOTHING) };
+static READING: Mutex<ReadingMutex, Tallies> = unsafe { Mutex::new(ReadingMutex, NO_EXITS) };
 
 /// A reading of all VMs, as they were when it began. Meanwhile, counters do not restart
 /// from zero, and the counters of vCPUs that end stay as they are. Only other readings
@@ -27,7 +25,7 @@ static READING: Mutex<ReadingMutex, Ended> = unsafe { Mutex::new(ReadingMutex, N
 ///
 /// It exists from `begin_reading()` to `end_reading()`.
 pub(crate) struct Reading {
-    ended: Guard<'static, ReadingMutex, Ended>,
+    ended: Guard<'static, ReadingMutex, Tallies>,
     begun: Begun,
 }
 
@@ -39,7 +37,7 @@ impl Reading {
     /// May sleep.
     pub(crate) fn begin() -> Reading {
         let mut ended = READING.lock();
-        let begun = vcpus::begin_reading(&mut ended);
+        let begun = vms::begin_reading(&mut ended);
         // INVARIANT: `begin_reading()` was called above.
         Reading { ended, begun }
     }
@@ -48,7 +46,7 @@ impl Reading {
     pub(crate) fn vms(&self) -> impl Iterator<Item = &Vm> {
         // SAFETY: By the type's invariant, no VM leaves the list or is freed while `self`
         // exists: here and below.
-        let all = unsafe { vcpus::all() };
+        let all = unsafe { vms::all() };
         all.map(|vm| unsafe { &*vm.as_ptr() })
     }
 
@@ -77,8 +75,8 @@ impl Reading {
             vm.attached().for_each(|vcpu| vcpu.cells().clear());
             clock::cond_resched();
         }
-        vcpus::clear_ended();
-        self.ended.copy_from_slice(&NOTHING);
+        vms::clear_ended();
+        self.ended.copy_from_slice(&NO_EXITS);
     }
 }
 
@@ -86,6 +84,6 @@ impl Drop for Reading {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant, `begin_reading()` came before. The VMs that it
         // kept were borrowed from `self`.
-        unsafe { vcpus::end_reading() };
+        unsafe { vms::end_reading() };
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         isa::Isa,
     },
     sys::contract::Sample,
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::{
     arch::asm,

@@ -14,7 +14,7 @@ use crate::{
     },
     reading::Reading,
     sys::{clock, cpu},
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::fmt::{self, Write};
 
