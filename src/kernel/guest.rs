@@ -10,10 +10,8 @@ use crate::{
         cells::Cells,
         counts::Profile,
         isa::Isa,
-        leaf::{
-            Command, Identity, Protocol, Responder, Scope, Snapshot, When, FEATURE_SNAPSHOT,
-            VERSION,
-        },
+        leaf::{Command, Identity, Protocol, Scope, Snapshot, FEATURE_SNAPSHOT, VERSION},
+        query::{Responder, When},
         throttle::QueryBudget,
     },
     snapshot::Held,

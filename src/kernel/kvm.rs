@@ -11,7 +11,8 @@ use crate::{
     log,
     profile::{
         isa::Isa,
-        leaf::{self, Query, Registers},
+        leaf::{self, Registers},
+        query::Query,
     },
     reading::Reading,
     record::{record, record_untimed},

@@ -5,7 +5,8 @@
 use crate::{
     config,
     profile::{
-        leaf::{join, split, Answer, Query, Registers},
+        leaf::{join, split, Registers},
+        query::{Answer, Query},
         query_log::{Caller, LogLine},
         queue::Queue,
         throttle::LogBudget,

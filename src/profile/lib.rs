@@ -11,7 +11,7 @@
 //!
 //! A guest reads the profile with the CPUID instruction. It puts a *leaf* into EAX
 //! and a *subleaf* into ECX, and finds the answer in EAX, EBX, ECX and EDX. CPUID
-//! always exits to the hypervisor, so the hypervisor can answer ([`leaf`]). The
+//! always exits to the hypervisor, so the hypervisor can answer ([`leaf`], [`query`]). The
 //! host logs these queries ([`query_log`]).
 //!
 //! Everything here is plain arithmetic on `core`, without `unsafe`. It is
@@ -23,6 +23,7 @@ pub mod counts;
 pub mod histogram;
 pub mod isa;
 pub mod leaf;
+pub mod query;
 pub mod query_log;
 pub mod queue;
 pub mod reason;

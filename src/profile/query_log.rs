@@ -2,7 +2,10 @@
 
 //! The line that a guest's query leaves in the host's log.
 
-use super::leaf::{Answer, Figure, Query, When, CYCLES, EXITS, TOTAL_CYCLES, TOTAL_EXITS};
+use super::{
+    leaf::{CYCLES, EXITS, TOTAL_CYCLES, TOTAL_EXITS},
+    query::{Answer, Figure, Query, When},
+};
 use core::fmt;
 
 /// The vCPU that asks.

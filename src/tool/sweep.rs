@@ -6,7 +6,8 @@ use crate::source::guest::{Cpuid, Instruction};
 use anyhow::{Result, bail};
 use profile::{
     isa::Isa,
-    leaf::{self, Answer, Protocol, Query},
+    leaf::{self, Protocol},
+    query::{Answer, Query},
     reason::Status,
     table::TableRow,
 };

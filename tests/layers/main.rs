@@ -15,6 +15,7 @@ use std::path::Path;
 const MODEL: Layers = Layers {
     order: &[
         "query_log, text",
+        "query",
         "leaf",
         "cells",
         "counts, histogram",

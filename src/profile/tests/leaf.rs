@@ -8,7 +8,8 @@ use common::{all, any_identity, any_reason, any_vcpu, rules, Vcpu, SVM, VMX};
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{self, Answer, Identity, Protocol, Query, Registers, Responder, Scope},
+    leaf::{self, Identity, Protocol, Registers, Scope},
+    query::{Answer, Query, Responder},
     reason::Status,
 };
 use proptest::prelude::*;

@@ -7,7 +7,8 @@ mod common;
 use common::{any_counts, any_identity, any_isa, any_reason, Counts, Vcpu};
 use profile::{
     isa::Isa,
-    leaf::{self, Command, Figure, Identity, Query, Registers, Responder, Snapshot, When},
+    leaf::{self, Command, Identity, Registers, Snapshot},
+    query::{Figure, Query, Responder, When},
 };
 use proptest::prelude::*;
 

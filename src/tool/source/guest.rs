@@ -15,9 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use profile::{
     counts::Tally,
     isa::Isa,
-    leaf::{
-        self, Answer, Command, FEATURE_SNAPSHOT, Identity, Protocol, Query, Registers, Scope, When,
-    },
+    leaf::{self, Command, FEATURE_SNAPSHOT, Identity, Protocol, Registers, Scope},
+    query::{Answer, Query, When},
     reason::Status,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};

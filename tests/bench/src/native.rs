@@ -7,9 +7,8 @@
 use profile::cells::{Cells, Counter};
 use profile::counts::{Profile, Tally};
 use profile::isa::Isa;
-use profile::leaf::{
-    Command, EXITS, HIDDEN, Identity, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES, When,
-};
+use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, Snapshot, TOTAL_CYCLES};
+use profile::query::{Query, Responder, When};
 use std::arch::asm;
 use std::hint::black_box;
 use std::sync::Barrier;

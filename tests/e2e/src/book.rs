@@ -10,9 +10,8 @@ use crate::random::Query;
 use crate::vm::{Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use profile::counts::{Profile, Tally};
-use profile::leaf::{
-    Command, Identity, Protocol, Query as ModelQuery, Registers, Responder, Snapshot, When,
-};
+use profile::leaf::{Command, Identity, Protocol, Registers, Snapshot};
+use profile::query::{Query as ModelQuery, Responder, When};
 use profile::{isa::Isa, reason::Status};
 use std::collections::{BTreeMap, BTreeSet};
 

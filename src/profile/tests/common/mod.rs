@@ -7,7 +7,8 @@
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{Command, Identity, Protocol, Query, Registers, Responder, Snapshot, When},
+    leaf::{Command, Identity, Protocol, Registers, Snapshot},
+    query::{Query, Responder, When},
     reason::Status,
 };
 use proptest::prelude::*;

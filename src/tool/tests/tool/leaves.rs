@@ -7,7 +7,8 @@ use exitprof::source::guest::{Cpuid, Guest};
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{self, Command, Figure, Identity, Protocol, Query, Registers, Responder, Scope, When},
+    leaf::{self, Command, Identity, Protocol, Registers, Scope},
+    query::{Figure, Query, Responder, When},
 };
 use std::{cell::RefCell, rc::Rc};
 
