@@ -3,7 +3,7 @@
 //! The configuration: the CPU's virtualization extension, and the module's parameters.
 
 use crate::{
-    profile::{isa::Isa, leaf::Scope},
+    profile::{isa::Isa, leaf::Scope, reason::Kernel},
     sys::{
         cpu,
         error::{einval, enodev},
@@ -14,6 +14,13 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use kernel::prelude::*;
 
 pub(crate) use params::{histograms, log, per_vcpu, recording};
+
+/// The kernel that the module is built for: see Kbuild.
+pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
+    Kernel::V7_3
+} else {
+    Kernel::V6_1
+};
 
 /// Whether the CPU has SVM instead of VMX.
 static IS_SVM: AtomicBool = AtomicBool::new(false);

@@ -12,6 +12,7 @@ use crate::{
         isa::Isa,
         leaf::{Command, Identity, Protocol, Scope, Snapshot, FEATURE_SNAPSHOT, VERSION},
         query::{Responder, When},
+        reason::Kernel,
         throttle::QueryBudget,
     },
     snapshot::Held,
@@ -157,6 +158,10 @@ impl Responder for Guest<'_> {
         config::isa()
     }
 
+    fn kernel(&self) -> Kernel {
+        config::KERNEL
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol {
             version: VERSION,
@@ -166,6 +171,7 @@ impl Responder for Guest<'_> {
                 true => FEATURE_SNAPSHOT,
                 false => 0,
             },
+            kernel: config::KERNEL as u8,
             epoch: self.epoch,
             tsc_khz: clock::tsc_khz(),
         }

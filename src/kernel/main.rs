@@ -36,11 +36,22 @@ use sys::params::ParamLock;
 #[cfg(not(CONFIG_SMP))]
 compile_error!("CONFIG_SMP is required: without it, per-CPU memory is not relative to gs");
 
-#[cfg(CONFIG_X86_KERNEL_IBT)]
+#[cfg(all(CONFIG_X86_KERNEL_IBT, not(exitprof_endbr)))]
 compile_error!(
-    "CONFIG_X86_KERNEL_IBT must be off: calls into the module would fault, because Rust in Linux 6.1 emits no ENDBR64"
+    "CONFIG_X86_KERNEL_IBT must be off: calls into the module would fault, because this kernel's Rust emits no ENDBR64"
 );
 
+#[cfg(exitprof_authors)]
+module! {
+    type: ExitProf,
+    name: "kvm_exitprof",
+    authors: ["The kvm-exitprof authors"],
+    description: "Counts VM exits and the cycles of their handling, by reason",
+    license: "GPL v2",
+}
+
+// Linux 6.1 to 6.12.
+#[cfg(not(exitprof_authors))]
 module! {
     type: ExitProf,
     name: b"kvm_exitprof",

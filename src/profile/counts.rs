@@ -2,7 +2,10 @@
 
 //! Tallies of exits, and sums over them.
 
-use super::{isa::Isa, reason::Status};
+use super::{
+    isa::Isa,
+    reason::{Kernel, Status},
+};
 use core::ops::Add;
 
 /// The counts of a set of VM exits. All numbers wrap at 2^64.
@@ -45,10 +48,10 @@ pub trait Profile {
         self.sum(&|_| true)
     }
 
-    /// The tally of `reason` as a guest sees it. A reason that KVM does not handle reads
-    /// zero, whatever was counted. `None` if the reason is undefined.
-    fn visible(&self, isa: Isa, reason: u32) -> Option<Tally> {
-        match isa.status(reason) {
+    /// The tally of `reason` as a guest sees it. A reason that `kernel` does not handle
+    /// reads zero, whatever was counted. `None` if the reason is undefined.
+    fn visible(&self, isa: Isa, kernel: Kernel, reason: u32) -> Option<Tally> {
+        match isa.status(kernel, reason) {
             Status::Handled => Some(self.slot(isa.slot(reason))),
             Status::Unhandled => Some(Tally::default()),
             Status::Undefined => None,
@@ -60,14 +63,14 @@ pub trait Profile {
     ///
     /// [`total`]: Profile::total
     /// [`visible`]: Profile::visible
-    fn hidden(&self, isa: Isa) -> Tally {
+    fn hidden(&self, isa: Isa, kernel: Kernel) -> Tally {
         // Computed once: the sum may be over many CPUs.
-        let mut hidden = [false; Isa::MAX_SLOTS];
-        for slot in isa.unhandled_slots() {
-            if let Some(hidden) = hidden.get_mut(slot) {
-                *hidden = true;
+        let mut handled = [false; Isa::MAX_SLOTS];
+        isa.each_handled_slot(kernel, |slot| {
+            if let Some(handled) = handled.get_mut(slot) {
+                *handled = true;
             }
-        }
-        self.sum(&|slot| hidden.get(slot) == Some(&true))
+        });
+        self.sum(&|slot| handled.get(slot) == Some(&false))
     }
 }

@@ -4,7 +4,7 @@
 //! they are counted.
 
 use super::{
-    reason::{Entry, Range, Status},
+    reason::{status, Entry, Kernel, Range, Status},
     svm, vmx,
 };
 use core::{fmt, iter::successors};
@@ -93,25 +93,26 @@ impl Isa {
         None
     }
 
-    /// The slots of reasons that KVM does not handle, including the last slot.
-    pub fn unhandled_slots(self) -> impl Iterator<Item = usize> {
-        let entries = self.ranges().iter().flat_map(Range::entries);
-        let unhandled = |entry: &Entry| !matches!(entry, Some((_, Status::Handled)));
-        entries
-            .chain([None])
-            .enumerate()
-            .filter(move |(_, entry)| unhandled(entry))
-            .map(|(slot, _)| slot)
+    /// Calls `f` for each slot whose reason `kernel` handles.
+    pub fn each_handled_slot(self, kernel: Kernel, mut f: impl FnMut(usize)) {
+        let mut slot = 0_usize;
+        for range in self.ranges() {
+            for entry in range.entries() {
+                if status(*entry, kernel) == Status::Handled {
+                    f(slot);
+                }
+                slot = slot.wrapping_add(1);
+            }
+        }
     }
 
     fn entry(self, reason: u32) -> Entry {
         self.ranges().iter().find_map(|range| range.entry(reason))
     }
 
-    /// The status of `reason`, which may be any number.
-    pub fn status(self, reason: u32) -> Status {
-        self.entry(reason)
-            .map_or(Status::Undefined, |(_, status)| status)
+    /// The status of `reason`, which may be any number, with `kernel`.
+    pub fn status(self, kernel: Kernel, reason: u32) -> Status {
+        status(self.entry(reason), kernel)
     }
 
     /// The name of `reason`, which may be any number: the kernel's name, or

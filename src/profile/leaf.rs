@@ -96,7 +96,7 @@ impl Scope {
 }
 
 /// The feature bit of [`Protocol`] that says that snapshots are available.
-pub const FEATURE_SNAPSHOT: u32 = 1;
+pub const FEATURE_SNAPSHOT: u8 = 1;
 
 /// What a guest does with its vCPU's snapshot: a subleaf of [`SNAPSHOT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,10 @@ impl From<Registers> for Identity {
 /// | EAX      | 23:16 | instruction set: 1 VMX, 2 SVM                          |
 /// | EAX      | 31:24 | scope: 1 host, 2 the VM that asks, 3 the vCPU          |
 /// | EBX      | 0     | snapshots are available: [`SNAPSHOT`]                  |
-/// | EBX      | 31:1  | reserved for features: 0                               |
+/// | EBX      | 7:1   | reserved for features: 0                               |
+/// | EBX      | 15:8  | kernel that decides which reasons are handled:         |
+/// |          |       | 0 Linux 6.1 to 6.12, 1 Linux 7.3                       |
+/// | EBX      | 31:16 | reserved: 0                                            |
 /// | ECX      | 31:0  | epoch: as in [`Identity`]                              |
 /// | EDX      | 31:0  | frequency of the host's TSC in kHz, 0 if unknown       |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,7 +220,9 @@ pub struct Protocol {
     /// The number of a [`Scope`].
     pub scope: u8,
     /// The feature bits.
-    pub features: u32,
+    pub features: u8,
+    /// The number of a [`Kernel`](super::reason::Kernel).
+    pub kernel: u8,
     /// The epoch of [`Identity`].
     pub epoch: u32,
     /// The frequency of the host's TSC in kHz; 0 if unknown. The kernel may refine it
@@ -229,7 +234,7 @@ impl From<Protocol> for Registers {
     fn from(p: Protocol) -> Registers {
         Registers {
             eax: u32::from(p.version) | u32::from(p.isa) << 16 | u32::from(p.scope) << 24,
-            ebx: p.features,
+            ebx: u32::from(p.features) | u32::from(p.kernel) << 8,
             ecx: p.epoch,
             edx: p.tsc_khz,
         }
@@ -239,11 +244,13 @@ impl From<Protocol> for Registers {
 impl From<Registers> for Protocol {
     fn from(r: Registers) -> Protocol {
         let [v0, v1, isa, scope] = r.eax.to_le_bytes();
+        let [features, kernel, ..] = r.ebx.to_le_bytes();
         Protocol {
             version: u16::from_le_bytes([v0, v1]),
             isa,
             scope,
-            features: r.ebx,
+            features,
+            kernel,
             epoch: r.ecx,
             tsc_khz: r.edx,
         }

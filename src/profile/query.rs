@@ -10,12 +10,16 @@ use super::{
         HIDDEN, IDENTITY, PRESENT, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS, UNDEFINED,
         UNTIMED,
     },
+    reason::Kernel,
 };
 
 /// The counters that answer a guest's queries.
 pub trait Responder {
     /// The instruction set of the reasons.
     fn isa(&self) -> Isa;
+
+    /// The kernel whose handlers the reasons have.
+    fn kernel(&self) -> Kernel;
 
     /// The answer of leaf [`PROTOCOL`].
     fn protocol(&self) -> Protocol;
@@ -142,10 +146,10 @@ impl Query {
                 .identity(when)
                 .map_or(Answer::Undefined, |identity| Answer::Other(identity.into())),
             Query::Figure(when, figure) => {
-                let isa = responder.isa();
+                let (isa, kernel) = (responder.isa(), responder.kernel());
                 let profile = responder.profile(when);
                 profile
-                    .and_then(|profile| figure.of(isa, profile))
+                    .and_then(|profile| figure.of(isa, kernel, profile))
                     .unwrap_or(Answer::Undefined)
             }
             Query::Unassigned => Answer::Other(Registers::default()),
@@ -178,11 +182,11 @@ impl Query {
 
 impl Figure {
     /// The answer from `profile`; `None` if the reason is undefined.
-    fn of(self, isa: Isa, profile: &dyn Profile) -> Option<Answer> {
-        let visible = |reason| profile.visible(isa, reason);
+    fn of(self, isa: Isa, kernel: Kernel, profile: &dyn Profile) -> Option<Answer> {
+        let visible = |reason| profile.visible(isa, kernel, reason);
         Some(match self {
             Figure::Hidden => {
-                let Tally { exits, cycles, .. } = profile.hidden(isa);
+                let Tally { exits, cycles, .. } = profile.hidden(isa, kernel);
                 Answer::Both(exits, cycles)
             }
             Figure::TotalExits => Answer::Exits(profile.total().exits),

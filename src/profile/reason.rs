@@ -14,8 +14,59 @@ pub enum Status {
     Undefined,
 }
 
-/// The name and the status of a reason; `None` if it is undefined.
-pub(super) type Entry = Option<(&'static str, Status)>;
+/// The kernel that a profile comes from, as far as KVM's handlers differ; its number in
+/// the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kernel {
+    /// Linux 6.1 to 6.12.
+    V6_1 = 0,
+    /// Linux 7.3.
+    V7_3 = 1,
+}
+
+impl Kernel {
+    /// The newest one.
+    pub const NEWEST: Kernel = Kernel::V7_3;
+
+    /// The inverse of `as u8`. Unknown numbers are of later kernels: the newest one.
+    pub fn from_number(number: u8) -> Kernel {
+        match number {
+            0 => Kernel::V6_1,
+            _ => Kernel::NEWEST,
+        }
+    }
+}
+
+/// Which kernels' KVM has a handler for a reason.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Handler {
+    /// All of them.
+    Handled,
+    /// None of them.
+    Unhandled,
+    /// This one and later ones.
+    Since(Kernel),
+}
+
+impl Handler {
+    /// The status of a defined reason with this handler.
+    fn status(self, kernel: Kernel) -> Status {
+        match self {
+            Handler::Handled => Status::Handled,
+            Handler::Since(first) if kernel >= first => Status::Handled,
+            Handler::Unhandled | Handler::Since(_) => Status::Unhandled,
+        }
+    }
+}
+
+/// The name and the handler of a reason; `None` if it is undefined.
+pub(super) type Entry = Option<(&'static str, Handler)>;
+
+/// The status of the reason with this entry.
+pub(super) fn status(entry: Entry, kernel: Kernel) -> Status {
+    entry.map_or(Status::Undefined, |(_, handler)| handler.status(kernel))
+}
 
 /// Exit reasons with consecutive numbers.
 pub(super) struct Range {
@@ -33,12 +84,12 @@ impl Range {
     /// defined. A number outside of the range does not compile.
     pub(super) const fn dense<const N: usize>(
         first: u32,
-        defined: &[(u32, &'static str, Status)],
+        defined: &[(u32, &'static str, Handler)],
     ) -> [Entry; N] {
         let mut entries = [None; N];
         let mut rest = defined;
-        while let [(number, name, status), others @ ..] = rest {
-            entries[(*number - first) as usize] = Some((*name, *status));
+        while let [(number, name, handler), others @ ..] = rest {
+            entries[(*number - first) as usize] = Some((*name, *handler));
             rest = others;
         }
         entries
@@ -67,7 +118,7 @@ impl Range {
     }
 
     /// The entries, in order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.entries.iter().copied()
+    pub(super) fn entries(&self) -> &'static [Entry] {
+        self.entries
     }
 }

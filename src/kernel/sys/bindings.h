@@ -54,6 +54,7 @@ void exitprof_preempt_enable(void);
 unsigned int exitprof_online_cpus(void);
 unsigned int exitprof_possible_cpus(void);
 unsigned int exitprof_next_possible_cpu(int cpu);
+void __percpu *exitprof_alloc_percpu(size_t size, size_t align);
 void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
 void *exitprof_alloc(size_t size, bool wait);
 void exitprof_free(void *ptr);

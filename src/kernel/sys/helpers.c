@@ -7,6 +7,10 @@
 
 #include "bindings.h"
 
+#ifndef EXITPROF_dfl_wq
+#define system_dfl_wq	system_unbound_wq
+#endif
+
 DEFINE_MUTEX(exitprof_vms_mutex);
 DEFINE_MUTEX(exitprof_reading_mutex);
 
@@ -37,13 +41,13 @@ void exitprof_init_work(work_func_t print_log, work_func_t print_suppressed)
 /* Unbound, because a slow console may keep the worker busy for long. */
 void exitprof_queue_log_work(void)
 {
-	queue_work(system_unbound_wq, &exitprof_log_work);
+	queue_work(system_dfl_wq, &exitprof_log_work);
 }
 
 /* Does nothing if the work is queued already. */
 void exitprof_queue_suppressed_work(u64 delay_ns)
 {
-	queue_delayed_work(system_unbound_wq, &exitprof_suppressed_work,
+	queue_delayed_work(system_dfl_wq, &exitprof_suppressed_work,
 			   nsecs_to_jiffies(delay_ns));
 }
 
@@ -84,6 +88,11 @@ unsigned int exitprof_possible_cpus(void)
 unsigned int exitprof_next_possible_cpu(int cpu)
 {
 	return cpumask_next(cpu, cpu_possible_mask);
+}
+
+void __percpu *exitprof_alloc_percpu(size_t size, size_t align)
+{
+	return __alloc_percpu(size, align);
 }
 
 void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)

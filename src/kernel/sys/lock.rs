@@ -27,6 +27,7 @@ pub(crate) struct VmsMutex;
 unsafe impl Raw for VmsMutex {
     fn raw(&self) -> *mut bindings::mutex {
         // SAFETY: This only takes the address of a static of C.
+        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_vms_mutex) }
     }
 }
@@ -38,6 +39,7 @@ pub(crate) struct ReadingMutex;
 unsafe impl Raw for ReadingMutex {
     fn raw(&self) -> *mut bindings::mutex {
         // SAFETY: This only takes the address of a static of C.
+        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_reading_mutex) }
     }
 }

@@ -49,7 +49,7 @@ impl<T: Zeroable> PerCpu<T> {
     pub(crate) fn try_new(len: usize) -> Result<Self> {
         let size = mem::size_of::<T>().saturating_mul(len);
         // SAFETY: `__alloc_percpu()` requires only process context.
-        let ptr = unsafe { bindings::__alloc_percpu(size, mem::align_of::<T>()) };
+        let ptr = unsafe { bindings::exitprof_alloc_percpu(size, mem::align_of::<T>()) };
         // INVARIANT: `__alloc_percpu()` returned `ptr` above.
         Ok(PerCpu {
             ptr: NonNull::new(ptr.cast()).ok_or(ENOMEM)?,
