@@ -22,40 +22,21 @@
 //! machine off at the end; words after `--` on the kernel's command line are
 //! its arguments.
 
-mod book;
 mod cost;
-mod cpu;
-mod cpus;
-mod debug;
-mod debugfs;
-mod effort;
-mod fuzz;
-mod guest;
-mod init;
-mod kmsg;
-mod ktap;
-mod leaf;
-mod module;
-mod nested;
-mod ops;
-mod random;
-mod runner;
+mod harness;
+mod host;
+mod oracle;
 mod scenarios;
-mod stats;
-mod stuck;
-mod tenant;
-mod text;
-mod tracepoint;
-mod vm;
-mod watchdog;
-mod workload;
-mod workloads;
+mod vmm;
 
 use anyhow::{Result, bail, ensure};
-use effort::Effort;
-use ktap::Ktap;
-use module::Host;
-use runner::Test;
+use harness::effort::{self, Effort};
+use harness::ktap::Ktap;
+use harness::runner::Test;
+use harness::{init, runner};
+use host::module::Host;
+use host::{cpus, tenant};
+use oracle::workloads;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,8 +2,8 @@
 //! Others that record exits, on KVM as it is: its tracepoints in the kernel's
 //! ring buffer, `perf kvm stat`, a module in C, and a BPF program.
 
-use crate::module;
-use crate::ops::Op;
+use crate::host::module;
+use crate::vmm::ops::Op;
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::CString;
 use std::fs::{self, File};

@@ -3,14 +3,14 @@
 //! they can, and that of a query with the CPUs that it sums over.
 
 use super::{ASK_REASON, ASK_TOTAL, CPUID, Cost, SETUPS, Workload, possible, workload};
-use crate::cpu;
-use crate::cpus;
-use crate::debugfs;
-use crate::ktap::Ktap;
-use crate::leaf;
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::vm::Vm;
+use crate::harness::ktap::Ktap;
+use crate::host::cpus;
+use crate::host::debugfs;
+use crate::host::module::{Host, State};
+use crate::oracle::leaf;
+use crate::vmm::cpu;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;

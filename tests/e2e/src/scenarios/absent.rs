@@ -2,12 +2,12 @@
 //! Without the profiler KVM is what it was; with it, all but its block is.
 
 use super::test;
-use crate::cpu;
-use crate::guest::{Program, Regs};
-use crate::leaf;
-use crate::module::{Host, State};
-use crate::runner::Test;
-use crate::vm::{Config, Vm};
+use crate::harness::runner::Test;
+use crate::host::module::{Host, State};
+use crate::oracle::leaf;
+use crate::vmm::cpu;
+use crate::vmm::guest::{Program, Regs};
+use crate::vmm::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::kvm_cpuid_entry2;
 

@@ -4,15 +4,15 @@
 
 use super::leaves::ask;
 use super::test;
-use crate::cpu::{CPUID, reasons};
-use crate::guest::Program;
-use crate::leaf::{self, exits};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::tracepoint::Counter;
-use crate::vm::{Config, Vcpu, Vm};
-use crate::workloads::WORKLOADS;
+use crate::harness::runner::Test;
+use crate::host::module::{Host, State};
+use crate::host::tracepoint::Counter;
+use crate::oracle::leaf::{self, exits};
+use crate::oracle::workloads::WORKLOADS;
+use crate::vmm::cpu::{CPUID, reasons};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use profile::reason::Status;
 use std::thread;

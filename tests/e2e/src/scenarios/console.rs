@@ -3,13 +3,13 @@
 
 use super::log::{BURST, query_line};
 use super::test;
-use crate::guest::Program;
-use crate::kmsg::Kmsg;
-use crate::leaf;
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::{Skip, Test};
-use crate::vm::Vm;
+use crate::harness::runner::{Skip, Test};
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::oracle::leaf;
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::time::{Duration, Instant};

@@ -3,15 +3,15 @@
 //! runs of the guest, or to it from outside.
 
 use super::test;
-use crate::cpu::{self, INTERRUPT, MSR_WRITE, SHUTDOWN};
-use crate::guest::Program;
-use crate::leaf::{self, Books, exits, query};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::{Skip, Test};
-use crate::tracepoint::Counter;
-use crate::vm::{Config, End, Vm};
-use crate::watchdog;
+use crate::harness::runner::{Skip, Test};
+use crate::harness::watchdog;
+use crate::host::module::{Host, State};
+use crate::host::tracepoint::Counter;
+use crate::oracle::leaf::{self, Books, exits, query};
+use crate::vmm::cpu::{self, INTERRUPT, MSR_WRITE, SHUTDOWN};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, End, Vm};
 use anyhow::{Result, ensure};
 
 pub fn tests() -> Vec<Test> {

@@ -4,9 +4,9 @@
 //! that gets no memory.
 
 use super::test;
-use crate::kmsg::Kmsg;
-use crate::module::{self, Host, PROFILER, State, describe, errno};
-use crate::runner::Test;
+use crate::harness::runner::Test;
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State, describe, errno};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::PathBuf;

@@ -2,15 +2,15 @@
 //! Files of VMs that come and go, and of VMs with many vCPUs.
 
 use super::test;
-use crate::cpu::HYPERCALL;
-use crate::debugfs::{PROFILER as DIR, Reasons, Vcpus, vcpu_dir, vm_dir};
-use crate::guest::Program;
-use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::tenant::Tenant;
-use crate::text::Text;
-use crate::vm::{Bare, Vm};
+use crate::harness::runner::Test;
+use crate::host::debugfs::{PROFILER as DIR, Reasons, Vcpus, vcpu_dir, vm_dir};
+use crate::host::module::{self, Host, PROFILER, State, describe, errno, remove_now};
+use crate::host::tenant::Tenant;
+use crate::host::text::Text;
+use crate::vmm::cpu::HYPERCALL;
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Bare, Vm};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek};
@@ -201,7 +201,7 @@ fn many_vcpus(host: &mut Host) -> Result<String> {
     want.extend((0..IDLE + 2).map(|id| (vm.name(), u64::from(id))));
     let text = Text::read()?;
     text.add_up()?;
-    let line = |line: &crate::text::Line| -> Result<_> {
+    let line = |line: &crate::host::text::Line| -> Result<_> {
         Ok((line.text("vm")?.to_owned(), line.number("vcpu")?))
     };
     let attached = text.of("attached").map(line).collect::<Result<Vec<_>>>()?;

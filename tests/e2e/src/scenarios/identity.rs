@@ -3,13 +3,13 @@
 
 use super::leaves::ask_on;
 use super::test;
-use crate::guest::{GARBAGE, Program};
-use crate::leaf;
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::text::Text;
-use crate::vm::{Vcpu, Vm};
+use crate::harness::runner::Test;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::host::text::Text;
+use crate::oracle::leaf;
+use crate::vmm::guest::{GARBAGE, Program};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Vcpu, Vm};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 
@@ -112,7 +112,7 @@ fn of_guests(host: &mut Host, scope: &str) -> Result<String> {
         let mut ids = first.iter();
         for vm in &vms {
             for vcpu in &vm.vcpus {
-                let is_own = |line: &&crate::text::Line| {
+                let is_own = |line: &&crate::host::text::Line| {
                     let own = (line.text("vm").ok(), line.number("vcpu").ok());
                     own == (Some(&vm.name()), Some(vcpu.id().into()))
                 };

@@ -2,13 +2,13 @@
 //! What the leaves answer, register by register.
 
 use super::test;
-use crate::cpu::{self, CPUID, HYPERCALL, UD, reasons};
-use crate::guest::{GARBAGE, Program, Regs};
-use crate::leaf::{self, cycles, exits, hidden, query};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::{Config, Vcpu, Vm};
+use crate::harness::runner::Test;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::oracle::leaf::{self, cycles, exits, hidden, query};
+use crate::vmm::cpu::{self, CPUID, HYPERCALL, UD, reasons};
+use crate::vmm::guest::{GARBAGE, Program, Regs};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use kvm_bindings::kvm_cpuid_entry2;
 use profile::reason::Status;

@@ -2,14 +2,14 @@
 //! Loading and unloading: in every order, refused or not.
 
 use super::test;
-use crate::cpu::HYPERCALL;
-use crate::guest::Program;
-use crate::kmsg::Kmsg;
-use crate::leaf::{self, exits, query};
-use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::Vm;
+use crate::harness::runner::Test;
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State, describe, errno, remove_now};
+use crate::oracle::leaf::{self, exits, query};
+use crate::vmm::cpu::HYPERCALL;
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Result, ensure};
 use std::io;
 use std::time::Duration;

@@ -3,15 +3,15 @@
 //! it may.
 
 use super::test;
-use crate::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD, reasons};
-use crate::guest::{Program, Regs};
-use crate::kmsg::Kmsg;
-use crate::leaf::{self, cycles, exits};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::text::Text;
-use crate::vm::Vm;
+use crate::harness::runner::Test;
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::host::text::Text;
+use crate::oracle::leaf::{self, cycles, exits};
+use crate::vmm::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD, reasons};
+use crate::vmm::guest::{Program, Regs};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use profile::reason::Status;
 use std::collections::BTreeMap;

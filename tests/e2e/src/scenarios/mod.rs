@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, in the order in which they run.
 
-use crate::effort::Effort;
-use crate::module::{Host, State};
-use crate::runner::Test;
-use crate::workloads::WORKLOADS;
+use crate::harness::effort::Effort;
+use crate::harness::runner::Test;
+use crate::host::module::{Host, State};
+use crate::oracle::workloads::WORKLOADS;
 use anyhow::Result;
 
 mod absent;

@@ -3,16 +3,16 @@
 //! the host's, whoever handles it.
 
 use super::test;
-use crate::cpu::{self, CPUID, HYPERCALL, INTERRUPT, IO, Reason, WBINVD, reasons};
-use crate::guest::layout::{self, CONTROL_BLOCK};
-use crate::guest::{Program, Regs};
-use crate::leaf::{self, Books, exits, hidden};
-use crate::module::{self, Host, State};
-use crate::nested::{self, CALL, Exit, HOST_AREA, SPARE_BLOCK, exit, svm, vmx};
-use crate::ops::Op;
-use crate::runner::{Skip, Test};
-use crate::vm::Vm;
-use crate::watchdog;
+use crate::harness::runner::{Skip, Test};
+use crate::harness::watchdog;
+use crate::host::module::{self, Host, State};
+use crate::oracle::leaf::{self, Books, exits, hidden};
+use crate::vmm::cpu::{self, CPUID, HYPERCALL, INTERRUPT, IO, Reason, WBINVD, reasons};
+use crate::vmm::guest::layout::{self, CONTROL_BLOCK};
+use crate::vmm::guest::{Program, Regs};
+use crate::vmm::nested::{self, CALL, Exit, HOST_AREA, SPARE_BLOCK, exit, svm, vmx};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use profile::{isa::Isa, reason::Status};
 use std::collections::BTreeMap;

@@ -5,18 +5,18 @@
 use super::leaves::ask;
 use super::scope::{RELEASE, TAKE, TELL, command, none_held, while_storming};
 use super::test;
-use crate::cpu::{self, HYPERCALL, MSR_WRITE};
-use crate::cpus;
-use crate::debugfs::{PROFILER as DIR, Reasons};
-use crate::guest::Program;
-use crate::kmsg::Kmsg;
-use crate::leaf::{self, query};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::text::{Line, Text};
-use crate::vm::{Config, Vcpu, Vm};
-use crate::workloads::WORKLOADS;
+use crate::harness::runner::Test;
+use crate::host::cpus;
+use crate::host::debugfs::{PROFILER as DIR, Reasons};
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::host::text::{Line, Text};
+use crate::oracle::leaf::{self, query};
+use crate::oracle::workloads::WORKLOADS;
+use crate::vmm::cpu::{self, HYPERCALL, MSR_WRITE};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,7 +57,7 @@ fn vmcalls(vcpu: &mut Vcpu, count: u32) -> Result<()> {
 /// Runs all that the table of workloads has for the modules as they are loaded.
 fn everything() -> Result<Vec<Vm>> {
     let workloads = WORKLOADS.iter().filter(|workload| workload.runs());
-    let run = |workload: &crate::workload::Workload| {
+    let run = |workload: &crate::oracle::workload::Workload| {
         let mut vm = workload.prepare()?;
         vm.run(&workload.program())?;
         Ok(vm)

@@ -3,13 +3,13 @@
 
 use super::leaves::ask;
 use super::test;
-use crate::cpu;
-use crate::guest::Program;
-use crate::leaf::{self, exits, query};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::Vm;
+use crate::harness::runner::Test;
+use crate::host::module::{Host, State};
+use crate::oracle::leaf::{self, exits, query};
+use crate::vmm::cpu;
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;

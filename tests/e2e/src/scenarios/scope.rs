@@ -3,15 +3,15 @@
 
 use super::leaves::{ask, ask_on};
 use super::test;
-use crate::book::{Book, Counts, Row};
-use crate::cpu::{self, CPUID, HYPERCALL};
-use crate::guest::{GARBAGE, Program, Regs};
-use crate::kmsg::Kmsg;
-use crate::leaf::{self, cycles, exits, is_snapshot, query};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::{Config, End, Vcpu, Vm};
+use crate::harness::runner::Test;
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::oracle::book::{Book, Counts, Row};
+use crate::oracle::leaf::{self, cycles, exits, is_snapshot, query};
+use crate::vmm::cpu::{self, CPUID, HYPERCALL};
+use crate::vmm::guest::{GARBAGE, Program, Regs};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, End, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -121,7 +121,7 @@ fn sees_only(host: &mut Host, scope: &str) -> Result<String> {
                 let total = exits(sweep[0])?;
                 let most = total + per_sweep as u64 + own;
                 ensure!(sum <= most, "sum {sum}, total {total} at first");
-                let wbinvd = exits(reasons[crate::cpu::WBINVD.number() as usize])?;
+                let wbinvd = exits(reasons[crate::vmm::cpu::WBINVD.number() as usize])?;
                 ensure!(wbinvd == 0, "{wbinvd} WBINVDs of the other guest");
             }
             read += answers.len();

@@ -8,14 +8,14 @@
 //! priority has it until the test has seen enough.
 
 use super::test;
-use crate::cpus;
-use crate::guest::Program;
-use crate::leaf::{self, Books, cycles, query};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::{Config, Vm};
-use crate::watchdog;
+use crate::harness::runner::Test;
+use crate::harness::watchdog;
+use crate::host::cpus;
+use crate::host::module::{Host, State};
+use crate::oracle::leaf::{self, Books, cycles, query};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::Duration;

@@ -4,16 +4,16 @@
 
 use super::leaves::ask;
 use super::test;
-use crate::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD};
-use crate::cpus::{self, Offline};
-use crate::guest::{Program, Regs};
-use crate::leaf::{self, Books, cycles, exits, query};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::{Skip, Test};
-use crate::text::Text;
-use crate::vm::{Config, Vcpu, Vm};
-use crate::watchdog;
+use crate::harness::runner::{Skip, Test};
+use crate::harness::watchdog;
+use crate::host::cpus::{self, Offline};
+use crate::host::module::{Host, State};
+use crate::host::text::Text;
+use crate::oracle::leaf::{self, Books, cycles, exits, query};
+use crate::vmm::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD};
+use crate::vmm::guest::{Program, Regs};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,14 +3,14 @@
 
 use super::leaves::ask;
 use super::test;
-use crate::cpu::{CPUID, HYPERCALL, reasons};
-use crate::cpus;
-use crate::guest::Program;
-use crate::leaf::{self, Books, cycles, exits, hidden, query};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::{Config, Vm};
+use crate::harness::runner::Test;
+use crate::host::cpus;
+use crate::host::module::{self, Host, PROFILER, State};
+use crate::oracle::leaf::{self, Books, cycles, exits, hidden, query};
+use crate::vmm::cpu::{CPUID, HYPERCALL, reasons};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use profile::reason::Status;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ fn kvm_stat_smp(host: &mut Host) -> Result<String> {
         program.repeat(Op::Out, 3, 0);
     }
     thread::scope(|scope| {
-        let run = |vcpu| scope.spawn(|| crate::vm::Vcpu::run(vcpu, &program));
+        let run = |vcpu| scope.spawn(|| crate::vmm::vm::Vcpu::run(vcpu, &program));
         let runs: Vec<_> = vm.vcpus.iter_mut().map(run).collect();
         for run in runs {
             let answers = match run.join() {

@@ -3,14 +3,14 @@
 //! go meanwhile.
 
 use super::test;
-use crate::debug;
-use crate::debugfs::{PROFILER as DIR, vcpu_dir, vm_dir};
-use crate::module::{Host, PROFILER, State, describe, errno, remove_now};
-use crate::runner::{Skip, Test};
-use crate::stuck::{Call, Stuck};
-use crate::tenant::{Cgroup, Tenant};
-use crate::vm::{Bare, Vm};
-use crate::watchdog;
+use crate::harness::runner::{Skip, Test};
+use crate::harness::watchdog;
+use crate::host::debug;
+use crate::host::debugfs::{PROFILER as DIR, vcpu_dir, vm_dir};
+use crate::host::module::{Host, PROFILER, State, describe, errno, remove_now};
+use crate::host::stuck::{Call, Stuck};
+use crate::host::tenant::{Cgroup, Tenant};
+use crate::vmm::vm::{Bare, Vm};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs::{self, File};
 use std::path::Path;

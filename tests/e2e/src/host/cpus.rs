@@ -2,8 +2,8 @@
 //! The host's CPUs: which there are, which are online, and which a thread may
 //! use.
 
-use crate::cpu;
-use crate::runner::Skip;
+use crate::harness::runner::Skip;
+use crate::vmm::cpu;
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

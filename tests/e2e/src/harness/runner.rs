@@ -2,12 +2,12 @@
 //! Runs tests one after the other, each in the state that it asks for, and
 //! has an eye on the kernel's log.
 
-use crate::debug::{self, PerCpu};
-use crate::init;
-use crate::kmsg::Kmsg;
-use crate::ktap::{Ktap, Verdict};
-use crate::module::{Host, State};
-use crate::watchdog;
+use crate::harness::init;
+use crate::harness::ktap::{Ktap, Verdict};
+use crate::harness::watchdog;
+use crate::host::debug::{self, PerCpu};
+use crate::host::kmsg::Kmsg;
+use crate::host::module::{Host, State};
 use anyhow::Result;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,9 +3,9 @@
 
 use super::{CR0, Exit, HOST_AREA, Kind, PAGE_DIRECTORY, REGISTERS, SPARE_BLOCK};
 use super::{STACK, VIRTUAL_APIC};
-use crate::guest::{Program, layout};
-use crate::ops::{self, Op};
-use crate::vm::Vm;
+use crate::vmm::guest::{Program, layout};
+use crate::vmm::ops::{self, Op};
+use crate::vmm::vm::Vm;
 use anyhow::{Result, ensure};
 
 pub(super) static KIND: Kind = Kind {

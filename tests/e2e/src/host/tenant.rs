@@ -4,9 +4,9 @@
 //! Such a process is this program again. It is told what to do by lines, and answers
 //! each by one.
 
-use crate::guest::Program;
-use crate::ops::Op;
-use crate::vm::{Bare, Vm};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Bare, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write, stdin, stdout};

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A guest hypervisor with a guest of its own.
 //!
-//! Both are the bare guest of [`crate::guest`]. The hypervisor enters its guest
+//! Both are the bare guest of [`crate::vmm::guest`]. The hypervisor enters its guest
 //! by an operation that is over when an exit has been reflected to it. The
 //! guest's guest runs a program from a window of its own, and has no other way
 //! to the outside than exits. The hypervisor sets everything up by itself: the
 //! VMM knows nothing of all this.
 
-use crate::cpu::{self, HYPERCALL, Reason};
-use crate::guest::{Program, layout};
-use crate::ops::Op;
-use crate::vm::Vm;
+use crate::vmm::cpu::{self, HYPERCALL, Reason};
+use crate::vmm::guest::{Program, layout};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::{Result, ensure};
 use profile::isa::Isa;
 
@@ -19,7 +19,7 @@ pub mod vmx;
 
 /// What lies in guest memory from [`layout::NESTED`] on, a page each. The
 /// registers of the guest's guest come first, as PUSHA leaves them, and then
-/// the hypervisor's stack pointer; [`crate::ops`] knows that.
+/// the hypervisor's stack pointer; [`crate::vmm::ops`] knows that.
 const REGISTERS: u32 = layout::NESTED;
 /// A VMCS or VMCB beside [`layout::CONTROL_BLOCK`], which its guest runs by.
 pub const SPARE_BLOCK: u32 = layout::NESTED + 2 * layout::PAGE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random queries, the same again for the same seed.
 
-use crate::leaf::{
+use crate::oracle::leaf::{
     CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
     UNTIMED, of_snapshot,
 };

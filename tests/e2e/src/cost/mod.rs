@@ -10,13 +10,13 @@
 mod peers;
 pub mod scale;
 
-use crate::cpu;
-use crate::guest::{Program, layout};
-use crate::ktap::Ktap;
-use crate::leaf;
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::vm::{Config, Vm};
+use crate::harness::ktap::Ktap;
+use crate::host::module::{Host, State};
+use crate::oracle::leaf;
+use crate::vmm::cpu;
+use crate::vmm::guest::{Program, layout};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
 use peers::Peer;
 

@@ -2,9 +2,9 @@
 //! The hypervisor's side of SVM.
 
 use super::{CR0, Exit, HOST_AREA, Kind, MSR_BITMAP, PAGE_DIRECTORY, STACK};
-use crate::guest::{Program, layout};
-use crate::ops::Op;
-use crate::vm::Vm;
+use crate::vmm::guest::{Program, layout};
+use crate::vmm::ops::Op;
+use crate::vmm::vm::Vm;
 use anyhow::Result;
 
 pub(super) static KIND: Kind = Kind {
@@ -21,7 +21,7 @@ pub const VMRUN: u32 = 0x80;
 
 /// Where things of the VMCB are that tests look at or spoil.
 pub mod at {
-    use crate::guest::layout::CONTROL_BLOCK;
+    use crate::vmm::guest::layout::CONTROL_BLOCK;
 
     pub const INTERCEPTS: u32 = CONTROL_BLOCK + 0x00c;
     pub const ASID: u32 = CONTROL_BLOCK + 0x058;

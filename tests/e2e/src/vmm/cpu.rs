@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 ///
 /// # Panics
 ///
-/// If it has none, which [`Host::new`](crate::module::Host::new) does not allow.
+/// If it has none, which [`Host::new`](crate::host::module::Host::new) does not allow.
 pub fn isa() -> Isa {
     find().expect("VMX or SVM")
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A workload: a known number of exits of one reason, and how it is caused.
 
-use crate::cpu::{self, Feature, INTERRUPT};
-use crate::guest::Program;
-use crate::leaf::{Books, EXITS, exits};
-use crate::module::{self, Host, State};
-use crate::ops::Op;
-use crate::runner::Skip;
-use crate::tracepoint::Counter;
-use crate::vm::{Config, Vm};
+use crate::harness::runner::Skip;
+use crate::host::module::{self, Host, State};
+use crate::host::tracepoint::Counter;
+use crate::oracle::leaf::{Books, EXITS, exits};
+use crate::vmm::cpu::{self, Feature, INTERRUPT};
+use crate::vmm::guest::Program;
+use crate::vmm::ops::Op;
+use crate::vmm::vm::{Config, Vm};
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::{Cap, Kvm};

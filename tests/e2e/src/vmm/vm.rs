@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A VMM just large enough for the bare guests of [`crate::guest`].
+//! A VMM just large enough for the bare guests of [`crate::vmm::guest`].
 
-use crate::cpu::{self, Feature};
-use crate::guest::{self, GARBAGE, Program, Regs, layout, port};
-use crate::ops::{self, Op};
-use crate::stats::Stat;
-use crate::watchdog;
+use crate::harness::watchdog;
+use crate::vmm::cpu::{self, Feature};
+use crate::vmm::guest::{self, GARBAGE, Program, Regs, layout, port};
+use crate::vmm::ops::{self, Op};
+use crate::vmm::stats::Stat;
 use anyhow::{Context, Result, bail, ensure};
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_RUNNABLE, kvm_cpuid_entry2, kvm_mp_state, kvm_msi,

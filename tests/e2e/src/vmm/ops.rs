@@ -6,7 +6,7 @@
 //! at -4(%esi), and may change it there. It must not depend on where it is
 //! loaded. A new one is a name and its instructions in the table below.
 
-use crate::guest::{between, layout, port};
+use crate::vmm::guest::{between, layout, port};
 use core::arch::global_asm;
 use profile::isa::Isa;
 
@@ -269,7 +269,7 @@ ops! {
     Skinit: "expect_fault", "skinit %eax", "2:";
     Rsm: "expect_fault", "rsm", "2:";
 
-    // What a hypervisor does with a guest of its own: see crate::nested.
+    // What a hypervisor does with a guest of its own: see crate::vmm::nested.
     /// Enters it, with its registers, by VMLAUNCH. EAX is 1 if that failed, and
     /// 0 when it has exited, by way of [`Op::GuestExits`].
     LaunchGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",

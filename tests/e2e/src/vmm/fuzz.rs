@@ -6,9 +6,9 @@
 //! leaves in each place what they held afterwards. It has no code but that
 //! loop, once for every size of code.
 
-use crate::cpu;
-use crate::guest::{between, layout, port};
-use crate::vm::{End, Vcpu};
+use crate::vmm::cpu;
+use crate::vmm::guest::{between, layout, port};
+use crate::vmm::vm::{End, Vcpu};
 use anyhow::{Result, ensure};
 use core::arch::global_asm;
 use kvm_bindings::{Msrs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
@@ -19,7 +19,7 @@ pub type Quad = [u64; 4];
 /// CPUIDs that one run does at most.
 pub const BATCH: usize = 1024;
 
-// Guest memory between the operations of `crate::ops` and the windows.
+// Guest memory between the operations of `crate::vmm::ops` and the windows.
 const CODE: u32 = 0x1_0000;
 const PML4: u32 = 0x1_1000;
 const PDPT: u32 = 0x1_2000;

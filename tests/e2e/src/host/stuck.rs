@@ -2,8 +2,8 @@
 //! Readers that do not get on: they read into memory whose page never comes, until
 //! the test has seen enough (`userfaultfd`).
 
-use crate::runner::Skip;
-use crate::watchdog;
+use crate::harness::runner::Skip;
+use crate::harness::watchdog;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's kernel modules: which are loaded, and with what parameters.
 
-use crate::cpu;
+use crate::vmm::cpu;
 use anyhow::{Context, Result, bail};
 use profile::isa::Isa;
 use std::ffi::{CStr, CString};

@@ -5,10 +5,10 @@
 //! demands that leaf 0x4FFFFFFE for the reason grew by exactly that, and that
 //! the tracepoint kvm_exit fired as often with it.
 
-use crate::cpu::{INVPCID, RDRAND, UMIP, XSAVE};
-use crate::guest::layout;
-use crate::ops::Op;
-use crate::workload::{Exit, K, Need, Workload, exact};
+use crate::oracle::workload::{Exit, K, Need, Workload, exact};
+use crate::vmm::cpu::{INVPCID, RDRAND, UMIP, XSAVE};
+use crate::vmm::guest::layout;
+use crate::vmm::ops::Op;
 
 use Exit::{Both, Svm, Vmx};
 

@@ -6,9 +6,9 @@
 //! leaves one 16-byte result per read beside it. Nothing but the commands
 //! themselves causes exits, so a count taken between two commands is exact,
 //! and a new workload needs no new guest: only an operation in
-//! [`crate::ops`].
+//! [`crate::vmm::ops`].
 
-use crate::ops::{self, Op};
+use crate::vmm::ops::{self, Op};
 use core::arch::global_asm;
 
 /// I/O ports of the protocol between guest and VMM.
@@ -51,7 +51,7 @@ pub mod layout {
     pub const TSS: u32 = 0x70_0000;
     /// Page tables of long mode that an operation fills, three pages.
     pub const PAGE_TABLES: u32 = 0x70_1000;
-    /// What a guest hypervisor needs: see [`crate::nested`].
+    /// What a guest hypervisor needs: see [`crate::vmm::nested`].
     pub const NESTED: u32 = 0x40_0000;
     /// Its VMCS or VMCB.
     pub const CONTROL_BLOCK: u32 = NESTED + PAGE;

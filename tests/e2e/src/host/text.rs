@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The profiler's file for programs, read as a stranger would: by its words.
 
-use crate::debugfs::{PROFILER, Sample};
+use crate::host::debugfs::{PROFILER, Sample};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs;

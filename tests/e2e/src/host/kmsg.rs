@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host kernel's log, read record by record from `/dev/kmsg`.
 
-use crate::watchdog;
+use crate::harness::watchdog;
 use anyhow::{Context, Result, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

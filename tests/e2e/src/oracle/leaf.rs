@@ -4,9 +4,9 @@
 //! Decoding is written out here and not taken from the model, which is what
 //! the module answers with: a mistake in it must not cancel out.
 
-use crate::guest::{Program, Regs};
-use crate::tracepoint::Counter;
-use crate::vm::Vm;
+use crate::host::tracepoint::Counter;
+use crate::vmm::guest::{Program, Regs};
+use crate::vmm::vm::Vm;
 use anyhow::{Result, bail, ensure};
 pub use profile::leaf::{
     CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,

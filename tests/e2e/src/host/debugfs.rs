@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The profiler's tables, and KVM's directories that theirs are named after.
 
-use crate::vm::Vm;
+use crate::vmm::vm::Vm;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::fs;

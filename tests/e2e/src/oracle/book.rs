@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Everything that a guest can read, as the design's table of leaves has it.
 //!
-//! Like [`crate::leaf`], this is written out and not taken from the model.
+//! Like [`crate::oracle::leaf`], this is written out and not taken from the model.
 
-use crate::cpu::{self, reasons};
-use crate::guest::{GARBAGE, Program, Regs};
-use crate::leaf;
-use crate::random::Query;
-use crate::vm::{Vcpu, Vm};
+use crate::harness::random::Query;
+use crate::oracle::leaf;
+use crate::vmm::cpu::{self, reasons};
+use crate::vmm::guest::{GARBAGE, Program, Regs};
+use crate::vmm::vm::{Vcpu, Vm};
 use anyhow::{Result, bail, ensure};
 use profile::counts::{Profile, Tally};
 use profile::leaf::{
