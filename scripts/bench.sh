@@ -7,7 +7,7 @@
 #
 #	FLAVOUR	"lean", a kernel that has as little else as can be, which most targets
 #		are for; or "distro", or "kernel": see kernel.sh
-#	SETUP	what to compare, of the table in tests/e2e/src/cost/mod.rs: all, or those
+#	SETUP	what to compare, of the table in tests/e2e/src/cost/setup.rs: all, or those
 #
 # ACCEL in the environment chooses the machine: bochs, the default, whose TSC counts
 # instructions, the same in each run; kvm, which lends the guest the CPU's own VMX or

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much the tests do, and which random numbers they do it with.
+//! How much the tests do, and which random numbers they use.
 
 use anyhow::{Context, Result};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ const SOAK: u32 = 40;
 
 #[derive(Clone, Copy)]
 pub struct Effort {
-    /// By this much goes on what may go on for long.
+    /// Multiplies the repetitions of tests that can go on for long.
     pub factor: u32,
-    /// What random numbers begin with.
+    /// The seed of random numbers.
     pub seed: u64,
 }
 
 impl Effort {
-    /// The same every time, unless `seed` says otherwise.
+    /// The same every time, unless `seed` is given.
     pub fn test(seed: Option<u64>) -> Self {
         Self {
             factor: 1,
@@ -24,7 +24,7 @@ impl Effort {
         }
     }
 
-    /// Much more, and something new every time, unless `seed` is given.
+    /// Much more, with a new seed every time, unless `seed` is given.
     pub fn soak(seed: Option<u64>) -> Self {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -34,8 +34,8 @@ impl Effort {
     }
 }
 
-/// A seed as tests print it.
+/// Parses a seed as tests print it.
 pub fn seed(text: &str) -> Result<u64> {
     let hex = text.strip_prefix("0x").unwrap_or(text);
-    u64::from_str_radix(hex, 16).with_context(|| format!("no seed: {text}"))
+    u64::from_str_radix(hex, 16).with_context(|| format!("not a seed: {text}"))
 }

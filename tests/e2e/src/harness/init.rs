@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The duties of process 1, for an image that contains nothing but this
-//! program and the modules.
+//! The duties of process 1, in an image that holds only this program and the
+//! modules.
 
 use std::ffi::CString;
 use std::{fs, ptr, thread, time};
@@ -10,7 +10,7 @@ pub fn is_init() -> bool {
     std::process::id() == 1
 }
 
-/// Mounts what the tests look at; what is mounted already stays.
+/// Mounts the file systems that the tests need.
 pub fn mount_all() {
     for (kind, at) in [
         ("proc", "/proc"),
@@ -21,7 +21,8 @@ pub fn mount_all() {
         ("tracefs", "/sys/kernel/tracing"),
         ("cgroup2", "/sys/fs/cgroup"),
     ] {
-        // What fails here fails again, and is reported, where it is needed.
+        // A failure shows up where the file system is needed. It may be mounted
+        // already.
         let _ = fs::create_dir_all(at);
         let (kind, at) = (CString::new(kind), CString::new(at));
         if let (Ok(kind), Ok(at)) = (kind, at) {
@@ -31,9 +32,10 @@ pub fn mount_all() {
     }
 }
 
-/// The words after `--` on the kernel's command line. They are in argv, too,
-/// but so is every other word that the kernel does not know; and boot loaders
-/// add words of theirs, which contain `=`, at the very end.
+/// The words after `--` on the kernel's command line.
+///
+/// argv has them too, but also every other word that the kernel does not know.
+/// Boot loaders append words of their own, which contain `=`.
 pub fn arguments() -> Vec<String> {
     let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let words = line.split_whitespace().skip_while(|&word| word != "--");
@@ -41,11 +43,11 @@ pub fn arguments() -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Switches the machine off. The pause lets its serial lines drain.
+/// Switches the machine off, after a pause in which its serial lines drain.
 pub fn power_off() -> ! {
     thread::sleep(time::Duration::from_secs(1));
     loop {
-        // SAFETY: ends the machine, which is what is wanted.
+        // SAFETY: ending the machine is this function's purpose.
         unsafe {
             libc::sync();
             libc::reboot(libc::RB_POWER_OFF);

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Results as KTAP (Documentation/dev-tools/ktap.rst), on a channel of their
-//! own so that no console line can get between them.
+//! own, so that no console line gets between them.
 
+use super::verdict::Verdict;
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// How a test ended, with what is worth a note.
-pub enum Verdict {
-    Passed(String),
-    Failed(String),
-    Skipped(String),
-}
 
 /// A run of numbered tests.
 pub struct Ktap {
@@ -47,7 +41,7 @@ impl Ktap {
         self.line(&format!("KTAP version 1\n1..{tests}"));
     }
 
-    /// A diagnostic, line by line.
+    /// Writes diagnostic lines.
     pub fn note(&mut self, text: &str) {
         for line in text.lines() {
             self.line(&format!("# {line}"));
@@ -75,8 +69,8 @@ impl Ktap {
         self.line(&format!("{ok} {number} {name}{mark}{note}"));
     }
 
-    /// The closing line; true if all is well. Tests that never ran count as
-    /// failed.
+    /// Writes the closing line, and returns whether all is well. Tests that never
+    /// ran count as failed.
     pub fn summary(&mut self) -> bool {
         let done = self.passed + self.failed + self.skipped;
         let failed = self.failed + self.planned.saturating_sub(done);
@@ -84,23 +78,23 @@ impl Ktap {
         self.line(&format!(
             "# {passed} passed, {failed} failed, {skipped} skipped"
         ));
-        // SAFETY: the descriptor is open; on what is no terminal it fails.
+        // SAFETY: the descriptor is open. On anything but a terminal the call fails.
         unsafe { libc::tcdrain(self.out.as_raw_fd()) };
         failed == 0
     }
 
-    /// A line as it is, for tables.
+    /// Writes a line as it is.
     pub fn line(&mut self, line: &str) {
-        // Nowhere to report a failure to; the reader misses the summary.
+        // A failure cannot be reported. The reader misses the summary.
         let _ = writeln!(self.out, "{line}");
     }
 }
 
-/// A serial line at full speed without CR before LF; other files stay as they
+/// Sets a serial line to full speed and no CR before LF. Other files stay as they
 /// are.
 fn make_raw(out: &File) {
     let fd = out.as_raw_fd();
-    // SAFETY: plain data, filled by tcgetattr before it is used.
+    // SAFETY: the settings are plain data, and tcgetattr fills them before their use.
     unsafe {
         let mut settings: libc::termios = std::mem::zeroed();
         if libc::tcgetattr(fd, &mut settings) == 0 {

@@ -1,48 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Runs tests one after the other, each in the state that it asks for, and
-//! has an eye on the kernel's log.
+//! collects the machine's complaints.
 
-use crate::harness::init;
-use crate::harness::ktap::{Ktap, Verdict};
-use crate::harness::watchdog;
-use crate::host::debug::{self, PerCpu};
-use crate::host::kmsg::Kmsg;
-use crate::host::module::{Host, State};
+use super::init;
+use super::ktap::Ktap;
+use super::test::{Machine, Test};
+use super::verdict::{Skip, Verdict};
+use super::watchdog;
 use anyhow::Result;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// One test of the run.
-pub struct Test {
-    pub name: String,
-    /// What must be loaded when it starts.
-    pub state: State,
-    /// After how many seconds it hangs.
-    pub seconds: u64,
-    pub run: Run,
-}
-
-/// A test's body; it returns what is worth a note.
-type Run = Box<dyn Fn(&mut Host) -> Result<String>>;
-
-/// Why a test cannot be run here.
-#[derive(Debug)]
-pub struct Skip(String);
-
-impl Skip {
-    pub fn because(why: impl Into<String>) -> anyhow::Error {
-        Self(why.into()).into()
-    }
-}
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// What the watchdog needs to report a test that does not return.
 struct Progress {
@@ -56,57 +23,54 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Progress> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `tests`, and after them one on the kernel's log as a whole; true if
-/// all is well.
-pub fn run(tests: &[Test], host: &mut Host, mut ktap: Ktap) -> Result<bool> {
+/// Runs `tests`, and a last one that fails for any complaint. Returns whether all
+/// is well.
+pub fn run<M: Machine + 'static>(
+    tests: &[Test<M>],
+    machine: &mut M,
+    mut ktap: Ktap,
+) -> Result<bool> {
     ktap.plan(tests.len() + 1);
-    let mut log = Kmsg::from_boot()?;
     let shared = Arc::new(Mutex::new(Progress {
         ktap,
         running: String::new(),
     }));
     watchdog::start(Box::new({
         let shared = Arc::clone(&shared);
-        move |stacks| give_up(&shared, &stacks)
+        move |stacks| give_up::<M>(&shared, &stacks)
     }));
 
-    let patience = debug::patience();
-    let per_cpu = PerCpu::now();
-    let mut complaints = log.splats();
+    let mut complaints = machine.complaints();
     for test in tests {
         lock(&shared).running.clone_from(&test.name);
-        watchdog::arm(test.seconds * patience);
-        let verdict = run_one(test, host);
+        watchdog::arm(test.seconds * M::patience());
+        let verdict = run_one(test, machine);
         watchdog::disarm();
         if !matches!(verdict, Verdict::Passed(_)) {
-            host.forget();
+            machine.forget();
         }
         let progress = &mut *lock(&shared);
         progress.ktap.result(&test.name, &verdict);
-        for line in log.splats() {
+        for line in machine.complaints() {
             progress.ktap.note(&format!("in the kernel's log: {line}"));
             complaints.push(format!("{}: {line}", test.name));
         }
     }
 
-    let cleaned_up = host.unload_all();
-    complaints.extend(per_cpu.grown());
-    complaints.extend(debug::leaks().unwrap_or_else(|e| vec![format!("{e:#}")]));
-    complaints.extend(log.splats());
-    let verdict = match (complaints.is_empty(), cleaned_up) {
-        (true, Ok(())) => Verdict::Passed(String::new()),
-        (true, Err(e)) => Verdict::Failed(format!("{e:#}")),
-        (false, _) => Verdict::Failed(complaints.join(", ")),
+    complaints.extend(machine.clean_up());
+    let verdict = match complaints.is_empty() {
+        true => Verdict::Passed(String::new()),
+        false => Verdict::Failed(complaints.join(", ")),
     };
     let progress = &mut *lock(&shared);
     progress.ktap.result("log.no_complaints", &verdict);
     Ok(progress.ktap.summary())
 }
 
-fn run_one(test: &Test, host: &mut Host) -> Verdict {
+fn run_one<M: Machine>(test: &Test<M>, machine: &mut M) -> Verdict {
     let run = || {
-        host.reach(test.state)?;
-        (test.run)(host)
+        machine.reach(test.state)?;
+        (test.run)(machine)
     };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(note)) => Verdict::Passed(note),
@@ -121,17 +85,12 @@ fn run_one(test: &Test, host: &mut Host) -> Verdict {
     }
 }
 
-/// Ends a run whose present test the kernel does not let go of.
-fn give_up(shared: &Shared, stacks: &[String]) {
+/// Ends the run, because the kernel holds the running test.
+fn give_up<M: Machine>(shared: &Shared, stacks: &[String]) {
     let progress = &mut *lock(shared);
     let verdict = Verdict::Failed("hang: the test did not give up".into());
     progress.ktap.result(&progress.running, &verdict);
-    for line in stacks {
-        progress.ktap.note(line);
-    }
-    let log = Kmsg::from_boot().and_then(|mut log| log.drain());
-    let log = log.unwrap_or_default();
-    for line in &log[log.len().saturating_sub(40)..] {
+    for line in stacks.iter().chain(&M::last_words()) {
         progress.ktap.note(line);
     }
     progress.ktap.summary();

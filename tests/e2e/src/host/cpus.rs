@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host's CPUs: which there are, which are online, and which a thread may
-//! use.
+//! The host's CPUs: which are online, which a thread may use, and their TSCs.
 
-use crate::harness::runner::Skip;
+use crate::harness::Skip;
 use crate::vmm::cpu;
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
@@ -13,7 +12,7 @@ use std::{io, thread};
 const DIR: &str = "/sys/devices/system/cpu";
 const CLOCKSOURCES: &str = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
 
-/// The CPUs that are online, by number.
+/// The numbers of the CPUs that are online.
 pub fn online() -> Result<Vec<usize>> {
     let path = format!("{DIR}/online");
     let text = fs::read_to_string(&path).context(path)?;
@@ -25,26 +24,35 @@ pub fn online() -> Result<Vec<usize>> {
     Ok(cpus)
 }
 
-/// The CPUs for vCPUs: all that are online, but in QEMU's emulator not CPU 0 if
-/// there are others. Each of these, when it restores its FPU's state, changes CPU
-/// 0's `hflags2`, by a load and a store that may lose what CPU 0 notes there: that
-/// it has entered a guest, or left it (`cpu_clear_ignne()` in QEMU's
-/// `target/i386/tcg/system/fpu_helper.c`, called without a lock by
-/// `cpu_set_fpus()`). Then it takes the host's memory for the guest's.
+/// The number of CPUs that the kernel is prepared for.
+pub fn possible() -> Result<usize> {
+    let path = format!("{DIR}/possible");
+    let text = fs::read_to_string(&path).context(path)?;
+    let last = text.trim().rsplit('-').next().unwrap_or_default();
+    Ok(last.parse::<usize>()? + 1)
+}
+
+/// The CPUs for vCPUs: all that are online, but in QEMU's emulator not CPU 0 if there
+/// are others.
+///
+/// When another CPU of QEMU restores its FPU's state, it changes CPU 0's `hflags2`
+/// without a lock: `cpu_set_fpus()` calls `cpu_clear_ignne()` in
+/// `target/i386/tcg/system/fpu_helper.c`. That may lose CPU 0's note that it has
+/// entered or left a guest. CPU 0 then takes the host's memory for the guest's.
 pub fn usable() -> Result<Vec<usize>> {
     let mut cpus = online()?;
-    if cpu::is_qemus() && cpus.len() > 1 {
+    if cpu::is_qemu() && cpus.len() > 1 {
         cpus.retain(|&cpu| cpu != 0);
     }
     Ok(cpus)
 }
 
-/// The first CPU for vCPUs, which is never taken offline.
+/// The first CPU for vCPUs, which stays online.
 pub fn first() -> Result<usize> {
     usable()?.first().copied().context("no CPU is online")
 }
 
-/// The last CPU for vCPUs, for tests that need another than the first.
+/// The last CPU for vCPUs, for tests that need two.
 pub fn second() -> Result<usize> {
     match usable()?[..] {
         [_, .., last] => Ok(last),
@@ -68,7 +76,7 @@ pub fn pin(tid: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
     }
 }
 
-/// Does something on one CPU.
+/// Does `what` on one CPU.
 pub fn on<T>(cpu: usize, what: impl FnOnce() -> T) -> Result<T> {
     pin(0, &[cpu])?;
     let done = what();
@@ -76,13 +84,14 @@ pub fn on<T>(cpu: usize, what: impl FnOnce() -> T) -> Result<T> {
     Ok(done)
 }
 
-/// Does something by which the kernel changes code that guests make it execute:
-/// on all CPUs but in QEMU's emulator, where one has to do. When a CPU stores to
-/// code, QEMU drops its translation first. Another CPU may translate the old code
-/// anew before the store; it, and all, then keep that, and the host dies of a
-/// breakpoint that is long gone.
+/// Does `what`, which makes the kernel change code while guests execute it. In QEMU's
+/// emulator, only one CPU takes part.
+///
+/// When a CPU stores to code, QEMU first drops the code's translation. Another CPU may
+/// translate the old code again before the store. All CPUs then keep that translation,
+/// and the host dies of a breakpoint that is long gone.
 pub fn changing_code<T>(what: impl FnOnce() -> Result<T>) -> Result<T> {
-    if cpu::is_qemus() {
+    if cpu::is_qemu() {
         on(first()?, what)?
     } else {
         what()
@@ -98,7 +107,7 @@ impl Offline {
         Ok(Self(cpu))
     }
 
-    /// Brings it back, and tells whether that worked.
+    /// Brings the CPU back.
     pub fn end(self) -> Result<()> {
         let cpu = self.0;
         std::mem::forget(self);
@@ -117,18 +126,21 @@ fn switch(cpu: usize, online: &str) -> io::Result<()> {
     fs::write(format!("{DIR}/cpu{cpu}/online"), online)
 }
 
-/// Waits until the kernel has ended measuring how fast TSCs tick: a second after
-/// boot, or some more if it was disturbed. It has a clock of another name till then.
+/// Waits until the kernel has measured the TSC's frequency, a second or more after
+/// boot. Until then its clock has another name.
 ///
-/// KVM notes what has been found so far when it is loaded, where CPUs do not say that
-/// their TSC is constant, as QEMU's do not. If that was too little, by 250 ppm, KVM
-/// fails to set the frequency of each vCPU, which leaves a ratio of 0: it takes the
-/// guest's TSC to stand still, and a TSC deadline is late by all of its value.
+/// KVM remembers the frequency that is known when it is loaded, where CPUs do not
+/// announce a constant TSC, as in QEMU. If that is off by 250 ppm, KVM fails to set the
+/// frequency of vCPUs, and their TSC ratio stays 0: for KVM the guest's TSC stands
+/// still, and a TSC deadline comes late by all of its value.
 pub fn calibrated() -> Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
     let measures = || fs::read_to_string(CLOCKSOURCES).context(CLOCKSOURCES);
     while measures()?.contains("tsc-early") {
-        ensure!(Instant::now() < end, "the kernel still measures the TSC");
+        ensure!(
+            Instant::now() < end,
+            "the kernel is still measuring the TSC"
+        );
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
@@ -136,16 +148,16 @@ pub fn calibrated() -> Result<()> {
 
 /// The time-stamp counter of the CPU that the caller runs on.
 pub fn tsc() -> u64 {
-    // SAFETY: every CPU that Linux 6.1 runs on in 64-bit mode has it.
+    // SAFETY: every 64-bit CPU has the instruction.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// That of `cpu`.
+/// The time-stamp counter of `cpu`.
 pub fn tsc_on(cpu: usize) -> Result<u64> {
     on(cpu, tsc)
 }
 
-/// Puts `ticks` on top of a CPU's time-stamp counter.
+/// Adds `ticks` to a CPU's time-stamp counter.
 pub fn advance_tsc(cpu: usize, ticks: u64) -> Result<()> {
     const TSC: u64 = 0x10;
     let path = format!("/dev/cpu/{cpu}/msr");

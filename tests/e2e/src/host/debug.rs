@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What only kernels with debug options tell, and tell when they are asked.
+//! What kernels with debug options tell on demand.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The detector of leaks.
+/// The leak detector.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// Figures about per-CPU memory, leaks of which that detector does not report.
+/// Statistics of per-CPU memory, whose leaks that detector does not find.
 const PERCPU: &str = "/sys/kernel/debug/percpu_stats";
-/// Where one of these is, each lock or memory access takes far longer.
+/// Signs of a kernel on which each lock or memory access takes far longer.
 const SLOW: [&str; 2] = ["/proc/lockdep", "/sys/kernel/debug/kcsan"];
 
 /// How many times longer than usual a test may take.
@@ -20,8 +20,7 @@ pub fn patience() -> u64 {
     if slow { 10 } else { 1 }
 }
 
-/// How much per-CPU memory is allocated, and nothing if the kernel does not
-/// tell.
+/// How much per-CPU memory is allocated, if the kernel tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PerCpu(Option<String>);
 
@@ -32,21 +31,20 @@ impl PerCpu {
         Self(text.lines().find(line).map(str::to_owned))
     }
 
-    /// A complaint if that is not what it was before.
+    /// A complaint if the amount has changed.
     pub fn grown(&self) -> Option<String> {
         let now = Self::now();
-        (now != *self).then(|| format!("per-CPU memory: {now:?}, at first {self:?}"))
+        (now != *self).then(|| format!("per-CPU memory: {now:?}, before {self:?}"))
     }
 }
 
-/// Memory that nobody refers to any more; one line for each allocation. None
-/// where there is no detector.
+/// One line for each allocation without a reference, if there is a detector.
 pub fn leaks() -> Result<Vec<String>> {
     if !Path::new(KMEMLEAK).exists() {
         return Ok(Vec::new());
     }
     let scan = || fs::write(KMEMLEAK, "scan").context(KMEMLEAK);
-    // What it reports has not changed since an earlier scan, and is 5 s old.
+    // The detector reports what is 5 s old and has not changed since an earlier scan.
     scan()?;
     sleep(Duration::from_secs(6));
     scan()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host kernel's log, read record by record from `/dev/kmsg`.
+//! The kernel's log, record by record from `/dev/kmsg`.
 
 use crate::harness::watchdog;
 use anyhow::{Context, Result, bail};
@@ -9,11 +9,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What no kernel log of a passed test contains.
+/// Complaints of the kernel.
 const SPLATS: &[&str] = &[
     "WARNING:",
     "BUG:",
-    // SLUB has no colon there.
+    // SLUB writes no colon.
     "BUG ",
     "Oops",
     "INFO: ",
@@ -36,15 +36,15 @@ const SPLATS: &[&str] = &[
     "ODEBUG:",
     "pagealloc:",
     "kmemleak:",
-    // A detector that has given up.
+    // A detector gives up.
     "Disabling lock debugging",
     "locking correctness validator",
 ];
 
-/// What some of these say when all is well.
+/// Harmless lines that look like complaints.
 const GREETINGS: &[&str] = &["kmemleak: Kernel memory leak detector initialized"];
 
-/// Functions of ours. KVM has data races of its own, which KCSAN reports as well.
+/// Parts of our functions' names. KCSAN reports data races of KVM's own as well.
 const OURS: &[&str] = &[
     "exitprof",
     "exit_profiler",
@@ -63,7 +63,7 @@ pub struct Kmsg {
 }
 
 impl Kmsg {
-    /// From the oldest line on.
+    /// Reads from the oldest line on.
     pub fn from_boot() -> Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(libc::O_NONBLOCK);
@@ -71,14 +71,14 @@ impl Kmsg {
         Ok(Self { file })
     }
 
-    /// From now on.
+    /// Reads from now on.
     pub fn from_now() -> Result<Self> {
         let mut log = Self::from_boot()?;
         log.file.seek(SeekFrom::End(0))?;
         Ok(log)
     }
 
-    /// The next line, if there is one.
+    /// Returns the next line, if there is one.
     pub fn next(&mut self) -> Result<Option<String>> {
         let mut buf = [0; 8192];
         let n = loop {
@@ -98,7 +98,7 @@ impl Kmsg {
         Ok(Some(line.to_owned()))
     }
 
-    /// Everything up to now.
+    /// Returns all lines up to now.
     pub fn drain(&mut self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         while let Some(line) = self.next()? {
@@ -107,8 +107,8 @@ impl Kmsg {
         Ok(lines)
     }
 
-    /// Collects the lines that `pick` picks until there are `count`, or no
-    /// more came within `patience`.
+    /// Collects the lines that `pick` picks, until there are `count` or `patience` is
+    /// over.
     pub fn collect<T>(
         &mut self,
         count: usize,
@@ -127,15 +127,15 @@ impl Kmsg {
         }
     }
 
-    /// The first line that `pick` picks, within three seconds.
+    /// Waits up to three seconds for a line that `pick` picks.
     pub fn expect<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = self.collect(1, Duration::from_secs(3), pick)?;
         let found = found.into_iter().next();
         found.with_context(|| format!("no {what} in the kernel's log"))
     }
 
-    /// Complaints of the kernel since the last call. That lines were lost is
-    /// one, too.
+    /// Returns the kernel's complaints since the last call. The loss of lines is one,
+    /// too.
     pub fn splats(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         loop {
@@ -143,7 +143,7 @@ impl Kmsg {
                 Ok(Some(line)) if is_splat(&line) => found.push(line),
                 Ok(Some(_)) => {}
                 Ok(None) => return found,
-                // The next read goes on with the oldest line that is left.
+                // The next read continues with the oldest line that is left.
                 Err(e) if found.len() < 1000 => found.push(format!("{e:#}")),
                 Err(_) => return found,
             }

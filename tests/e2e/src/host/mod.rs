@@ -4,9 +4,19 @@
 pub mod cpus;
 pub mod debug;
 pub mod debugfs;
-pub mod kmsg;
+mod doctored;
+mod kmsg;
 pub mod module;
-pub mod stuck;
+mod state;
+mod stuck;
 pub mod tenant;
-pub mod text;
-pub mod tracepoint;
+mod tracepoint;
+
+pub use doctored::{
+    Change, Doctored, OTHER_CONTRACT, OTHER_LAYOUT, OTHER_SAMPLE, OTHER_VCPU, SECOND_PROFILER,
+    WITHOUT_MEMORY, WITHOUT_VCPU_MEMORY,
+};
+pub use kmsg::Kmsg;
+pub use state::{Host, State};
+pub use stuck::{Call, StuckReader};
+pub use tracepoint::Tracepoint;

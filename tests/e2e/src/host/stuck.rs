@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Readers that do not get on: they read into memory whose page never comes, until
-//! the test has seen enough (`userfaultfd`).
+//! Stuck readers: they read into memory whose page does not come before the test lets
+//! it (`userfaultfd`).
 
-use crate::harness::runner::Skip;
-use crate::harness::watchdog;
+use crate::harness::{Skip, watchdog};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io;
@@ -28,17 +27,16 @@ pub enum Call {
     List,
 }
 
-/// A thread that reads a file, and that is stuck in it as long as this lives.
-pub struct Stuck {
+/// A thread that is stuck in reading a file, until this is dropped.
+pub struct StuckReader {
     faults: Option<File>,
     reader: Option<JoinHandle<io::Result<usize>>>,
 }
 
-/// The page that never comes.
+/// The page that does not come.
 struct Page(*mut libc::c_void);
 
-// SAFETY: it is plain memory, which one thread has the kernel write, and which is
-// never looked at.
+// SAFETY: it is plain memory, which the kernel writes for one thread, and nobody reads.
 unsafe impl Send for Page {}
 
 impl Page {
@@ -61,18 +59,18 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new`, and nobody else has it.
+        // SAFETY: `new` made the mapping, and nobody else has it.
         unsafe { libc::munmap(self.0, PAGE) };
     }
 }
 
-impl Stuck {
-    /// Has a thread begin to read `file`, and waits until it is stuck.
+impl StuckReader {
+    /// Starts a thread that reads `file`, and waits until it is stuck.
     pub fn reading(file: File, call: Call) -> Result<Self> {
         let page = Page::new()?;
         let faults = catch_faults(&page)?;
         let reader = thread::spawn(move || {
-            // SAFETY: an open file, and a page that is writable, or will be.
+            // SAFETY: an open file, and a page that will be writable.
             let r = unsafe {
                 match call {
                     Call::Read => libc::read(file.as_raw_fd(), page.0, PAGE) as i64,
@@ -114,12 +112,12 @@ impl Stuck {
         }
     }
 
-    /// Whether it has got on by itself.
+    /// Whether the thread has ended.
     pub fn is_done(&self) -> bool {
         self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Gives it the page, which is zeros, and returns how many bytes it reads then.
+    /// Lets the page come, and returns how many bytes the thread reads then.
     pub fn release(mut self) -> Result<usize> {
         ensure!(!self.is_done(), "the reader was not stuck");
         self.faults = None;
@@ -128,21 +126,21 @@ impl Stuck {
     }
 }
 
-impl Drop for Stuck {
+impl Drop for StuckReader {
     fn drop(&mut self) {
-        // Who closes it lets the kernel help itself.
+        // Without the descriptor, the kernel provides the page itself.
         self.faults = None;
         if let Some(reader) = self.reader.take() {
-            // What it has read is of no interest any more.
+            // The test is over, or has failed already.
             let _ = reader.join();
         }
     }
 }
 
-/// Where the kernel asks for the page, and has to wait for it.
+/// Makes the kernel ask a descriptor for the page, and wait for it.
 fn catch_faults(page: &Page) -> Result<File> {
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-    // SAFETY: the call takes flags and returns a new descriptor.
+    // SAFETY: the call takes flags, and returns a new descriptor.
     let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
     if fd < 0 {
         return Err(Skip::because(format!(
@@ -158,7 +156,7 @@ fn catch_faults(page: &Page) -> Result<File> {
         (UFFDIO_API, api.as_mut_ptr()),
         (UFFDIO_REGISTER, register.as_mut_ptr()),
     ] {
-        // SAFETY: the argument has as many words as the request says.
+        // SAFETY: the argument is as long as the request says.
         let r = unsafe { libc::ioctl(faults.as_raw_fd(), request, argument) };
         ensure!(r == 0, "{request:#x}: {}", io::Error::last_os_error());
     }

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Processes of their own that have VMs, as another user or with little memory.
+//! Tenants: other processes that have VMs, as another user or with little memory.
 //!
-//! Such a process is this program again. It is told what to do by lines, and answers
-//! each by one.
+//! A tenant is this program again. It gets commands as lines, and answers each with a
+//! line.
 
-use crate::vmm::guest::Program;
-use crate::vmm::ops::Op;
-use crate::vmm::vm::{Bare, Vm};
+use crate::vmm::{Bare, Op, Program, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
@@ -16,15 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::{env, io, str};
 
-/// What makes this program one.
+/// The argument that makes this program a tenant.
 const MODE: &str = "tenant";
 
-/// Whether this process is one.
+/// Whether this process is a tenant.
 pub fn is_tenant() -> bool {
     env::args().nth(1).is_some_and(|mode| mode == MODE)
 }
 
-/// Does what it is told until it is told no more.
+/// Obeys commands until there are no more.
 pub fn serve() -> io::Result<()> {
     let mut tenant = Serving::default();
     for line in stdin().lines() {
@@ -45,17 +43,16 @@ impl Serving {
         let (command, number) = line.split_once(' ').unwrap_or((line, "0"));
         let number: u32 = number.parse()?;
         match command {
-            // A VM with so many vCPUs.
+            // Makes a VM with that many vCPUs, and answers its name.
             "vm" => {
                 let vm = Vm::with_vcpus(u8::try_from(number)?)?;
                 let name = vm.name();
                 self.0.push(vm);
                 Ok(name)
             }
-            // So many hypercalls by each vCPU; answers all exits.
+            // Makes each vCPU do that many hypercalls, and answers all exits.
             "run" => {
-                let mut program = Program::new();
-                program.repeat(Op::Vmcall, number, 0);
+                let program = Program::repeated(Op::Vmcall, number, 0);
                 let mut exits = 0;
                 for vm in &mut self.0 {
                     for vcpu in &mut vm.vcpus {
@@ -65,16 +62,16 @@ impl Serving {
                 }
                 Ok(exits.to_string())
             }
-            // VMs with so many vCPUs, one after the other, for ever.
+            // Makes VMs with that many vCPUs, one after the other, without end.
             "churn" => loop {
                 drop(Bare::new(number)?);
             },
-            _ => bail!("{line}: nothing to do"),
+            _ => bail!("unknown command {line}"),
         }
     }
 }
 
-/// Such a process; it ends with this.
+/// A tenant's process, which ends when this is dropped.
 pub struct Tenant {
     child: Child,
     to: Option<ChildStdin>,
@@ -82,7 +79,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// One of the user with that number, who may have VMs.
+    /// Starts a tenant as the user with that number, who may then have VMs.
     pub fn start(uid: u32) -> Result<Self> {
         fs::set_permissions("/dev/kvm", Permissions::from_mode(0o666)).context("/dev/kvm")?;
         let mut command = Command::new("/proc/self/exe");
@@ -98,18 +95,18 @@ impl Tenant {
         })
     }
 
-    /// Its process.
+    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Tells it what to do, without waiting for the answer.
+    /// Gives a command, without waiting for the answer.
     pub fn tell(&mut self, command: &str) -> Result<()> {
-        let to = self.to.as_mut().context("a tenant that has ended")?;
+        let to = self.to.as_mut().context("the tenant has ended")?;
         Ok(writeln!(to, "{command}")?)
     }
 
-    /// Has it do something, and returns the answer.
+    /// Gives a command, and returns the answer.
     pub fn ask(&mut self, command: &str) -> Result<String> {
         self.tell(command)?;
         let mut line = String::new();
@@ -119,7 +116,7 @@ impl Tenant {
         Ok(answer.to_owned())
     }
 
-    /// Lets it end by itself.
+    /// Lets the process end by itself.
     pub fn end(mut self) -> Result<()> {
         self.to = None;
         let status = self.child.wait()?;
@@ -127,7 +124,7 @@ impl Tenant {
         Ok(())
     }
 
-    /// Where it is in the kernel.
+    /// The process's stack in the kernel.
     pub fn stack(&self) -> String {
         fs::read_to_string(format!("/proc/{}/stack", self.pid())).unwrap_or_default()
     }
@@ -135,13 +132,13 @@ impl Tenant {
 
 impl Drop for Tenant {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A memory cgroup; it is gone with this, when its tenants are.
+/// A memory cgroup. It is removed when this is dropped, after its tenants.
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -165,7 +162,7 @@ impl Cgroup {
         text.with_context(|| path.display().to_string())
     }
 
-    /// Takes the tenant in, with what it allocates from now on.
+    /// Charges what the tenant allocates from now on.
     pub fn add(&self, tenant: &Tenant) -> Result<()> {
         self.set("cgroup.procs", &tenant.pid().to_string())
     }
@@ -173,7 +170,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // A later one of the same name says so.
+        // A failure shows when the next cgroup of that name is made.
         let _ = fs::remove_dir(&self.0);
     }
 }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's tracepoint `kvm:kvm_exit` as a book of exits.
+//! The kernel's tracepoint `kvm:kvm_exit`, as a count of exits.
 //!
-//! The kernel itself counts how often the tracepoint fires with fields that a
-//! filter lets pass (perf_event_open): there is no buffer that could overflow.
-//! It is not quite the list of what KVM handles:
+//! The kernel itself counts how often the tracepoint fires with fields that pass a
+//! filter (perf_event_open): no buffer can overflow. The tracepoint differs from what
+//! KVM handles as follows:
 //!
-//! - On VMX it does not fire if the guest did not run: neither where KVM makes
-//!   up reason 33, to emulate a state that the CPU would refuse, nor where the
-//!   instruction VMLAUNCH or VMRESUME itself fails (reason 0xdead).
-//! - On VMX its `exit_reason` is all 32 bits, of which bit 31 says that the CPU
-//!   refused the guest's state. The reasons that we count are the lower 16.
-//! - On VMX it fires before KVM decides whether to re-enter the guest from its
-//!   fast path; those exits are in all books, once.
-//! - On SVM it fires where handling begins, for every exit, with all 32 bits of
-//!   the exit code.
+//! - On VMX it does not fire if the guest did not run. That is so where KVM makes up
+//!   reason 33, to emulate a state that the CPU would refuse, and where VMLAUNCH or
+//!   VMRESUME fails as an instruction (reason 0xdead).
+//! - On VMX its `exit_reason` has all 32 bits, of which bit 31 says that the CPU
+//!   refused the guest's state. The profiler counts by the lower 16.
+//! - On VMX it fires before KVM decides whether to re-enter the guest from its fast
+//!   path. It fires once in either case.
+//! - On SVM it fires where handling begins, for every exit, with all 32 bits of the
+//!   exit code.
 
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -30,16 +30,16 @@ const INHERIT: u64 = 1 << 1;
 /// `_IOW('$', 6, char *)`
 const PERF_EVENT_IOC_SET_FILTER: libc::c_ulong = 0x4008_2406;
 
-/// A count of exits that vCPUs of this thread, and of those that it starts from
-/// now on, have taken since. While there is one, kvm.ko cannot be unloaded.
-pub struct Counter(File);
+/// Counts the exits of vCPUs that run in this thread, or in threads that it starts from
+/// now on. While there is one, kvm.ko cannot be unloaded.
+pub struct Tracepoint(File);
 
-impl Counter {
+impl Tracepoint {
     /// Counts every exit.
     pub fn all() -> Result<Self> {
         let id = fs::read_to_string(ID).context(ID)?.trim().parse()?;
-        // type and size; config; sample period, sample type, read format;
-        // flags; and what only other kinds of events use.
+        // type and size; config; sample period, sample type, read format; flags; and
+        // fields for other kinds of events.
         let attr: [u64; PERF_ATTR_SIZE_VER0 as usize / 8] = [
             PERF_TYPE_TRACEPOINT | PERF_ATTR_SIZE_VER0 << 32,
             id,
@@ -51,7 +51,7 @@ impl Counter {
             0,
         ];
         let (this_thread, any_cpu, no_group, no_flags) = (0, -1, -1, 0);
-        // SAFETY: the attributes are as long as they say, and live meanwhile.
+        // SAFETY: the attributes are as long as they say, and alive for the call.
         let fd = unsafe {
             libc::syscall(
                 libc::SYS_perf_event_open,
@@ -74,14 +74,14 @@ impl Counter {
         Self::all()?.filter(&format!("exit_reason=={reason}\0"))
     }
 
-    /// Counts the exits of the vCPUs that their VMs know as `id`.
+    /// Counts the exits of vCPUs with that id in their VMs.
     pub fn of_vcpu(id: u32) -> Result<Self> {
         Self::all()?.filter(&format!("vcpu_id=={id}\0"))
     }
 
     fn filter(self, nul_terminated: &str) -> Result<Self> {
         let (fd, text) = (self.0.as_raw_fd(), nul_terminated.as_ptr());
-        // SAFETY: a NUL-terminated string, alive meanwhile.
+        // SAFETY: a NUL-terminated string, alive for the call.
         if unsafe { libc::ioctl(fd, PERF_EVENT_IOC_SET_FILTER, text) } < 0 {
             let error = io::Error::last_os_error();
             return Err(error).context(format!("filter {nul_terminated}"));
@@ -89,7 +89,7 @@ impl Counter {
         Ok(self)
     }
 
-    /// What has been counted so far.
+    /// The count so far.
     pub fn read(&self) -> Result<u64> {
         let mut count = [0; 8];
         (&self.0).read_exact(&mut count)?;

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The CPU that the tests run on, and the numbers that its exits have.
+//! The CPU that the tests run on: its instruction set for virtualization, the numbers
+//! of its exit reasons, and its features.
 
 use kvm_bindings::kvm_cpuid_entry2;
-use profile::{isa::Isa, reason::Status};
+pub use profile::isa::Isa;
+pub use profile::reason::Status;
 use std::fs;
 use std::sync::OnceLock;
 
-/// Its instruction set for virtualization.
+/// The CPU's instruction set for virtualization.
 ///
 /// # Panics
 ///
-/// If it has none, which [`Host::new`](crate::host::module::Host::new) does not allow.
+/// If there is none. The host's tests do not begin then.
 pub fn isa() -> Isa {
-    find().expect("VMX or SVM")
+    find_isa().expect("VMX or SVM")
 }
 
-/// The same, if it has one.
-pub fn find() -> Option<Isa> {
+/// The instruction set, if there is one.
+pub fn find_isa() -> Option<Isa> {
     static ISA: OnceLock<Option<Isa>> = OnceLock::new();
     *ISA.get_or_init(|| {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -29,41 +31,47 @@ pub fn find() -> Option<Isa> {
     })
 }
 
-/// Whether exits are VMX's, not SVM's.
 pub fn is_vmx() -> bool {
     isa() == Isa::Vmx
 }
 
-/// Whether it is one of QEMU's emulator.
-pub fn is_qemus() -> bool {
+/// Chooses by instruction set.
+pub fn pick<T>(vmx: T, svm: T) -> T {
+    match isa() {
+        Isa::Vmx => vmx,
+        Isa::Svm => svm,
+    }
+}
+
+/// Whether this is a CPU of QEMU's emulator.
+pub fn is_qemu() -> bool {
     const HYPERVISOR: u32 = 0x4000_0000;
     // SAFETY: every CPU that has KVM has the instruction.
-    #[allow(unused_unsafe)] // Later compilers know that.
+    #[allow(unused_unsafe)] // Later compilers declare it safe.
     let leaf = unsafe { core::arch::x86_64::__cpuid(HYPERVISOR) };
     let signature = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes);
     signature.concat() == b"TCGTCGTCGTCG"
 }
 
-/// The numbers in the model's table that are treated so. That the table is right
-/// is for the model's own tests.
+/// The reasons with that status in the model's table, whose own tests check the table.
 pub fn reasons(status: Status) -> Vec<u32> {
     let isa = isa();
     let numbers = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
     numbers.filter(|&n| isa.status(n) == status).collect()
 }
 
-/// An exit reason that both have: VMX's basic exit reason, SVM's exit code.
+/// An exit reason of both instruction sets: VMX's basic exit reason, SVM's exit code.
 #[derive(Clone, Copy, Debug)]
 pub struct Reason(pub u32, pub u32);
 
 impl Reason {
     /// Its number on this CPU.
     pub fn number(self) -> u32 {
-        if is_vmx() { self.0 } else { self.1 }
+        pick(self.0, self.1)
     }
 }
 
-/// Interception of #UD, which VMX has among all exceptions and NMIs.
+/// #UD, which VMX counts with all exceptions and NMIs.
 pub const UD: Reason = Reason(0, 0x46);
 pub const INTERRUPT: Reason = Reason(1, 0x60);
 pub const SHUTDOWN: Reason = Reason(2, 0x7f);
@@ -71,11 +79,11 @@ pub const CPUID: Reason = Reason(10, 0x72);
 pub const HYPERCALL: Reason = Reason(18, 0x81);
 pub const DR_READ: Reason = Reason(29, 0x20);
 pub const IO: Reason = Reason(30, 0x7b);
-/// SVM has reads among them.
+/// SVM counts reads with it.
 pub const MSR_WRITE: Reason = Reason(32, 0x7c);
 pub const WBINVD: Reason = Reason(54, 0x89);
 
-/// A bit of CPUID that says what a CPU can do.
+/// A bit of CPUID that says what the CPU can do.
 #[derive(Clone, Copy)]
 pub struct Feature {
     pub name: &'static str,
@@ -85,13 +93,13 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// Whether `entries` have it.
+    /// Whether the bit is set in `entries`.
     pub fn is_in(&self, entries: &[kvm_cpuid_entry2]) -> bool {
         let mut entries = entries.iter().filter(|e| e.function == self.function);
         entries.any(|&(mut e)| *(self.register)(&mut e) >> self.bit & 1 == 1)
     }
 
-    /// Takes it away from `entry`, if that is its place.
+    /// Clears the bit, if it is in `entry`.
     pub fn remove_from(&self, entry: &mut kvm_cpuid_entry2) {
         if entry.function == self.function {
             *(self.register)(entry) &= !(1 << self.bit);

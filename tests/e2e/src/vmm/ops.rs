@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest can be told to do K times: one short piece of 32-bit code per
-//! operation.
+//! What a guest can do: one short piece of 32-bit code for each operation.
 //!
 //! An operation may use EAX, EBX, ECX and EDX, finds the command's argument
-//! at -4(%esi), and may change it there. It must not depend on where it is
-//! loaded. A new one is a name and its instructions in the table below.
+//! at -4(%esi), and may change it there. Its code must be independent of its
+//! position. A new operation is a name and its instructions in the table below.
 
-use crate::vmm::guest::{between, layout, port};
+use super::blob::between;
+use super::{layout, port};
 use core::arch::global_asm;
 use profile::isa::Isa;
 
@@ -18,8 +18,7 @@ macro_rules! ops {
             $($(#[$doc])* $name,)+
         }
 
-        // Each operation is preceded by its length, so that the table needs
-        // no symbol per operation.
+        // The length of each operation precedes it, so that none needs a symbol.
         global_asm!(
             ".pushsection .rodata.e2e_ops, \"a\", @progbits",
             ".code32",
@@ -88,24 +87,24 @@ ops! {
     EmulatedCpuid: "mov -4(%esi), %eax", "xor %ecx, %ecx",
         "ud2", ".ascii \"kvm\"", "cpuid";
     Hlt: "hlt";
-    /// A hypercall that KVM does not know.
+    /// A hypercall with an unknown number.
     Vmcall: "mov $-1, %eax", "vmcall";
     Ud2: "expect_fault", "ud2", "2:";
 
     Out: "out %al, ${sink}";
     Outl: "out %eax, ${sink}";
-    /// To KVM's own interrupt controller, which masks everything.
+    /// Masks all interrupts of KVM's own interrupt controller.
     OutPic: "mov $-1, %eax", "out %al, $0x21";
     In: "in ${sink}, %al";
     Inl: "in ${sink}, %eax";
     Outsw: "push %esi", "mov ${sink}, %edx", "outsw", "pop %esi";
-    /// Into the dead part of the stack.
+    /// Into the unused part of the stack.
     Insl: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx", "insl",
         "pop %edi";
-    /// To the port in the argument's low half, the byte above that.
+    /// Writes the argument's third byte to the port in its low half.
     OutTo: "mov -4(%esi), %edx", "mov %edx, %eax", "shr $16, %eax",
         "out %al, %dx";
-    /// Five bytes by one string instruction.
+    /// Five bytes with one string instruction.
     RepOutsb: "push %esi", "mov ${sink}, %edx", "mov $5, %ecx", "rep outsb",
         "pop %esi";
     RepOutsl: "push %esi", "mov ${sink}, %edx", "mov $5, %ecx", "rep outsl",
@@ -115,26 +114,26 @@ ops! {
     RepInsw: "push %edi", "lea -64(%esp), %edi", "mov ${sink}, %edx",
         "mov $5, %ecx", "rep insw", "pop %edi";
 
-    /// The MSR in the argument.
+    /// Reads the MSR in the argument.
     Rdmsr: "mov -4(%esi), %ecx", "rdmsr";
-    /// Zero into the MSR in the argument.
+    /// Writes zero to the MSR in the argument.
     WrmsrZero: "mov -4(%esi), %ecx", "xor %eax, %eax", "xor %edx, %edx",
         "wrmsr";
-    /// An MSR that KVM refuses: #GP.
+    /// Writes to an MSR what KVM refuses: #GP.
     WrmsrRefused: "expect_fault", "mov -4(%esi), %ecx", "mov $-1, %eax",
         "mov $-1, %edx", "wrmsr", "2:";
     EnableX2apic: "mov $0x1b, %ecx", "rdmsr", "or $0xc00, %eax", "wrmsr";
-    /// An IPI to a CPU that there is not.
+    /// Sends an IPI to a CPU that does not exist.
     X2apicIcr: "mov $0x830, %ecx", "mov $0x4040, %eax", "mov $0x55, %edx",
         "wrmsr";
 
     Cr0Am: "mov %cr0, %eax", "xor $1 << 18, %eax", "mov %eax, %cr0";
-    /// Monitor Coprocessor by the 80286's instruction.
+    /// Flips CR0.MP with the 80286's instruction.
     Lmsw: "smsw %ax", "xor $2, %ax", "lmsw %ax";
     Cr3Read: "mov %cr3, %eax";
     Cr3Write: "xor %eax, %eax", "mov %eax, %cr3";
     Cr4Mce: "mov %cr4, %eax", "xor $1 << 6, %eax", "mov %eax, %cr4";
-    /// From here on in compatibility mode: as before, but with paging.
+    /// Switches to compatibility mode: as before, but with paging.
     EnterLongMode: "mov ${tables}, %eax",
         "movl ${tables} + 0x1007, (%eax)",
         "movl ${tables} + 0x2007, 0x1000(%eax)",
@@ -147,43 +146,44 @@ ops! {
         "mov %cr4, %eax", "or $1 << 5, %eax", "mov %eax, %cr4",
         "mov $0xc0000080, %ecx", "rdmsr", "or $1 << 8, %eax", "wrmsr",
         "mov %cr0, %eax", "or $1 << 31, %eax", "mov %eax, %cr0";
-    /// Only 64-bit code has CR8; from long mode.
+    /// Needs long mode: only 64-bit code has CR8.
     Cr8Read: "enter_64_bit", "mov %cr8, %rax", "leave_64_bit";
     Cr8Write: "enter_64_bit", "mov $5, %eax", "mov %rax, %cr8", "leave_64_bit";
-    /// The TPR, below the priority of an interrupt that has to wait.
+    /// Lowers the TPR below the priority of a waiting interrupt.
     Cr8Lower: "mov $0x1b, %ecx", "rdmsr", "or $0xc00, %eax", "wrmsr",
         "enter_64_bit", "mov $15, %eax", "mov %rax, %cr8",
         "mov $0x83f, %ecx", "mov $0x41, %eax", "xor %edx, %edx", "wrmsr",
         "xor %eax, %eax", "mov %rax, %cr8", "leave_64_bit";
-    /// KVM lets the guest have the debug registers until its next exit,
-    /// which is the CPUID here.
+    /// KVM leaves the debug registers to the guest until its next exit, which is
+    /// the CPUID.
     MovFromDr: "mov %dr0, %edx", "xor %eax, %eax", "xor %ecx, %ecx", "cpuid";
     MovToDr: "xor %eax, %eax", "mov %eax, %dr0", "xor %ecx, %ecx", "cpuid";
 
     Wbinvd: "wbinvd";
     Invd: "invd";
     Invlpg: "invlpg (%esp)";
-    /// All that is cached of address translation.
+    /// Invalidates all cached translations.
     Invpcid: "push $0", "push $0", "push $0", "push $0", "mov $2, %eax",
         "invpcid (%esp), %eax", "add $16, %esp";
-    /// #GP where the guest has no PMU, a number where it has.
+    /// #GP in a guest without a PMU.
     Rdpmc: "expect_fault", "xor %ecx, %ecx", "rdpmc", "2:";
     Rdrand: "expect_fault", "rdrand %eax", "2:";
     Monitor: "xor %ecx, %ecx", "xor %edx, %edx", "lea -64(%esp), %eax",
         "monitor";
     Mwait: "xor %eax, %eax", "xor %ecx, %ecx", "mwait";
-    /// XCR0 = x87 only, with CR4.OSXSAVE set around it.
+    /// Sets CR4.OSXSAVE.
     Osxsave: "mov %cr4, %eax", "or $1 << 18, %eax", "mov %eax, %cr4";
+    /// Sets XCR0 to x87 only.
     Xsetbv: "xor %ecx, %ecx", "xor %edx, %edx", "mov $1, %eax", "xsetbv";
-    /// Has the instructions of the next two exit.
+    /// Makes the next two operations exit.
     Cr4Umip: "mov %cr4, %eax", "or $1 << 11, %eax", "mov %eax, %cr4";
     GdtrIdtr: "sub $8, %esp", "sgdt (%esp)", "lgdt (%esp)", "sidt (%esp)",
         "lidt (%esp)", "add $8, %esp";
     LdtrTr: "sldt %eax", "lldt %ax", "str %eax";
 
-    /// A selector that FS may have.
+    /// Loads a valid selector into FS.
     MendFs: "mov ${data}, %eax", "mov %eax, %fs";
-    /// Goes on as another task, by a jump from the first TSS to the second.
+    /// Jumps from one TSS to another.
     TaskSwitch: "movl ${tss_low}, {gdt} + 32", "movl ${tss_high}, {gdt} + 36",
         "movl ${tss_low} + (0x100 << 16), {gdt} + 40",
         "movl ${tss_high}, {gdt} + 44",
@@ -197,42 +197,42 @@ ops! {
         "movl ${code}, 0x4c(%eax)", "mov %edx, 0x50(%eax)",
         "mov %edx, 0x54(%eax)", "mov %edx, 0x58(%eax)",
         "mov %edx, 0x5c(%eax)", "ljmp $40, $0", "2:";
-    /// Writes one page, without changing it, and goes on to the next.
+    /// Writes to a page without changing it. The next time it is the next page.
     Touch: "mov -4(%esi), %eax", "lock orl $0, (%eax)",
         "addl $4096, -4(%esi)";
     /// Reads the address in the argument.
     Load: "mov -4(%esi), %eax", "mov (%eax), %eax";
 
-    /// Opens an interrupt window that the VMM has asked for.
+    /// Has the VMM ask for an interrupt window, and opens it.
     IrqWindow: "cli", "out %al, ${window}", "sti", "nop";
-    /// The second NMI has to wait until the first one's handler returns.
+    /// Gets two NMIs. The second waits until the first one's handler returns.
     Nmis: "out %al, ${nmis}";
-    /// Spins for as many thousands of TSC ticks as the argument says.
+    /// Spins for that many thousands of TSC ticks.
     Spin: "mov -4(%esi), %ecx", "imul $1000, %ecx", "rdtsc",
         "mov %eax, %ebx", "1: pause", "rdtsc", "sub %ebx, %eax",
         "cmp %ecx, %eax", "jb 1b";
-    /// A TSC deadline that has passed long ago.
+    /// Sets a TSC deadline in the past.
     PastDeadline: "mov $0x6e0, %ecx", "mov $1, %eax", "xor %edx, %edx",
         "wrmsr";
-    /// The TSC deadline as many ticks ahead as the argument says, and half
-    /// as long again to let it pass, interrupts off.
+    /// Sets a TSC deadline that many ticks ahead, and spins half as long again, with
+    /// interrupts off.
     Deadline: "rdtsc", "mov %eax, %ebx", "add -4(%esi), %eax", "adc $0, %edx",
         "mov $0x6e0, %ecx", "wrmsr", "mov -4(%esi), %ecx", "shr $1, %ecx",
         "add -4(%esi), %ecx", "1: rdtsc", "sub %ebx, %eax",
         "cmp %ecx, %eax", "jb 1b";
-    /// An interrupt with no descriptor table to find its handler in.
+    /// Raises an interrupt without a descriptor table.
     TripleFault: "push $0", "push $0", "lidt (%esp)", "int $0x20";
     Rdtsc: "rdtsc";
     Rdtscp: "rdtscp";
-    /// ECX to the address in the argument.
+    /// Writes ECX to the address in the argument.
     Store: "mov -4(%esi), %eax", "mov %ecx, (%eax)";
-    /// ECX, zero-extended, into the MSR in the argument.
+    /// Writes ECX, zero-extended, to the MSR in the argument.
     Wrmsr: "mov %ecx, %eax", "mov -4(%esi), %ecx", "xor %edx, %edx", "wrmsr";
-    /// Paging by the directory in the argument, with CR4 as in ECX.
+    /// Switches paging on with the directory in the argument, and CR4 from ECX.
     Paging: "mov -4(%esi), %eax", "mov %eax, %cr3", "mov %ecx, %cr4",
         "mov %cr0, %eax", "or $0x80000000, %eax", "mov %eax, %cr0";
 
-    // A hypervisor's instructions; #UD in a guest that is none.
+    // A hypervisor's instructions: #UD in any other guest.
     /// The region in the argument.
     Vmxon: "expect_fault", "push $0", "push -4(%esi)", "vmxon (%esp)",
         "2: add $8, %esp";
@@ -245,9 +245,9 @@ ops! {
         "2: add $8, %esp";
     Vmptrst: "expect_fault", "sub $8, %esp", "vmptrst (%esp)",
         "2: add $8, %esp";
-    /// The field in the argument, into EAX.
+    /// Reads the field in the argument into EAX.
     Vmread: "expect_fault", "mov -4(%esi), %edx", "vmread %edx, %eax", "2:";
-    /// ECX into the field in the argument.
+    /// Writes ECX to the field in the argument.
     Vmwrite: "expect_fault", "mov -4(%esi), %edx", "vmwrite %ecx, %edx", "2:";
     /// All mappings of all contexts.
     Invept: "expect_fault", "push $0", "push $0", "push $0", "push $0",
@@ -269,30 +269,30 @@ ops! {
     Skinit: "expect_fault", "skinit %eax", "2:";
     Rsm: "expect_fault", "rsm", "2:";
 
-    // What a hypervisor does with a guest of its own: see crate::vmm::nested.
-    /// Enters it, with its registers, by VMLAUNCH. EAX is 1 if that failed, and
-    /// 0 when it has exited, by way of [`Op::GuestExits`].
+    // What a hypervisor does with a guest of its own: see super::nested.
+    /// Enters the guest's guest, with its registers, by VMLAUNCH. EAX is 1 if that
+    /// fails, and 0 after an exit, which goes to [`Op::GuestExits`].
     LaunchGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
         "popa", "vmlaunch", "mov {frame} + 32, %esp", "popa", "mov $1, %eax";
-    /// The same by VMRESUME.
+    /// Does so by VMRESUME.
     ResumeGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
         "popa", "vmresume", "mov {frame} + 32, %esp", "popa", "mov $1, %eax";
-    /// Where the CPU goes on after its exit, with ESP at the end of its
+    /// Where the CPU goes on after an exit, with ESP at the end of the saved
     /// registers.
     GuestExits: "pusha", "mov 32(%esp), %esp", "popa", "sti",
         "xor %eax, %eax";
-    /// The same by VMRUN, behind which the CPU goes on.
+    /// Enters the guest's guest by VMRUN, after which the CPU goes on.
     RunGuest: "pusha", "mov %esp, {frame} + 32", "mov ${frame}, %esp",
         "popa", "mov ${block}, %eax", "vmrun %eax", "pusha",
         "mov 32(%esp), %esp", "popa", "xor %eax, %eax";
-    /// Skips ECX bytes of its code, by a VMREAD and a VMWRITE.
+    /// Skips ECX bytes of the guest's guest, by a VMREAD and a VMWRITE.
     VmxSkip: "mov $0x681e, %edx", "vmread %edx, %eax", "add %ecx, %eax",
         "vmwrite %eax, %edx";
-    /// The same in a VMCB.
+    /// Does so in the VMCB.
     SvmSkip: "add %ecx, {block} + 0x578";
 }
 
-/// Where `op` lies in guest memory.
+/// The address of `op` in guest memory.
 pub fn address(op: Op) -> u32 {
     let mut rest = code();
     let mut at = layout::OPS;
@@ -305,8 +305,8 @@ pub fn address(op: Op) -> u32 {
     at + 4
 }
 
-/// The same with the instruction that `isa` has for hypercalls; KVM would put it
-/// there itself, by an exit of its own.
+/// The operations' machine code with their lengths, and with the hypercall
+/// instruction of `isa`. KVM would patch that itself, at the cost of an exit.
 pub fn code_for(isa: Isa) -> Vec<u8> {
     const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
     const VMMCALL: [u8; 3] = [0x0f, 0x01, 0xd9];
@@ -323,7 +323,7 @@ pub fn code_for(isa: Isa) -> Vec<u8> {
 
 /// The operations' machine code with their lengths.
 fn code() -> &'static [u8] {
-    // SAFETY: the symbols delimit read-only bytes of this program's image,
+    // SAFETY: the symbols delimit read-only bytes of this program's image, which are
     // assembled above as one piece.
     unsafe { between(&raw const e2e_ops_start, &raw const e2e_ops_end) }
 }

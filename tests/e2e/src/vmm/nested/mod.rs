@@ -1,88 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A guest hypervisor with a guest of its own.
 //!
-//! Both are the bare guest of [`crate::vmm::guest`]. The hypervisor enters its guest
-//! by an operation that is over when an exit has been reflected to it. The
-//! guest's guest runs a program from a window of its own, and has no other way
-//! to the outside than exits. The hypervisor sets everything up by itself: the
-//! VMM knows nothing of all this.
+//! Both are the bare guest. The hypervisor enters its guest by an operation that ends
+//! with the next exit that is reflected to it. The guest's guest runs a program from a
+//! window of its own, and has no other way out than exits. The hypervisor sets all of
+//! this up by itself, unknown to the VMM.
 
-use crate::vmm::cpu::{self, HYPERCALL, Reason};
-use crate::vmm::guest::{Program, layout};
-use crate::vmm::ops::Op;
-use crate::vmm::vm::Vm;
-use anyhow::{Result, ensure};
-use profile::isa::Isa;
-
+mod hypervisor;
 pub mod svm;
 pub mod vmx;
 
-/// What lies in guest memory from [`layout::NESTED`] on, a page each. The
-/// registers of the guest's guest come first, as PUSHA leaves them, and then
-/// the hypervisor's stack pointer; [`crate::vmm::ops`] knows that.
-const REGISTERS: u32 = layout::NESTED;
-/// A VMCS or VMCB beside [`layout::CONTROL_BLOCK`], which its guest runs by.
-pub const SPARE_BLOCK: u32 = layout::NESTED + 2 * layout::PAGE;
-/// What VMXON asks for, or where VMRUN saves the hypervisor's state.
-pub const HOST_AREA: u32 = layout::NESTED + 3 * layout::PAGE;
-const PAGE_DIRECTORY: u32 = layout::NESTED + 4 * layout::PAGE;
-const VIRTUAL_APIC: u32 = layout::NESTED + 5 * layout::PAGE;
-/// Two pages.
-const MSR_BITMAP: u32 = layout::NESTED + 6 * layout::PAGE;
+use super::cpu::{self, HYPERCALL};
+use super::layout;
+use super::ops::Op;
+use super::program::Program;
+use super::vm::Vm;
+use anyhow::{Result, ensure};
+use hypervisor::{COMMANDS, Hypervisor, PAGE_DIRECTORY, REGISTERS};
+pub use hypervisor::{HOST_AREA, Intercept, SPARE_BLOCK, intercept};
 
-/// Where the program of the guest's guest is, and the end of its stack.
-const COMMANDS: u32 = layout::WINDOWS + layout::WINDOW + layout::TABLE;
-const STACK: u32 = layout::WINDOWS + 2 * layout::WINDOW;
+/// How the guest's guest hands over to its hypervisor.
+pub const CALL: Intercept = intercept(Op::Vmcall, 0, HYPERCALL, 3);
 
-/// CR0 of both guests: PG, NE, ET, PE.
-const CR0: u32 = 0x8000_0031;
-
-/// An operation of the guest's guest that exits to its hypervisor.
-#[derive(Clone, Copy, Debug)]
-pub struct Exit {
-    pub op: Op,
-    pub arg: u32,
-    pub reason: Reason,
-    /// The length of the instruction, which the hypervisor skips.
-    pub len: u32,
+fn hypervisor() -> &'static Hypervisor {
+    cpu::pick(&vmx::HYPERVISOR, &svm::HYPERVISOR)
 }
 
-pub const fn exit(op: Op, arg: u32, reason: Reason, len: u32) -> Exit {
-    Exit {
-        op,
-        arg,
-        reason,
-        len,
-    }
-}
-
-/// By which the guest's guest hands over to its hypervisor.
-pub const CALL: Exit = exit(Op::Vmcall, 0, HYPERCALL, 3);
-
-/// What differs between the instruction sets.
-struct Kind {
-    /// CR4 of both guests.
-    cr4: u32,
-    /// Has all ready but the guest's program and paging.
-    set_up: fn(&mut Vm, &[Exit]) -> Result<()>,
-    launch: Op,
-    resume: Op,
-    skip: Op,
-    /// Reads why the guest's guest exited, by the argument.
-    why: (Op, u32),
-    /// The hypervisor's own exits for [`go_on`]: reason, number.
-    cost: &'static [(u32, u32)],
-}
-
-fn kind() -> &'static Kind {
-    match cpu::isa() {
-        Isa::Vmx => &vmx::KIND,
-        Isa::Svm => &svm::KIND,
-    }
-}
-
-/// A VM whose hypervisor is ready to run `guest`, and asks for `exits`.
-pub fn set_up(guest: &Program, exits: &[Exit]) -> Result<Vm> {
+/// A VM whose hypervisor is ready to run `guest` with `intercepts`.
+pub fn set_up(guest: &Program, intercepts: &[Intercept]) -> Result<Vm> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
     let bytes = guest.bytes();
@@ -90,30 +35,31 @@ pub fn set_up(guest: &Program, exits: &[Exit]) -> Result<Vm> {
         let word = u32::from_le_bytes(word.try_into()?);
         program.call(Op::Store, word, at);
     }
-    // EDI, which results would go to, is not used; then comes ESI.
+    // ESI, after EDI, which a guest without results does not use.
     program.call(Op::Store, COMMANDS, REGISTERS + 4);
     for megabytes in [0, 4, 8, 12] {
         let entry = megabytes << 20 | 0xe3; // 4 MB, present, writable, used
         program.call(Op::Store, entry, PAGE_DIRECTORY + megabytes);
     }
-    program.call(Op::Paging, kind().cr4, PAGE_DIRECTORY);
+    program.call(Op::Paging, hypervisor().cr4, PAGE_DIRECTORY);
     vm.run(&program)?;
-    (kind().set_up)(&mut vm, exits)?;
+    (hypervisor().set_up)(&mut vm, intercepts)?;
     Ok(vm)
 }
 
-/// The same, with a guest that has touched what it needs, has made a call, and
-/// will then run `guest`. The hypervisor asks for calls, too.
-pub fn launch(guest: &Program, exits: &[Exit]) -> Result<Vm> {
+/// A VM whose hypervisor has entered its guest, which has touched the pages that it
+/// needs, has made a call, and will run `guest` next. The hypervisor intercepts calls
+/// as well.
+pub fn launch(guest: &Program, intercepts: &[Intercept]) -> Result<Vm> {
     let mut program = Program::new();
     program.repeat(Op::Touch, layout::SHARED_PAGES, 0);
     program.repeat(Op::Touch, layout::TABLE / layout::PAGE, COMMANDS);
     program.repeat(CALL.op, 1, CALL.arg);
     program.append(guest);
-    let mut vm = set_up(&program, &[exits, &[CALL]].concat())?;
+    let mut vm = set_up(&program, &[intercepts, &[CALL]].concat())?;
 
     let mut launch = Program::new();
-    launch.call(kind().launch, 0, 0);
+    launch.call(hypervisor().launch, 0, 0);
     ask_why(&mut launch);
     let got = vm.run(&launch)?;
     let (failed, why) = (got[0][0], got[1][0]);
@@ -124,21 +70,21 @@ pub fn launch(guest: &Program, exits: &[Exit]) -> Result<Vm> {
     Ok(vm)
 }
 
-/// The hypervisor lets its guest go on behind an instruction of `len` bytes, and
-/// reads into EAX of a second result why it exits next.
+/// Has the hypervisor let its guest go on after an instruction of `len` bytes. EAX of
+/// the second result is the reason of the guest's next exit.
 pub fn go_on(program: &mut Program, len: u32) {
-    program.call(kind().skip, len, 0);
-    program.repeat(kind().resume, 1, 0);
+    program.call(hypervisor().skip, len, 0);
+    program.repeat(hypervisor().resume, 1, 0);
     ask_why(program);
 }
 
-/// The hypervisor's own exits for `times` times that.
+/// The hypervisor's own exits for [`go_on`] that many times: reason, number.
 pub fn cost(times: u32) -> Vec<(u32, u32)> {
-    let each = kind().cost.iter();
+    let each = hypervisor().cost.iter();
     each.map(|&(reason, n)| (reason, n * times)).collect()
 }
 
 fn ask_why(program: &mut Program) {
-    let (op, arg) = kind().why;
+    let (op, arg) = hypervisor().why;
     program.call(op, 0, arg);
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The hypervisor's side of SVM.
+//! The hypervisor on SVM.
 
-use super::{CR0, Exit, HOST_AREA, Kind, MSR_BITMAP, PAGE_DIRECTORY, STACK};
-use crate::vmm::guest::{Program, layout};
+use super::hypervisor::{CR0, HOST_AREA, Hypervisor, Intercept, MSR_BITMAP, PAGE_DIRECTORY, STACK};
+use crate::vmm::layout;
 use crate::vmm::ops::Op;
+use crate::vmm::program::Program;
 use crate::vmm::vm::Vm;
 use anyhow::Result;
 
-pub(super) static KIND: Kind = Kind {
+pub static HYPERVISOR: Hypervisor = Hypervisor {
     cr4: CR4,
     set_up,
     launch: Op::RunGuest,
@@ -19,9 +20,9 @@ pub(super) static KIND: Kind = Kind {
 
 pub const VMRUN: u32 = 0x80;
 
-/// Where things of the VMCB are that tests look at or spoil.
+/// Addresses of the VMCB's fields that tests read or spoil.
 pub mod at {
-    use crate::vmm::guest::layout::CONTROL_BLOCK;
+    use crate::vmm::layout::CONTROL_BLOCK;
 
     pub const INTERCEPTS: u32 = CONTROL_BLOCK + 0x00c;
     pub const ASID: u32 = CONTROL_BLOCK + 0x058;
@@ -29,23 +30,20 @@ pub mod at {
     pub const EVENT: u32 = CONTROL_BLOCK + 0x0a8;
 }
 
-/// SVM switched on, and a guest that has not run yet.
-fn set_up(vm: &mut Vm, exits: &[Exit]) -> Result<()> {
-    let mut intercepts = 1_u64 << (VMRUN - FIRST_INTERCEPT);
+/// Switches SVM on, with a guest that has not run yet.
+fn set_up(vm: &mut Vm, intercepts: &[Intercept]) -> Result<()> {
+    let mut mask = 1_u64 << (VMRUN - FIRST_INTERCEPT);
     let mut program = Program::new();
-    for exit in exits {
-        let code = exit.reason.number();
-        intercepts |= 1 << (code - FIRST_INTERCEPT);
+    for intercept in intercepts {
+        let code = intercept.reason.number();
+        mask |= 1 << (code - FIRST_INTERCEPT);
         if code == MSR {
-            // Two bits, for RDMSR and WRMSR of each MSR.
-            program.call(
-                Op::Store,
-                3 << (exit.arg % 16 * 2),
-                MSR_BITMAP + exit.arg / 16 * 4,
-            );
+            // Two bits for each MSR: RDMSR and WRMSR.
+            let msr = intercept.arg;
+            program.call(Op::Store, 3 << (msr % 16 * 2), MSR_BITMAP + msr / 16 * 4);
         }
     }
-    let [low, high] = [intercepts, intercepts >> 32].map(|half| half as u32);
+    let [low, high] = [mask, mask >> 32].map(|half| half as u32);
     program.call(Op::Store, low, at::INTERCEPTS);
     program.call(Op::Store, high, at::INTERCEPTS + 4);
     for &(offset, value) in STATE {
@@ -57,7 +55,7 @@ fn set_up(vm: &mut Vm, exits: &[Exit]) -> Result<()> {
     Ok(())
 }
 
-/// The exit code of the first intercept; others follow in the order of codes.
+/// The exit code of the first intercept. The others follow in the order of codes.
 const FIRST_INTERCEPT: u32 = 0x60;
 const MSR: u32 = 0x7c;
 const EFER_SVME: u32 = 0x1000;
@@ -65,8 +63,8 @@ const CR4: u32 = 0x10; // PSE
 const CODE: u32 = 0xc9b << 16 | layout::CODE_SEL as u32;
 const DATA: u32 = 0xc93 << 16 | layout::DATA_SEL as u32;
 
-/// Words of the VMCB and their values, where they are not zero: both guests
-/// live in the same flat segments and page tables.
+/// Words of the VMCB that are not zero. Both guests have the same flat segments and
+/// page tables.
 const STATE: &[(u32, u32)] = &[
     (0x048, MSR_BITMAP),
     (0x058, 1), // ASID

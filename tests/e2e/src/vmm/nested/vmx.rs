@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The hypervisor's side of VMX.
+//! The hypervisor on VMX.
 
-use super::{CR0, Exit, HOST_AREA, Kind, PAGE_DIRECTORY, REGISTERS, SPARE_BLOCK};
-use super::{STACK, VIRTUAL_APIC};
-use crate::vmm::guest::{Program, layout};
+use super::hypervisor::{
+    CR0, HOST_AREA, Hypervisor, Intercept, PAGE_DIRECTORY, REGISTERS, SPARE_BLOCK, STACK,
+    VIRTUAL_APIC,
+};
+use crate::vmm::layout;
 use crate::vmm::ops::{self, Op};
+use crate::vmm::program::Program;
 use crate::vmm::vm::Vm;
 use anyhow::{Result, ensure};
 
-pub(super) static KIND: Kind = Kind {
+pub static HYPERVISOR: Hypervisor = Hypervisor {
     cr4: CR4,
     set_up,
     launch: Op::LaunchGuest,
@@ -18,7 +21,7 @@ pub(super) static KIND: Kind = Kind {
     cost: &[(23, 2), (24, 1), (25, 1)],
 };
 
-/// Fields of the VMCS that tests look at or spoil.
+/// Fields of the VMCS that tests read or spoil.
 pub mod field {
     pub const PROCESSOR_CONTROLS: u32 = 0x4002;
     pub const TPR_THRESHOLD: u32 = 0x401c;
@@ -30,8 +33,7 @@ pub mod field {
     pub const GUEST_RIP: u32 = 0x681e;
 }
 
-/// The processor-based control that asks for exits of a reason; others come
-/// unasked.
+/// The processor-based controls that cause exits of a reason. Other reasons need none.
 fn control(reason: u32) -> u32 {
     match reason {
         12 => 1 << 7,
@@ -41,8 +43,8 @@ fn control(reason: u32) -> u32 {
     }
 }
 
-/// VMX operation, and a guest that has not been launched.
-fn set_up(vm: &mut Vm, exits: &[Exit]) -> Result<()> {
+/// Enters VMX operation, with a guest that has not been launched.
+fn set_up(vm: &mut Vm, intercepts: &[Intercept]) -> Result<()> {
     const BASIC: u32 = 0x480;
     const TRUE_CONTROLS: [u32; 4] = [0x48d, 0x48e, 0x48f, 0x490];
 
@@ -53,10 +55,10 @@ fn set_up(vm: &mut Vm, exits: &[Exit]) -> Result<()> {
     }
     let msrs = vm.run(&program)?;
     let [revision, pin, mut processor, exit, entry] = [0, 1, 2, 3, 4].map(|i| msrs[i][0]);
-    // Without "use TPR shadow" nobody looks at the TPR threshold.
+    // The TPR threshold needs "use TPR shadow".
     processor |= 1 << 21;
-    for exit in exits {
-        processor |= control(exit.reason.number());
+    for intercept in intercepts {
+        processor |= control(intercept.reason.number());
     }
     let allowed = msrs[2][3];
     ensure!(
@@ -96,8 +98,8 @@ const DATA: u32 = 0xc093;
 const TSS: u32 = 0x8b;
 const UNUSABLE: u32 = 1 << 16;
 
-/// Fields of the VMCS and their values, where they are not zero: both guests
-/// live in the same flat segments and page tables.
+/// Fields of the VMCS that are not zero. Both guests have the same flat segments and
+/// page tables.
 const STATE: &[(u32, u32)] = &[
     // Selectors of ES, CS, SS, DS, FS, GS, TR of the guest's guest.
     (0x800, layout::DATA_SEL as u32),
@@ -126,7 +128,7 @@ const STATE: &[(u32, u32)] = &[
     (0x481e, DATA),
     (0x4820, UNUSABLE),
     (0x4822, TSS),
-    // Secondary controls, where in use: the guest's guest has RDTSCP.
+    // Secondary controls, where enabled: the guest's guest has RDTSCP.
     (0x401e, 1 << 3),
     // GDTR's and IDTR's base, control registers, DR7, RSP, RIP, RFLAGS.
     (0x6816, layout::GDT),
