@@ -2,13 +2,14 @@
 //! vCPUs at work, each with a load of its own, and the sums of what they do.
 
 use crate::harness::threads;
-use crate::host::{Host, cpus};
-use crate::oracle::Oracle;
+use crate::host::{Host, Tracepoint, cpus};
 use crate::oracle::leaf::{self, cycles, exits};
+use crate::oracle::{Oracle, evidence};
 use crate::vmm::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD};
 use crate::vmm::{Op, Program, Regs, Vcpu, Vm};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::thread;
 
@@ -68,9 +69,31 @@ impl Seen {
     }
 }
 
-/// A vCPU's thread: runs its program until `stop`, and returns how often.
-fn work(vcpu: &mut Vcpu, load: &Load, tid: &AtomicI32, stop: &AtomicBool) -> Result<u64> {
+/// What a vCPU has done.
+struct Done {
+    reason: u32,
+    runs: u64,
+    /// The exits of its load's reason, by the tracepoint.
+    traced: u64,
+}
+
+impl Done {
+    /// The exits that this causes, by reason.
+    fn want(&self) -> BTreeMap<u32, u64> {
+        let cpuids = self.runs * u64::from(READS * 4);
+        let mut want = BTreeMap::from([(CPUID.number(), cpuids)]);
+        // The OUT that ends a run.
+        want.insert(IO.number(), self.runs);
+        *want.entry(self.reason).or_default() += self.runs * u64::from(READS * TIMES);
+        want
+    }
+}
+
+/// A vCPU's thread: runs its program until `stop`.
+fn work(vcpu: &mut Vcpu, load: &Load, tid: &AtomicI32, stop: &AtomicBool) -> Result<Done> {
     tid.store(threads::id(), Relaxed);
+    let reason = load.0.number();
+    let tracepoint = Tracepoint::of(reason)?;
     let program = program(load);
     let mut seen = Seen::default();
     let mut runs = 0;
@@ -78,7 +101,12 @@ fn work(vcpu: &mut Vcpu, load: &Load, tid: &AtomicI32, stop: &AtomicBool) -> Res
         seen.grow(&vcpu.run(&program)?)?;
         runs += 1;
     }
-    Ok(runs)
+    let traced = tracepoint.read()?;
+    Ok(Done {
+        reason,
+        runs,
+        traced,
+    })
 }
 
 /// The outcome of [`while_working`].
@@ -113,11 +141,10 @@ pub fn while_working(
     let before = Counts::read(&mut vm)?;
     let tids: Vec<_> = (0..vcpus).map(|_| AtomicI32::new(0)).collect();
     let stop = AtomicBool::new(false);
-    let loads = LOADS.iter().cycle();
-    let (disturbed, runs) = thread::scope(|scope| {
+    let (disturbed, done) = thread::scope(|scope| {
         let stop = &stop;
         let start = |((vcpu, load), tid)| scope.spawn(move || work(vcpu, load, tid, stop));
-        let threads = vm.vcpus.iter_mut().zip(loads.clone()).zip(&tids);
+        let threads = vm.vcpus.iter_mut().zip(LOADS.iter().cycle()).zip(&tids);
         let threads: Vec<_> = threads.map(start).collect();
         while tids.iter().any(|tid| tid.load(Relaxed) == 0) {
             thread::yield_now();
@@ -125,35 +152,59 @@ pub fn while_working(
         let tids: Vec<_> = tids.iter().map(|tid| tid.load(Relaxed)).collect();
         let disturbed = disturb(&tids);
         stop.store(true, Relaxed);
-        let mut runs = Vec::new();
+        let mut done = Vec::new();
         for thread in threads {
-            runs.push(thread.join().ok().context("a vCPU's thread panicked")??);
+            done.push(thread.join().ok().context("a vCPU's thread panicked")??);
         }
-        anyhow::Ok((disturbed?, runs))
+        anyhow::Ok((disturbed?, done))
     })?;
 
-    let mut want = before.own_exits();
-    for (&runs, Load(reason, ..)) in runs.iter().zip(loads) {
-        let mut add = |reason: &Reason, exits: u64| {
-            *want.entry(reason.number()).or_default() += exits;
-        };
-        add(reason, runs * u64::from(READS * TIMES));
-        add(&CPUID, runs * u64::from(READS * 4));
-        // The OUT that ends a run.
-        add(&IO, runs);
-    }
     let after = Counts::read(&mut vm)?;
-    for (&reason, want) in &want {
-        let got = after.exits[&reason] - before.exits[&reason];
-        ensure!(got == *want, "reason {reason}: want {want} got {got}");
-    }
-    let total = oracle.check(&[&vm])?;
+    let total = check_sums(&before, &after, &done)
+        .and_then(|()| oracle.check(&[&vm]))
+        .map_err(|e| anyhow!("{e:#}\n{}", by_vcpu(&vm, &done)))?;
     Ok(Work {
         note: format!("{vcpus} vCPUs, {disturbed}, total {total} as KVM's"),
         cycles: after.cycles - before.cycles,
         // Each vCPU, and the oracle's reader, is in one handler at a time.
         most: (cpus::tsc() - start) * (vcpus as u64 + 1),
     })
+}
+
+/// Checks that the counts have grown by what the vCPUs did.
+fn check_sums(before: &Counts, after: &Counts, done: &[Done]) -> Result<()> {
+    let mut want = before.own_exits();
+    for (reason, exits) in done.iter().flat_map(Done::want) {
+        *want.entry(reason).or_default() += exits;
+    }
+    let mut wrong = Vec::new();
+    for (reason, want) in want {
+        let got = after.exits[&reason] - before.exits[&reason];
+        if got != want {
+            wrong.push(format!("reason {reason}: want {want} got {got}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join(", "));
+    Ok(())
+}
+
+/// What each vCPU did, and what was counted for it.
+fn by_vcpu(vm: &Vm, done: &[Done]) -> String {
+    let line = |(vcpu, done): (&Vcpu, &Done)| {
+        let (id, want) = (vcpu.id(), done.want());
+        let Done {
+            runs,
+            reason,
+            traced,
+        } = done;
+        let counted = evidence::of_vcpu(vm, vcpu).unwrap_or_else(|e| format!("{e:#}"));
+        format!(
+            "vCPU {id}: {runs} runs cause {want:?}, kvm_exit fired {traced} times for {reason}; \
+             since its creation {counted}"
+        )
+    };
+    let lines: Vec<_> = zip(&vm.vcpus, done).map(line).collect();
+    lines.join("\n")
 }
 
 /// The exits of the reasons that the loads cause, and all cycles.
