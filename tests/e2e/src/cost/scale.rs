@@ -26,7 +26,7 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     let cpus = cpus::usable()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
-    let compared = ["unpatched", "loaded", "histograms", "naive"];
+    let compared = ["unpatched", "loaded", "histograms", "shared_atomics"];
     for (name, set_up) in SETUPS {
         if !compared.contains(&name) || !possible(name) {
             continue;

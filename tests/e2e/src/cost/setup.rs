@@ -17,11 +17,12 @@ pub const SETUPS: [(&str, Setup); 12] = [
     ("loaded", |host| load(host, "per_vcpu=N histograms=N")),
     ("per_vcpu", |host| load(host, "histograms=N")),
     ("histograms", |host| load(host, "")),
-    ("naive", |host| {
+    ("shared_atomics", |host| {
         host.unload_all()?;
         host.forget();
-        // Laid out like the other directory, with the naive KVM as unpatched.
-        reach(&mut Host::new("/modules/naive".as_ref())?, State::Unpatched)
+        // Laid out like the other directory, with this KVM as the unpatched one.
+        let dir = "/modules/shared_atomics".as_ref();
+        reach(&mut Host::new(dir)?, State::Unpatched)
     }),
     ("c_probe", |host| {
         reach(host, State::Unpatched)?;
@@ -47,7 +48,7 @@ pub const SETUPS: [(&str, Setup); 12] = [
 
 /// Whether a setup is possible here. Some need VMX.
 pub fn possible(setup: &str) -> bool {
-    cpu::is_vmx() || !["naive", "c_probe", "bpf"].contains(&setup)
+    cpu::is_vmx() || !["shared_atomics", "c_probe", "bpf"].contains(&setup)
 }
 
 fn reach(host: &mut Host, state: State) -> Result<Option<Peer>> {
