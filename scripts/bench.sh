@@ -7,7 +7,7 @@
 #
 #	FLAVOUR	"lean", a kernel that has as little else as can be, which most targets
 #		are for; or "distro", or "kernel": see kernel.sh
-#	SETUP	what to compare, of the table in tests/e2e/src/cost.rs: all, or those
+#	SETUP	what to compare, of the table in tests/e2e/src/cost/setup.rs: all, or those
 #
 # ACCEL in the environment chooses the machine: bochs, the default, whose TSC counts
 # instructions, the same in each run; kvm, which lends the guest the CPU's own VMX or
@@ -66,11 +66,11 @@ change() {
 }
 
 # The unpatched KVM with counters that CPUs share.
-build_naive() {
-	copy_unpatched "$peers/naive"
-	change "$peers/naive" <"$top/tests/bench/naive.patch"
-	build_kvm "$kernel" "$peers/naive"
-	install -D -t "$peers/root/modules/naive/unpatched" "$peers"/naive/arch/x86/kvm/*.ko
+build_shared_atomics() {
+	copy_unpatched "$peers/shared_atomics"
+	change "$peers/shared_atomics" <"$top/tests/bench/shared-atomics.patch"
+	build_kvm "$kernel" "$peers/shared_atomics"
+	install -D -t "$peers/root/modules/shared_atomics/unpatched" "$peers"/shared_atomics/arch/x86/kvm/*.ko
 }
 
 # make_peer NAME TARGET: makes it of the peer's sources and headers of the KVM that
@@ -132,19 +132,19 @@ locked() {
 # What runs at an exit, of KVM and of the module. That this writes memory of its CPU
 # alone, check-record.sh sees to.
 disassembly() {
-	local hook naive=$peers/naive/arch/x86/kvm/kvm-intel.ko
+	local hook shared=$peers/shared_atomics/arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
 	# What the hook adds to the function that it is inlined into.
 	hook=$(($(locked vcpu_enter_guest "$kernel/arch/x86/kvm/kvm.ko") - $(locked vcpu_enter_guest "$kernel/unpatched/kvm.ko")))
 	echo "locked loaded $((hook + $(locked "record::<false, false, false>" "$module")))"
-	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$naive")"
+	! wanted shared_atomics || echo "locked shared_atomics $(locked vmx_handle_exit "$shared")"
 }
 
 "$top/scripts/kernel.sh" "$flavour"
 "$top/scripts/module.sh" "$flavour"
 "$top/scripts/tool.sh" e2e
 mkdir -p "$peers/root"
-! wanted naive || logged naive build_naive
+! wanted shared_atomics || logged shared_atomics build_shared_atomics
 ! wanted c_probe || logged c_probe build_c_probe
 ! wanted bpf || logged bpf build_bpf
 

@@ -67,7 +67,7 @@ kvm() {
 
 # Before QEMU 8.1, a CPU may run into the breakpoint of a static key that
 # another has replaced already; Debian 12's is 7.2. In 10.0 and 11.1 CPU 0 still
-# cannot run guests while others do (see usable() in tests/e2e/src/cpus.rs): where
+# cannot run guests while others do (see usable() in tests/e2e/src/host/cpus.rs): where
 # there are several, it comes on top of those that are asked for.
 tcg() {
 	root=$("$top/scripts/packages.sh" --backports qemu-system-x86)

@@ -50,7 +50,7 @@ fn record_own(counters: &Counters, reason: u32, cycles: u64) {
     }
 }
 
-/// As the naive form does it.
+/// As shared atomics do it.
 #[inline(never)]
 fn record_shared(counters: &Counters, reason: u32, cycles: u64) {
     let counter = &counters[Isa::Vmx.slot(reason)];

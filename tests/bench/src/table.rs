@@ -10,7 +10,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("loaded", "**loaded**"),
     ("per_vcpu", "**and vCPUs**"),
     ("histograms", "**and histograms**"),
-    ("naive", "shared atomics"),
+    ("shared_atomics", "shared atomics"),
     ("c_probe", "C probe"),
     ("bpf", "BPF"),
     ("trace_exit", "kvm_exit"),
@@ -69,12 +69,12 @@ pub fn aligned(costs: &Costs) -> Vec<String> {
             setups.push(&cost.setup);
         }
     }
-    let head = setups.iter().map(|s| format!("{s:>14}"));
+    let head = setups.iter().map(|s| format!("{s:>15}"));
     let mut lines = vec![format!("{:13}{}", "", head.collect::<String>())];
     for workload in costs.workloads() {
         let cells = setups.iter().map(|setup| {
             let cost = costs.find(workload, setup);
-            cost.map_or(format!("{:>14}", "–"), |c| format!("{:14.2}", c.least))
+            cost.map_or(format!("{:>15}", "–"), |c| format!("{:15.2}", c.least))
         });
         lines.push(format!("{workload:13}{}", cells.collect::<String>()));
     }
