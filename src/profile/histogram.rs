@@ -43,12 +43,14 @@ pub fn bounds(bucket: usize) -> (u64, u64) {
 
 /// How many cycles each of a set of exits took, as far as they were timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
     /// The fewest, of any exit; `u64::MAX` if there is none.
     pub min: u64,
     /// The most, of any exit; 0 if there is none.
     pub max: u64,
     /// How many took as many as [`bounds`] says; wraps at 2^64.
+    #[cfg_attr(feature = "serde", serde(rename = "log2"))]
     pub buckets: [u64; BUCKETS],
 }
 

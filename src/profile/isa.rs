@@ -11,6 +11,11 @@ use core::{fmt, iter::successors};
 
 /// The instruction set whose exits are profiled; its number in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[repr(u8)]
 pub enum Isa {
     /// Intel's VMX, whose reasons are the basic exit reasons.

@@ -76,6 +76,7 @@ pub struct Head {
 
 /// What the profiler costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Account {
     /// The cycles that an exit's figure is too high by, for it holds a reading of
     /// the TSC: the least that was measured when the module was loaded, or 0.

@@ -4,9 +4,10 @@
 
 use crate::{
     continuity::Break,
-    snapshot::{Histogram, Owner, Reading, Row, Snapshot},
+    histogram, reasons,
+    snapshot::{Owner, Reading, Row, Snapshot},
 };
-use profile::histogram::{BUCKETS, bounds};
+use profile::histogram::Histogram;
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
@@ -49,7 +50,7 @@ impl Snapshot {
         }
 
         let own = (earlier.reading.zip(self.reading)).map_or(0, |(a, b)| own_exits(a, b));
-        let cpuid = Some(self.isa.cpuid());
+        let cpuid = Some(reasons::cpuid(self.isa));
         let is_cpuid = |row: &&mut Row| row.owner == Owner::All && row.reason == cpuid;
         if let Some(row) = rows.iter_mut().find(is_cpuid) {
             row.take_average(own);
@@ -103,8 +104,8 @@ impl Row {
     /// What was added since `earlier`; `None` if a number is lower.
     fn added(&self, earlier: &Row) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
-            (Some(now), Some(earlier)) => Some(now.since(earlier)?),
-            (now, None) => now.clone(),
+            (Some(now), Some(earlier)) => Some(histogram::since(now, earlier)?),
+            (now, None) => *now,
             (None, Some(_)) => None,
         };
         Some(Added {
@@ -154,27 +155,5 @@ impl Row {
             self.cycles = (share / u128::from(timed)) as u64; // No more than it was.
             self.exits -= own;
         }
-    }
-}
-
-impl Histogram {
-    /// What was added since `earlier`; `None` if a number is lower.
-    fn since(&self, earlier: &Histogram) -> Option<Histogram> {
-        let mut log2 = self.log2;
-        for (now, before) in log2.iter_mut().zip(earlier.log2) {
-            *now = now.checked_sub(before)?;
-        }
-        let taken = || (0..BUCKETS).filter(|&bucket| log2[bucket] > 0);
-        let lowest = taken().next().map_or(u64::MAX, |bucket| bounds(bucket).0);
-        let highest = taken().next_back().map_or(0, |bucket| bounds(bucket).1);
-        Some(Histogram {
-            min: if self.min < earlier.min {
-                self.min
-            } else {
-                lowest.max(self.min)
-            },
-            max: highest.min(self.max),
-            log2,
-        })
     }
 }

@@ -5,11 +5,12 @@
 use crate::{
     id::Id,
     rate::Stability,
-    snapshot::{Account, InstructionSet, Reading, Snapshot, Source},
+    snapshot::{Reading, Snapshot, Source},
     view::{Line, View},
 };
 use anyhow::Result;
 use clap::ValueEnum;
+use profile::{isa::Isa, text::Account};
 use serde::Serialize;
 use std::io::Write;
 
@@ -40,7 +41,7 @@ struct Total {
 struct Document<'a> {
     version: u32,
     source: Source,
-    isa: InstructionSet,
+    isa: Isa,
     identity: Option<Id>,
     epoch: u32,
     tsc_khz: u32,

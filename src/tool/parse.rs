@@ -4,7 +4,7 @@
 
 use crate::{
     id::Id,
-    snapshot::{Account, Histogram, OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
+    snapshot::{OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::text::{self, Line};
@@ -29,7 +29,7 @@ impl Snapshot {
         let mut snapshot = Snapshot {
             version: VERSION,
             source: Source::Host,
-            isa: head.isa.into(),
+            isa: head.isa,
             identity: Id::new(head.id),
             epoch: head.epoch,
             tsc_khz: head.tsc_khz,
@@ -47,14 +47,7 @@ impl Snapshot {
             let number = index + 1;
             match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
                 Line::Head(_) => bail!("line {number}: a second beginning"),
-                Line::Account(a) => {
-                    snapshot.account = Some(Account {
-                        sample_cycles: a.sample_cycles,
-                        record_cycles: a.record_cycles,
-                        memory_bytes: a.memory_bytes,
-                        suppressed: a.suppressed,
-                    })
-                }
+                Line::Account(account) => snapshot.account = Some(account),
                 Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
                 Line::Row(row) => snapshot.rows.push(Row {
                     // Version 1 does not say.
@@ -187,7 +180,7 @@ impl From<text::Row<'_, &str>> for Row {
             exits: row.tally.exits,
             cycles: row.tally.cycles,
             untimed: Some(row.tally.untimed),
-            histogram: row.histogram.map(Histogram::from),
+            histogram: row.histogram,
         }
     }
 }
@@ -198,7 +191,7 @@ impl Row {
     /// exits none of which was timed has neither a least nor a most.
     pub fn settle(&mut self) {
         self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
-        self.histogram = (self.histogram.take()).filter(|h| h.log2.iter().any(|&n| n > 0));
+        self.histogram = (self.histogram.take()).filter(|h| h.buckets.iter().any(|&n| n > 0));
     }
 
     /// Adds the exits of another, whose histogram is not that of both.

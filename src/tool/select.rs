@@ -4,11 +4,11 @@
 
 use crate::{
     id::Id,
+    reasons,
     snapshot::{Owner, Row, Snapshot, Vcpu},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use profile::{isa::Isa, reason::Status};
 use std::{cmp::Reverse, collections::BTreeSet};
 
 /// What to show of a snapshot.
@@ -147,7 +147,7 @@ impl Selection {
 
     /// The rows that are wanted even without an exit.
     pub fn keys(&self, snapshot: &Snapshot) -> Result<BTreeSet<Key>> {
-        let isa = Isa::from(snapshot.isa);
+        let isa = snapshot.isa;
         let mut keys = BTreeSet::new();
         match self.by {
             By::Reason => {
@@ -161,7 +161,7 @@ impl Selection {
                 let wanted = self.wanted_reasons(snapshot)?;
                 let numbers = match &wanted {
                     Some(wanted) => wanted.iter().filter_map(|w| w.number).collect(),
-                    None if self.all => defined(isa).collect(),
+                    None if self.all => reasons::defined(isa).collect(),
                     None => Vec::new(),
                 };
                 keys.extend(numbers.into_iter().map(named));
@@ -243,8 +243,8 @@ impl Wanted {
     }
 
     fn parse(text: &str, snapshot: &Snapshot) -> Result<Wanted> {
-        let isa = Isa::from(snapshot.isa);
-        let defined = defined(isa).map(|reason| Wanted {
+        let isa = snapshot.isa;
+        let defined = reasons::defined(isa).map(|reason| Wanted {
             number: Some(reason),
             name: isa.name(reason).to_string(),
         });
@@ -265,10 +265,7 @@ impl Wanted {
             return Ok(found.clone());
         }
         let upper = text.to_ascii_uppercase();
-        let set = match isa {
-            Isa::Vmx => "VMX",
-            Isa::Svm => "SVM",
-        };
+        let set = reasons::set_name(isa);
         let near = |wanted: &&Wanted| {
             let likeness = strsim::jaro_winkler(&wanted.name, &upper);
             Reverse((likeness * 1e6) as u64)
@@ -282,12 +279,6 @@ impl Wanted {
             _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
         }
     }
-}
-
-/// The reasons that the instruction set defines.
-fn defined(isa: Isa) -> impl Iterator<Item = u32> {
-    let reasons = (0..isa.slots()).filter_map(move |slot| isa.reason(slot));
-    reasons.filter(move |&reason| isa.status(reason) != Status::Undefined)
 }
 
 /// Whether `wanted` is the VM `vm`, or its process.

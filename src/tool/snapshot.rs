@@ -3,11 +3,7 @@
 //! What a source of counters says at one time.
 
 use crate::id::Id;
-use profile::{
-    counts::Tally,
-    histogram::{self, BUCKETS},
-    isa::Isa,
-};
+use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Snapshot`] as JSON.
@@ -26,7 +22,7 @@ pub struct Snapshot {
     /// Where it was read.
     pub source: Source,
     /// The instruction set that the reasons belong to.
-    pub isa: InstructionSet,
+    pub isa: Isa,
     /// What is counted: this loading of the module on a host, or in a guest the host, VM
     /// or vCPU that it is told of; none if the source does not say.
     pub identity: Option<Id>,
@@ -67,53 +63,6 @@ pub enum Source {
     GuestOfVm,
     /// In a guest that is told of the reading vCPU's exits.
     GuestOfVcpu,
-}
-
-/// See [`Isa`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum InstructionSet {
-    Vmx,
-    Svm,
-}
-
-impl From<Isa> for InstructionSet {
-    fn from(isa: Isa) -> Self {
-        match isa {
-            Isa::Vmx => InstructionSet::Vmx,
-            Isa::Svm => InstructionSet::Svm,
-        }
-    }
-}
-
-impl InstructionSet {
-    /// The reason of the exits that CPUID causes.
-    pub fn cpuid(self) -> u32 {
-        match self {
-            InstructionSet::Vmx => 10,
-            InstructionSet::Svm => 0x72,
-        }
-    }
-}
-
-impl From<InstructionSet> for Isa {
-    fn from(isa: InstructionSet) -> Self {
-        match isa {
-            InstructionSet::Vmx => Isa::Vmx,
-            InstructionSet::Svm => Isa::Svm,
-        }
-    }
-}
-
-/// See [`text::Account`], in which the fields are described.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Account {
-    pub sample_cycles: u64,
-    pub record_cycles: u64,
-    pub memory_bytes: u64,
-    pub suppressed: u64,
 }
 
 /// How a guest has read a snapshot: by CPUIDs, each of which is an exit.
@@ -172,32 +121,11 @@ pub struct Row {
     pub cycles: u64,
     /// How many of the exits were not timed, if the source says.
     pub untimed: Option<u64>,
-    /// The histogram of the others, if the source has one and there are some.
+    /// The histogram of the others, if the source has one and there are some. In a
+    /// difference, `min` and `max` may be nothing but bounds: as good as the buckets and the
+    /// values since the start make them.
     #[serde(alias = "distribution")]
     pub histogram: Option<Histogram>,
-}
-
-/// A histogram of the cycles of timed exits; in a difference, `min` and `max` may be
-/// nothing but bounds: as good as the buckets and the values since the start make them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// The least, of any exit.
-    pub min: u64,
-    /// The most, of any exit.
-    pub max: u64,
-    /// The exits of 2^n to 2^(n+1) - 1 cycles for each n; the first are also of 0
-    /// cycles, and the last of any more.
-    pub log2: [u64; BUCKETS],
-}
-
-impl From<histogram::Histogram> for Histogram {
-    fn from(h: histogram::Histogram) -> Self {
-        Histogram {
-            min: h.min,
-            max: h.max,
-            log2: h.buckets,
-        }
-    }
 }
 
 impl Row {

@@ -2,7 +2,10 @@
 
 //! `exitprof sweep`: what the leaves answer, one by one.
 
-use crate::source::guest::{Cpuid, Instruction};
+use crate::{
+    reasons,
+    source::guest::{Cpuid, Instruction},
+};
 use anyhow::{Result, bail};
 use profile::{
     isa::Isa,
@@ -59,7 +62,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     };
 
     writeln!(out, "{}", TableRow::HEAD)?;
-    for reason in (0..isa.slots()).filter_map(|slot| isa.reason(slot)) {
+    for reason in reasons::all(isa) {
         let (number, name) = (isa.number(reason), isa.name(reason));
         match (read(reason), isa.status(reason)) {
             (None, _) if all => writeln!(out, "{}", TableRow(number, name, "undefined", ""))?,

@@ -3,11 +3,13 @@
 //! A snapshot as rows with shares, averages and percentiles.
 
 use crate::{
+    histogram::percentile,
     id::Id,
     select::{Key, Selection, Sort},
-    snapshot::{Histogram, Row, Snapshot},
+    snapshot::{Row, Snapshot},
 };
 use anyhow::{Context, Result, ensure};
+use profile::histogram::Histogram;
 use serde::Serialize;
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -150,8 +152,8 @@ impl View {
                 min: histogram.map(|h| net(h.min)),
                 max: histogram.map(|h| net(h.max)),
                 avg: took.then(|| sum.cycles as f64 / sum.timed as f64),
-                p50: histogram.and_then(|h| h.percentile(50.0)).map(net),
-                p99: histogram.and_then(|h| h.percentile(99.0)).map(net),
+                p50: histogram.and_then(|h| percentile(h, 50.0)).map(net),
+                p99: histogram.and_then(|h| percentile(h, 99.0)).map(net),
                 untimed: sum.untimed,
                 id: key.id,
             }

@@ -9,6 +9,7 @@
 use super::now_ns;
 use crate::{
     id::Id,
+    reasons,
     snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -225,7 +226,7 @@ impl<C: Cpuid> Guest<C> {
                 Scope::Vm => Source::GuestOfVm,
                 Scope::Vcpu => Source::GuestOfVcpu,
             },
-            isa: isa.into(),
+            isa,
             identity: identity.and_then(|identity| Id::new(identity.id)),
             epoch: protocol.epoch,
             tsc_khz: protocol.tsc_khz,
@@ -251,10 +252,9 @@ impl<C: Cpuid> Guest<C> {
     fn rows(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Row>, u64) {
         let mut cpuid_at = self.executed;
         let mut rows = Vec::new();
-        let reasons = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-        for reason in reasons.filter(|&reason| isa.status(reason) == Status::Handled) {
-            let name = isa.name(reason).to_string();
-            if name == "CPUID" {
+        let handled = |&reason: &u32| isa.status(reason) == Status::Handled;
+        for reason in reasons::all(isa).filter(handled) {
+            if reason == reasons::cpuid(isa) {
                 cpuid_at = self.executed;
             }
             // Each question is an exit: more is asked for where there are some.
@@ -265,7 +265,7 @@ impl<C: Cpuid> Guest<C> {
             let mut row = Row {
                 owner: Owner::All,
                 reason: Some(reason),
-                name,
+                name: isa.name(reason).to_string(),
                 exits,
                 cycles: number(leaf::CYCLES).unwrap_or(0),
                 untimed: if is_old { None } else { number(leaf::UNTIMED) },

@@ -5,11 +5,12 @@
 use crate::{
     continuity::Break,
     select::{By, Key, Selection, Sort},
-    snapshot::{Histogram, Owner, Snapshot, Source},
+    snapshot::{Owner, Snapshot, Source},
     view::{Line, View},
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
+use profile::histogram::Histogram;
 use std::collections::HashMap;
 
 /// What rows are sorted by, the most first.

@@ -4,14 +4,15 @@
 
 use super::state::{Order, Overlay, Row, State};
 use crate::{
+    histogram::percentile,
+    reasons,
     select::{By, Key},
-    snapshot::{Histogram, InstructionSet},
     table::names,
     units::{self, Unit},
     view::percent,
     words,
 };
-use profile::histogram::{BUCKETS, bounds};
+use profile::histogram::{BUCKETS, Histogram, bounds};
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -159,10 +160,7 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
 }
 
 fn title(state: &State, unit: Unit) -> String {
-    let isa = match state.now().isa {
-        InstructionSet::Vmx => "VMX",
-        InstructionSet::Svm => "SVM",
-    };
+    let isa = reasons::set_name(state.now().isa);
     let what = words::head(state.now(), state.selection(), unit);
     format!("{isa}: {what}")
 }
@@ -277,16 +275,16 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
         Ok(found) => found,
         Err(why) => return vec![name, Line::from(why)],
     };
-    let Histogram { min, max, log2 } = histogram;
-    let exits: u128 = log2.iter().copied().map(u128::from).sum();
+    let Histogram { min, max, buckets } = histogram;
+    let exits: u128 = buckets.iter().copied().map(u128::from).sum();
     let show = |cycles: u64| unit.show(cycles as f64);
     let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
     let mut summary = format!(
         "{}: min {}, p50 {}, p99 {}, max {}",
         units::counted(exits, "exit", "exits"),
         show(*min),
-        known(histogram.percentile(50.0)),
-        known(histogram.percentile(99.0)),
+        known(percentile(histogram, 50.0)),
+        known(percentile(histogram, 99.0)),
         show(*max),
     );
     if untimed > 0 {
@@ -294,12 +292,12 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
     }
     let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
     let room = width.saturating_sub(head.len() + 1);
-    let most = log2.iter().copied().max().unwrap_or(0);
+    let most = buckets.iter().copied().max().unwrap_or(0);
     let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];
-    let taken = |bucket: &usize| log2[*bucket] > 0;
+    let taken = |bucket: &usize| buckets[*bucket] > 0;
     let first = (0..BUCKETS).find(taken).unwrap_or(0);
     let last = (0..BUCKETS).rfind(taken).unwrap_or(0);
-    for (bucket, &exits) in log2.iter().enumerate().take(last + 1).skip(first) {
+    for (bucket, &exits) in buckets.iter().enumerate().take(last + 1).skip(first) {
         let (from, to) = bounds(bucket);
         let below = match to {
             u64::MAX => "".into(),

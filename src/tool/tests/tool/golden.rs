@@ -109,7 +109,7 @@ fn tables_fit_their_width() {
         row.cycles = u64::MAX / (index as u64 + 1);
         if let Some(histogram) = &mut row.histogram {
             histogram.max = u64::MAX - 1;
-            histogram.log2[29] = digits;
+            histogram.buckets[29] = digits;
         }
         row.name = "AVIC_UNACCELERATED_ACCESS".into();
     }

@@ -2,11 +2,14 @@
 
 //! Differences, percentiles and parsing, for any numbers and any text.
 
-use exitprof::snapshot::{Histogram, Owner, Row, Snapshot, Vcpu};
-use exitprof::{continuity::Break, select::Selection, table, units, units::Unit, view::View};
+use exitprof::snapshot::{Owner, Row, Snapshot, Vcpu};
+use exitprof::{
+    continuity::Break, histogram::percentile, select::Selection, table, units, units::Unit,
+    view::View,
+};
 use profile::{
     counts::Tally,
-    histogram::{self, BUCKETS, bounds, bucket},
+    histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
     text::{self, Account, Head, Line},
 };
@@ -14,20 +17,20 @@ use proptest::prelude::*;
 
 use crate::host::PROFILE;
 
-fn any_histogram() -> impl Strategy<Value = histogram::Histogram> {
+fn any_histogram() -> impl Strategy<Value = Histogram> {
     (any::<u64>(), any::<u64>(), any::<[u64; BUCKETS]>())
-        .prop_map(|(min, max, buckets)| histogram::Histogram { min, max, buckets })
+        .prop_map(|(min, max, buckets)| Histogram { min, max, buckets })
 }
 
 /// What some exits took.
 fn of(cycles: &[u64]) -> Histogram {
-    let mut histogram = histogram::Histogram::default();
+    let mut histogram = Histogram::default();
     for &cycles in cycles {
         histogram.min = histogram.min.min(cycles);
         histogram.max = histogram.max.max(cycles);
         histogram.buckets[bucket(cycles)] += 1;
     }
-    histogram.into()
+    histogram
 }
 
 fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
@@ -111,7 +114,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 exits,
                 cycles,
                 untimed: Some(untimed.min(exits)),
-                histogram: Some(histogram.into()),
+                histogram: Some(histogram),
             });
         snapshot.rows = all.collect();
         snapshot
@@ -252,7 +255,7 @@ proptest! {
         cycles.sort_unstable();
         let mut percents = percents.map(|p| f64::from(p) * 100.0 / 255.0);
         percents.sort_by(f64::total_cmp);
-        let [low, high] = percents.map(|p| histogram.percentile(p).unwrap());
+        let [low, high] = percents.map(|p| percentile(&histogram, p).unwrap());
         prop_assert!(low <= high);
         for (percent, value) in percents.into_iter().zip([low, high]) {
             prop_assert!((cycles[0]..=cycles[cycles.len() - 1]).contains(&value));
@@ -268,12 +271,12 @@ proptest! {
 
     #[test]
     fn percentiles_of_one_value_are_exact(cycles in 0_u64..1 << 52, number in 1_usize..50, p in 0.0..100.0) {
-        prop_assert_eq!(of(&vec![cycles; number]).percentile(p), Some(cycles));
+        prop_assert_eq!(percentile(&of(&vec![cycles; number]), p), Some(cycles));
     }
 
     #[test]
     fn percentiles_of_anything_are_numbers(histogram in any_histogram(), p in -1e9..1e9) {
-        let _ = Histogram::from(histogram).percentile(p);
+        let _ = percentile(&histogram, p);
     }
 
     #[test]

@@ -276,7 +276,7 @@ fn what_was_not_timed_has_no_times() {
             (row.untimed, row.cycles) = (Some(untimed), (all - untimed) * 600);
             row.histogram = row.histogram.take().filter(|_| untimed < all);
             if let Some(histogram) = &mut row.histogram {
-                histogram.log2[9] = all - untimed;
+                histogram.buckets[9] = all - untimed;
             }
         }
         snapshot
