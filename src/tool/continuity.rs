@@ -2,7 +2,7 @@
 
 //! Whether a snapshot goes on counting from an earlier one.
 
-use crate::snapshot::{Snapshot, Source};
+use crate::snapshot::{Origin, Snapshot};
 use serde::Serialize;
 use std::{error::Error, fmt};
 
@@ -11,7 +11,8 @@ use std::{error::Error, fmt};
 #[serde(rename_all = "snake_case")]
 pub enum Break {
     /// One was read elsewhere, or is of another scope.
-    Source,
+    #[serde(rename = "source")]
+    Origin,
     /// They are of two hosts, or of two loadings of the module.
     Host,
     /// They are of two VMs, or of two loadings of the module.
@@ -27,7 +28,7 @@ pub enum Break {
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Break::Source => "the place or the scope is another",
+            Break::Origin => "the place or the scope is another",
             Break::Host => "the host is another, or its module was loaded again",
             Break::Vm => "the VM is another, or the host's module was loaded again",
             Break::Vcpu => "the vCPU is another, or the host's module was loaded again",
@@ -43,15 +44,15 @@ impl Snapshot {
     /// Checks that this one and `earlier` say that they are of the same counters. One that
     /// tells no identity may be wrong.
     pub(crate) fn check_same_count(&self, earlier: &Snapshot) -> Result<(), Break> {
-        if self.source != earlier.source || self.isa != earlier.isa {
-            return Err(Break::Source);
+        if self.origin != earlier.origin || self.isa != earlier.isa {
+            return Err(Break::Origin);
         }
         let identities = self.identity.zip(earlier.identity);
         if identities.is_some_and(|(now, before)| now != before) {
-            return Err(match self.source {
-                Source::Host | Source::GuestOfHost => Break::Host,
-                Source::GuestOfVm => Break::Vm,
-                Source::GuestOfVcpu => Break::Vcpu,
+            return Err(match self.origin {
+                Origin::Host | Origin::GuestOfHost => Break::Host,
+                Origin::GuestOfVm => Break::Vm,
+                Origin::GuestOfVcpu => Break::Vcpu,
             });
         }
         let other_start = identities.is_none() && self.since_ns != earlier.since_ns;
@@ -64,6 +65,6 @@ impl Snapshot {
     /// Whether the times of this one and of `earlier`, which are of the same counters,
     /// are of one clock. That of a guest starts anew with the guest.
     pub(crate) fn has_clock_of(&self, earlier: &Snapshot) -> bool {
-        self.source == Source::Host || (self.boot.is_some() && self.boot == earlier.boot)
+        self.origin == Origin::Host || (self.boot.is_some() && self.boot == earlier.boot)
     }
 }

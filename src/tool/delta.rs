@@ -5,13 +5,13 @@
 use crate::{
     continuity::Break,
     histogram, reasons,
-    snapshot::{Owner, Reading, Row, Snapshot},
+    snapshot::{Counter, Owner, Reading, Snapshot},
 };
 use profile::histogram::Histogram;
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
-type Rows<'a> = HashMap<(&'a Owner, Option<u32>), &'a Row>;
+type Counters<'a> = HashMap<(&'a Owner, Option<u32>), &'a Counter>;
 
 impl Snapshot {
     /// What was counted since `earlier`, without the exits that the reading in a
@@ -24,60 +24,67 @@ impl Snapshot {
     pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
         self.check_same_count(earlier)?;
         let lower = self.lower(earlier);
-        let is_vcpu = |row: &&Row| matches!(row.owner, Owner::Vcpu(_));
+        let is_vcpu = |counter: &&Counter| matches!(counter.owner, Owner::Vcpu(_));
         if !lower.iter().all(is_vcpu) {
             return Err(Break::Fell);
         }
         // vCPUs that are no more, even if others have their names now.
-        let replaced: HashSet<&Owner> = lower.iter().map(|row| &row.owner).collect();
+        let replaced: HashSet<&Owner> = lower.iter().map(|counter| &counter.owner).collect();
         let before = earlier.by_owner();
-        let since = |row: &Row| match before.get(&(&row.owner, row.reason)) {
-            Some(before) if !replaced.contains(&row.owner) => row.since(before),
-            _ => Some(row.clone()),
+        let since = |counter: &Counter| match before.get(&(&counter.owner, counter.reason)) {
+            Some(before) if !replaced.contains(&counter.owner) => counter.since(before),
+            _ => Some(counter.clone()),
         };
-        let rows: Option<Vec<Row>> = self.rows.iter().map(since).collect();
-        let mut rows = rows.ok_or(Break::Fell)?;
+        let counters: Option<Vec<Counter>> = self.counters.iter().map(since).collect();
+        let mut counters = counters.ok_or(Break::Fell)?;
 
         // What those who have ended had counted before is not of this time.
-        let mut ended: HashMap<_, &mut Row> = (rows.iter_mut())
-            .filter(|row| row.owner == Owner::Ended)
-            .map(|row| (row.reason, row))
+        let mut ended: HashMap<_, &mut Counter> = (counters.iter_mut())
+            .filter(|counter| counter.owner == Owner::Ended)
+            .map(|counter| (counter.reason, counter))
             .collect();
-        for gone in earlier.rows.iter().filter(|r| replaced.contains(&r.owner)) {
-            if let Some(row) = ended.get_mut(&gone.reason) {
-                row.take_away(gone);
+        for gone in earlier
+            .counters
+            .iter()
+            .filter(|c| replaced.contains(&c.owner))
+        {
+            if let Some(counter) = ended.get_mut(&gone.reason) {
+                counter.take_away(gone);
             }
         }
 
         let own = (earlier.reading.zip(self.reading)).map_or(0, |(a, b)| own_exits(a, b));
         let cpuid = Some(reasons::cpuid(self.isa));
-        let is_cpuid = |row: &&mut Row| row.owner == Owner::All && row.reason == cpuid;
-        if let Some(row) = rows.iter_mut().find(is_cpuid) {
-            row.take_average(own);
+        let is_cpuid =
+            |counter: &&mut Counter| counter.owner == Owner::All && counter.reason == cpuid;
+        if let Some(counter) = counters.iter_mut().find(is_cpuid) {
+            counter.take_average(own);
         }
 
-        rows.iter_mut().for_each(Row::settle);
-        rows.retain(|row| row.exits > 0);
+        counters.iter_mut().for_each(Counter::settle);
+        counters.retain(|counter| counter.exits > 0);
         Ok(Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
-            rows,
+            counters,
             ..self.clone()
         })
     }
 
-    fn by_owner(&self) -> Rows<'_> {
-        let rows = self.rows.iter();
-        rows.map(|row| ((&row.owner, row.reason), row)).collect()
+    fn by_owner(&self) -> Counters<'_> {
+        let counters = self.counters.iter();
+        counters
+            .map(|counter| ((&counter.owner, counter.reason), counter))
+            .collect()
     }
 
-    /// The rows of `earlier` that this one has lower.
-    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Row> {
+    /// The counters of `earlier` that this one has lower.
+    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Counter> {
         let now = self.by_owner();
-        let is_lower = |row: &&Row| match now.get(&(&row.owner, row.reason)) {
-            Some(now) => now.added(row).is_none(),
-            None => row.exits > 0,
+        let is_lower = |counter: &&Counter| match now.get(&(&counter.owner, counter.reason)) {
+            Some(now) => now.added(counter).is_none(),
+            None => counter.exits > 0,
         };
-        earlier.rows.iter().filter(is_lower).collect()
+        earlier.counters.iter().filter(is_lower).collect()
     }
 }
 
@@ -92,7 +99,7 @@ fn own_exits(earlier: Reading, later: Reading) -> u64 {
     own.unwrap_or(0)
 }
 
-/// What was added to a row.
+/// What was added to a counter.
 struct Added {
     exits: u64,
     cycles: u64,
@@ -100,9 +107,9 @@ struct Added {
     histogram: Option<Histogram>,
 }
 
-impl Row {
+impl Counter {
     /// What was added since `earlier`; `None` if a number is lower.
-    fn added(&self, earlier: &Row) -> Option<Added> {
+    fn added(&self, earlier: &Counter) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
             (Some(now), Some(earlier)) => Some(histogram::since(now, earlier)?),
             (now, None) => *now,
@@ -119,14 +126,14 @@ impl Row {
         })
     }
 
-    fn since(&self, earlier: &Row) -> Option<Row> {
+    fn since(&self, earlier: &Counter) -> Option<Counter> {
         let Added {
             exits,
             cycles,
             untimed,
             histogram,
         } = self.added(earlier)?;
-        Some(Row {
+        Some(Counter {
             exits,
             cycles,
             untimed,
@@ -138,7 +145,7 @@ impl Row {
     /// Takes away what one who has ended had counted before. Where vCPUs have no ids,
     /// that may be more than there is, as others may have had the same name: then nothing
     /// is left.
-    fn take_away(&mut self, gone: &Row) {
+    fn take_away(&mut self, gone: &Counter) {
         self.exits = self.exits.saturating_sub(gone.exits);
         self.cycles = self.cycles.saturating_sub(gone.cycles);
         let untimed = self.untimed.zip(gone.untimed);

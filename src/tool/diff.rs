@@ -6,11 +6,11 @@ use crate::{
     continuity::Break,
     output::Format,
     select::Selection,
-    snapshot::{Snapshot, Source},
+    snapshot::{Origin, Snapshot},
     source::read_file,
     table::{self, Column},
     units::{self, Unit, change, count, duration},
-    view::{Line, View, percent},
+    view::{Row, View, percent},
     words,
 };
 use anyhow::{Result, bail, ensure};
@@ -109,7 +109,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
 /// clock says so.
 fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
     let identified = a.identity.is_some() && b.identity.is_some();
-    let timed = a.source == Source::Host && a.time_ns > b.time_ns;
+    let timed = a.origin == Origin::Host && a.time_ns > b.time_ns;
     (identified || timed) && a.since(b).is_ok()
 }
 
@@ -135,19 +135,19 @@ impl Comparison {
                 true => 1e6 / f64::from(snapshot.tsc_khz),
                 false => 1.0,
             };
-            let side = |line: &Line| Side {
-                samples: line.samples,
-                cycles: line.cycles,
-                samples_per_second: seconds.map(|s| line.samples as f64 / s),
-                samples_percent: line.samples_percent,
-                time_percent: line.time_percent,
-                avg: line.avg.map(|avg| avg * scale),
-                time: (line.samples == 0 || line.untimed != Some(line.samples))
-                    .then(|| line.cycles as f64 * scale / seconds.unwrap_or(1.0)),
-                untimed: line.untimed,
+            let side = |row: &Row| Side {
+                samples: row.samples,
+                cycles: row.cycles,
+                samples_per_second: seconds.map(|s| row.samples as f64 / s),
+                samples_percent: row.samples_percent,
+                time_percent: row.time_percent,
+                avg: row.avg.map(|avg| avg * scale),
+                time: (row.samples == 0 || row.untimed != Some(row.samples))
+                    .then(|| row.cycles as f64 * scale / seconds.unwrap_or(1.0)),
+                untimed: row.untimed,
             };
-            let key = |line: &Line| (line.reason, line.name.clone());
-            let sides = view.rows.iter().map(|line| (key(line), side(line)));
+            let key = |row: &Row| (row.reason, row.name.clone());
+            let sides = view.rows.iter().map(|row| (key(row), side(row)));
             Ok(sides.collect::<BTreeMap<_, _>>())
         };
         let sides_a = sides(&a, seconds.map(|(a, _)| a))?;
@@ -177,7 +177,7 @@ impl Comparison {
         Ok(Comparison {
             version: crate::output::VERSION,
             continued: separate.is_none(),
-            presumed: separate.is_none() && !identified && a.source != Source::Host,
+            presumed: separate.is_none() && !identified && a.origin != Origin::Host,
             separate,
             seconds_a: a.seconds(),
             seconds_b: b.seconds(),

@@ -5,8 +5,8 @@
 use crate::{
     id::Id,
     rate::Stability,
-    snapshot::{Reading, Snapshot, Source},
-    view::{Line, View},
+    snapshot::{Origin, Reading, Snapshot},
+    view::{Row, View},
 };
 use anyhow::Result;
 use clap::ValueEnum;
@@ -40,7 +40,8 @@ struct Total {
 #[derive(Serialize)]
 struct Document<'a> {
     version: u32,
-    source: Source,
+    #[serde(rename = "source")]
+    origin: Origin,
     isa: Isa,
     identity: Option<Id>,
     epoch: u32,
@@ -51,7 +52,7 @@ struct Document<'a> {
     account: Option<Account>,
     reading: Option<Reading>,
     total: Total,
-    rows: &'a [Line],
+    rows: &'a [Row],
     rate: Option<&'a Stability>,
 }
 
@@ -68,7 +69,7 @@ pub fn json(
 ) -> Result<()> {
     let document = Document {
         version: VERSION,
-        source: snapshot.source,
+        origin: snapshot.origin,
         isa: snapshot.isa,
         identity: snapshot.identity,
         epoch: snapshot.epoch,
@@ -109,7 +110,7 @@ pub const COLUMNS: [&str; 15] = [
     "id",
 ];
 
-impl Line {
+impl Row {
     fn fields(&self) -> [String; COLUMNS.len()] {
         fn text<T: ToString>(value: &Option<T>) -> String {
             value.as_ref().map_or_else(String::new, T::to_string)
@@ -154,9 +155,9 @@ pub fn csv_head(with_time: bool, out: &mut impl Write) -> Result<()> {
 /// If `out` takes nothing.
 pub fn csv(view: &View, time: Option<f64>, out: &mut impl Write) -> Result<()> {
     let mut writer = csv::Writer::from_writer(out);
-    for line in view.shown() {
+    for row in view.shown() {
         let time = time.map(|seconds| format!("{seconds:.6}"));
-        writer.write_record(time.into_iter().chain(line.fields()))?;
+        writer.write_record(time.into_iter().chain(row.fields()))?;
     }
     writer.flush()?;
     Ok(())

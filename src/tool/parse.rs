@@ -4,7 +4,7 @@
 
 use crate::{
     id::Id,
-    snapshot::{OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
+    snapshot::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::text::{self, Line};
@@ -28,7 +28,7 @@ impl Snapshot {
         };
         let mut snapshot = Snapshot {
             version: VERSION,
-            source: Source::Host,
+            origin: Origin::Host,
             isa: head.isa,
             identity: Id::new(head.id),
             epoch: head.epoch,
@@ -41,7 +41,7 @@ impl Snapshot {
             account: None,
             reading: None,
             attached: Vec::new(),
-            rows: Vec::new(),
+            counters: Vec::new(),
         };
         for (index, line) in lines {
             let number = index + 1;
@@ -49,7 +49,7 @@ impl Snapshot {
                 Line::Head(_) => bail!("line {number}: a second beginning"),
                 Line::Account(account) => snapshot.account = Some(account),
                 Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
-                Line::Row(row) => snapshot.rows.push(Row {
+                Line::Row(row) => snapshot.counters.push(Counter {
                     // Version 1 does not say.
                     untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
                     ..row.into()
@@ -97,15 +97,15 @@ impl Snapshot {
     /// If a name cannot be shown on a terminal, or a number is none of exits.
     fn settled(mut self) -> Result<Snapshot> {
         self.version = VERSION;
-        for row in &mut self.rows {
-            row.settle();
+        for counter in &mut self.counters {
+            counter.settle();
         }
         self.add_up()?;
-        let vms = self.rows.iter().filter_map(|row| match &row.owner {
+        let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
         });
-        let names = (self.rows.iter().map(|row| &row.name)).chain(vms);
+        let names = (self.counters.iter().map(|c| &c.name)).chain(vms);
         let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
         for name in names.chain(attached) {
             ensure!(
@@ -116,25 +116,25 @@ impl Snapshot {
         Ok(self)
     }
 
-    /// Adds up rows of one owner and reason: where vCPUs have no ids, those of two VMs
+    /// Adds up counters of one owner and reason: where vCPUs have no ids, those of two VMs
     /// may have one name.
     fn add_up(&mut self) -> Result<()> {
         let mut places = HashMap::new();
-        let keys = self.rows.iter().map(|row| (&row.owner, row.reason));
+        let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
         let places: Vec<usize> = keys
             .map(|key| {
                 let next = places.len();
                 *places.entry(key).or_insert(next)
             })
             .collect();
-        let mut sums: Vec<Row> = Vec::new();
-        for (row, place) in self.rows.drain(..).zip(places) {
+        let mut sums: Vec<Counter> = Vec::new();
+        for (counter, place) in self.counters.drain(..).zip(places) {
             match sums.get_mut(place) {
-                Some(sum) => sum.add(&row)?,
-                None => sums.push(row),
+                Some(sum) => sum.add(&counter)?,
+                None => sums.push(counter),
             }
         }
-        self.rows = sums;
+        self.counters = sums;
         Ok(())
     }
 }
@@ -166,9 +166,9 @@ impl Vcpu {
     }
 }
 
-impl From<text::Row<'_, &str>> for Row {
-    fn from(row: text::Row<'_, &str>) -> Row {
-        Row {
+impl From<text::Row<'_, &str>> for Counter {
+    fn from(row: text::Row<'_, &str>) -> Counter {
+        Counter {
             owner: match row.owner {
                 text::Owner::Host => Owner::All,
                 text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(vm, vcpu, id)),
@@ -185,7 +185,7 @@ impl From<text::Row<'_, &str>> for Row {
     }
 }
 
-impl Row {
+impl Counter {
     /// Makes its numbers fit each other. The module reads one after the other while exits
     /// go on, so there may seem to be more untimed exits than exits; and the histogram of
     /// exits none of which was timed has neither a least nor a most.
@@ -195,7 +195,7 @@ impl Row {
     }
 
     /// Adds the exits of another, whose histogram is not that of both.
-    fn add(&mut self, other: &Row) -> Result<()> {
+    fn add(&mut self, other: &Counter) -> Result<()> {
         let sum = |a: u64, b: u64| a.checked_add(b).context("there cannot be so many exits");
         self.exits = sum(self.exits, other.exits)?;
         self.cycles = sum(self.cycles, other.cycles)?;

@@ -156,7 +156,7 @@ fn watch(
         let exits: u128 = View::new(&delta, selection)?
             .rows
             .iter()
-            .map(|line| line.samples)
+            .map(|row| row.samples)
             .sum();
         rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
         before = now;

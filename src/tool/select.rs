@@ -5,7 +5,7 @@
 use crate::{
     id::Id,
     reasons,
-    snapshot::{Owner, Row, Snapshot, Vcpu},
+    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -130,16 +130,16 @@ impl Selection {
         self.id.is_none_or(|id| vcpu.id == Some(id))
     }
 
-    /// What the row is counted to.
-    pub fn key(&self, row: &Row) -> Key {
+    /// The row that `counter` is added to.
+    pub fn key(&self, counter: &Counter) -> Key {
         let reason = Key {
             vm: None,
             vcpu: None,
             id: None,
-            reason: row.reason,
-            name: row.name.clone(),
+            reason: counter.reason,
+            name: counter.name.clone(),
         };
-        match (self.by, &row.owner) {
+        match (self.by, &counter.owner) {
             (By::Reason, _) => reason,
             (by, owner) => owner_key(by, owner),
         }
@@ -186,11 +186,11 @@ impl Selection {
             return Ok(());
         }
         ensure!(
-            snapshot.source == crate::snapshot::Source::Host,
+            snapshot.origin == Origin::Host,
             "a guest is not told of VMs and vCPUs: leave out --vm, --vcpu and --by (the host's parameter scope says whose exits it reads)"
         );
-        let rows = snapshot.rows.iter().map(|row| &row.owner);
-        let counted = rows.filter_map(|owner| match owner {
+        let owners = snapshot.counters.iter().map(|counter| &counter.owner);
+        let counted = owners.filter_map(|owner| match owner {
             Owner::Vcpu(vcpu) => Some(vcpu),
             _ => None,
         });
@@ -237,9 +237,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether `row` is of it.
-    pub fn is_of(&self, row: &Row) -> bool {
-        row.reason == self.number && (self.number.is_some() || row.name == self.name)
+    /// Whether `counter` is of it.
+    pub fn is_of(&self, counter: &Counter) -> bool {
+        counter.reason == self.number && (self.number.is_some() || counter.name == self.name)
     }
 
     fn parse(text: &str, snapshot: &Snapshot) -> Result<Wanted> {
@@ -248,9 +248,9 @@ impl Wanted {
             number: Some(reason),
             name: isa.name(reason).to_string(),
         });
-        let counted = snapshot.rows.iter().map(|row| Wanted {
-            number: row.reason,
-            name: row.name.clone(),
+        let counted = snapshot.counters.iter().map(|counter| Wanted {
+            number: counter.reason,
+            name: counter.name.clone(),
         });
         let known: Vec<Wanted> = defined.chain(counted).collect();
         let number = match text.strip_prefix("0x") {

@@ -20,7 +20,8 @@ pub struct Snapshot {
     /// [`VERSION`].
     pub version: u32,
     /// Where it was read.
-    pub source: Source,
+    #[serde(rename = "source")]
+    pub origin: Origin,
     /// The instruction set that the reasons belong to.
     pub isa: Isa,
     /// What is counted: this loading of the module on a host, or in a guest the host, VM
@@ -47,14 +48,15 @@ pub struct Snapshot {
     pub reading: Option<Reading>,
     /// The vCPUs that have counters of their own.
     pub attached: Vec<Vcpu>,
-    /// The exits, by whose they are and by reason; reasons without an exit may lack.
-    pub rows: Vec<Row>,
+    /// What was counted; reasons without an exit may lack.
+    #[serde(rename = "rows")]
+    pub counters: Vec<Counter>,
 }
 
 /// Where a snapshot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum Origin {
     /// On the host: its debugfs.
     Host,
     /// In a guest that is told of all exits of its host.
@@ -90,7 +92,7 @@ pub struct Vcpu {
     pub id: Option<Id>,
 }
 
-/// Whose exits a row is of.
+/// Whose exits a counter is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
@@ -106,9 +108,9 @@ pub enum Owner {
     Hidden,
 }
 
-/// The exits of an owner and reason.
+/// The counter of an owner and reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct Counter {
     /// Whose they are.
     pub owner: Owner,
     /// The reason's number; none for those without a number of their own.
@@ -128,7 +130,7 @@ pub struct Row {
     pub histogram: Option<Histogram>,
 }
 
-impl Row {
+impl Counter {
     /// What was counted, as far as that is known.
     pub fn tally(&self) -> Tally {
         Tally {
@@ -138,17 +140,18 @@ impl Row {
         }
     }
 
-    /// How many of the exits were timed: all, if the source does not say. No row that was
-    /// read has more untimed exits than exits.
+    /// How many of the exits were timed: all, if the source does not say. No counter
+    /// that was read has more untimed exits than exits.
     pub fn timed(&self) -> u64 {
         self.exits.saturating_sub(self.untimed.unwrap_or(0))
     }
 }
 
 impl Snapshot {
-    /// The rows of an owner.
-    pub fn of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Row> {
-        self.rows.iter().filter(move |row| row.owner == *owner)
+    /// The counters of an owner.
+    pub fn of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Counter> {
+        let counters = self.counters.iter();
+        counters.filter(move |counter| counter.owner == *owner)
     }
 
     /// The seconds that it is about, if that is known.

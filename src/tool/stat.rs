@@ -7,7 +7,7 @@ use crate::{
     output::{self, Format},
     rate::Stability,
     report::{Show, seconds},
-    snapshot::{self, Snapshot},
+    snapshot::{Origin, Snapshot},
     source::{Choice, Source},
     table,
     units::{Unit, duration},
@@ -192,15 +192,13 @@ fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
 
 /// The start of the counters that `now` has, if it is known that it was after `before`.
 fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
-    let is_host = [now, before]
-        .iter()
-        .all(|s| s.source == snapshot::Source::Host);
+    let is_host = [now, before].iter().all(|s| s.origin == Origin::Host);
     let start = now
         .since_ns
         .filter(|&since| is_host && since >= before.time_ns)?;
     Some(Snapshot {
         time_ns: start,
-        rows: Vec::new(),
+        counters: Vec::new(),
         ..now.clone()
     })
 }
@@ -265,7 +263,7 @@ fn intervals(
         let what = lasted(&delta, &format!("interval {nth}, ending after {time:.3} s"));
         let view = printer.print(&delta, &what, Some(time))?;
         printer.note(&view)?;
-        let exits: u128 = view.rows.iter().map(|line| line.samples).sum();
+        let exits: u128 = view.rows.iter().map(|row| row.samples).sum();
         rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
         before = now;
     }

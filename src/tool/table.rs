@@ -5,7 +5,7 @@
 use crate::{
     select::{By, Selection, Sort},
     units::{self, Unit},
-    view::{Line, View},
+    view::{Row, View},
 };
 use anstyle::{AnsiColor, Style};
 use std::{
@@ -112,9 +112,9 @@ pub fn view(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let rows = view.shown();
-    let column = |head, cell: &dyn Fn(&Line) -> String| Column::new(head, rows.iter().map(cell));
-    let cycles = |cell: fn(&Line) -> Option<f64>| {
-        move |line: &Line| cell(line).map_or("-".into(), |cycles| unit.show(cycles))
+    let column = |head, cell: &dyn Fn(&Row) -> String| Column::new(head, rows.iter().map(cell));
+    let cycles = |cell: fn(&Row) -> Option<f64>| {
+        move |row: &Row| cell(row).map_or("-".into(), |cycles| unit.show(cycles))
     };
     let share = |percent: Option<f64>| percent.map_or("-".into(), |p| units::percent(p / 100.0));
 
@@ -125,16 +125,16 @@ pub fn view(
     };
     let mut columns = vec![
         Column::new(what, names(rows.iter()).into_iter()).left(),
-        column("Samples", &|line| units::count(line.samples as f64, 8)),
-        column("Samples%", &|line| share(line.samples_percent)),
-        column("Time%", &|line| share(line.time_percent)),
-        column("Min", &cycles(|line| line.min.map(|n| n as f64))),
-        column("Max", &cycles(|line| line.max.map(|n| n as f64))),
-        column("Avg", &cycles(|line| line.avg)),
+        column("Samples", &|row| units::count(row.samples as f64, 8)),
+        column("Samples%", &|row| share(row.samples_percent)),
+        column("Time%", &|row| share(row.time_percent)),
+        column("Min", &cycles(|row| row.min.map(|n| n as f64))),
+        column("Max", &cycles(|row| row.max.map(|n| n as f64))),
+        column("Avg", &cycles(|row| row.avg)),
     ];
-    let spread = rows.iter().any(|line| line.p50.is_some());
-    let p50 = column("p50", &cycles(|line| line.p50.map(|n| n as f64)));
-    let p99 = column("p99", &cycles(|line| line.p99.map(|n| n as f64)));
+    let spread = rows.iter().any(|row| row.p50.is_some());
+    let p50 = column("p50", &cycles(|row| row.p50.map(|n| n as f64)));
+    let p99 = column("p99", &cycles(|row| row.p99.map(|n| n as f64)));
 
     let used = |columns: &[Column]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
     let room = width.saturating_sub(used(&columns));
@@ -151,12 +151,12 @@ pub fn view(
     let bar = width.saturating_sub(used(&columns)).min(LONGEST_BAR);
     if bar >= SHORTEST_BAR {
         let by_time = selection.sort == Sort::Time;
-        let of = |line: &Line| match by_time {
-            true => line.time_percent,
-            false => line.samples_percent,
+        let of = |row: &Row| match by_time {
+            true => row.time_percent,
+            false => row.samples_percent,
         };
-        let bars = column("", &|line| {
-            let length = of(line).unwrap_or(0.0) / 100.0 * bar as f64;
+        let bars = column("", &|row| {
+            let length = of(row).unwrap_or(0.0) / 100.0 * bar as f64;
             "#".repeat((length.round() as usize).min(bar))
         });
         columns.push(bars.left().styled(BAR));
@@ -164,20 +164,20 @@ pub fn view(
     print(&columns, out)
 }
 
-/// The names of lines, as short as need be. Where two vCPUs have one name, the first
+/// The names of rows, as short as need be. Where two vCPUs have one name, the first
 /// digits of their identities tell them apart.
-pub fn names<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> Vec<String> {
+pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
-    for line in lines.clone().filter(|line| line.id.is_some()) {
-        *seen.entry(&line.name).or_default() += 1;
+    for row in rows.clone().filter(|row| row.id.is_some()) {
+        *seen.entry(&row.name).or_default() += 1;
     }
-    let name = |line: &Line| match line.id {
-        Some(id) if seen.get(line.name.as_str()) > Some(&1) => {
-            shortened(&format!("{} #{:.4}", line.name, id.to_string()))
+    let name = |row: &Row| match row.id {
+        Some(id) if seen.get(row.name.as_str()) > Some(&1) => {
+            shortened(&format!("{} #{:.4}", row.name, id.to_string()))
         }
-        _ => shortened(&line.name),
+        _ => shortened(&row.name),
     };
-    lines.map(name).collect()
+    rows.map(name).collect()
 }
 
 /// A name, with its middle left out if it is too long.

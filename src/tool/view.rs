@@ -6,7 +6,7 @@ use crate::{
     histogram::percentile,
     id::Id,
     select::{Key, Selection, Sort},
-    snapshot::{Row, Snapshot},
+    snapshot::{Counter, Snapshot},
 };
 use anyhow::{Context, Result, ensure};
 use profile::histogram::Histogram;
@@ -17,7 +17,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 #[derive(Clone, Debug)]
 pub struct View {
     /// In the order that was wanted, and all of them.
-    pub rows: Vec<Line>,
+    pub rows: Vec<Row>,
     /// How many to show.
     pub top: usize,
     /// All exits of the guests, VM or vCPUs that were selected, of any reason: what
@@ -25,7 +25,7 @@ pub struct View {
     pub total: Sum,
 }
 
-/// What was counted in several rows, which 64 bits need not hold.
+/// The sum of several counters, which 64 bits need not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
     /// The number of exits.
@@ -34,7 +34,7 @@ pub struct Sum {
     pub cycles: u128,
     /// How many of the exits were timed, as far as that is known.
     timed: u128,
-    /// How many of the exits were not timed, if all rows say.
+    /// How many of the exits were not timed, if all counters say.
     pub untimed: Option<u128>,
 }
 
@@ -50,21 +50,22 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds a row, whose timed exits each took `overhead` cycles less. They may have taken
+    /// Adds a counter, whose timed exits each took `overhead` cycles less. They may have taken
     /// less than that, which is what was measured elsewhere: then they took none.
-    fn add(&mut self, row: &Row, overhead: u64) {
-        let [exits, cycles, timed] = [row.exits, row.cycles, row.timed()].map(u128::from);
+    fn add(&mut self, counter: &Counter, overhead: u64) {
+        let [exits, cycles, timed] =
+            [counter.exits, counter.cycles, counter.timed()].map(u128::from);
         self.exits += exits;
         self.cycles += cycles.saturating_sub(timed * u128::from(overhead));
         self.timed += timed;
-        let untimed = self.untimed.zip(row.untimed);
+        let untimed = self.untimed.zip(counter.untimed);
         self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
     }
 }
 
 /// A row, as JSON and CSV have it: all times are in cycles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Line {
+pub struct Row {
     /// The VM, if it is of one.
     pub vm: Option<String>,
     /// The vCPU, if it is of one.
@@ -119,28 +120,25 @@ impl View {
             sums.entry(key).or_default();
         }
         let mut total = Sum::default();
-        for row in snapshot
-            .rows
-            .iter()
-            .filter(|row| selection.wants_owner(&row.owner))
-        {
-            total.add(row, overhead);
-            if (wanted.as_ref()).is_some_and(|wanted| !wanted.iter().any(|w| w.is_of(row))) {
+        let counters = snapshot.counters.iter();
+        for counter in counters.filter(|c| selection.wants_owner(&c.owner)) {
+            total.add(counter, overhead);
+            if (wanted.as_ref()).is_some_and(|wanted| !wanted.iter().any(|w| w.is_of(counter))) {
                 continue;
             }
-            let (sum, histogram) = sums.entry(selection.key(row)).or_default();
-            // That of one row is not that of several.
-            *histogram = row.histogram.as_ref().filter(|_| sum.exits == 0);
-            sum.add(row, overhead);
+            let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
+            // That of one counter is not that of several.
+            *histogram = counter.histogram.as_ref().filter(|_| sum.exits == 0);
+            sum.add(counter, overhead);
         }
 
-        let line = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
+        let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
             let histogram = histogram.filter(|_| sum.exits > 0);
             // Some recordings have no cycles at all.
             let took = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
             let unknown = sum.timed == 0 && sum.exits > 0;
             let net = |cycles: u64| cycles.saturating_sub(overhead);
-            Line {
+            Row {
                 vm: key.vm,
                 vcpu: key.vcpu,
                 reason: key.reason,
@@ -158,7 +156,7 @@ impl View {
                 id: key.id,
             }
         };
-        let mut rows: Vec<Line> = sums.into_iter().map(line).collect();
+        let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
         // Those that are alike stay in the order of their keys.
         rows.sort_by(|a, b| selection.sort.order(a, b));
         Ok(View {
@@ -174,12 +172,12 @@ impl View {
     ///
     /// If rows have no such figure: says why, and by what to sort.
     pub fn check_order(&self, sort: Sort) -> Result<()> {
-        let known = |line: &Line| match sort {
-            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => line.max.is_some(),
+        let known = |row: &Row| match sort {
+            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
             _ => true,
         };
         ensure!(
-            self.rows.iter().all(|line| line.samples == 0) || self.rows.iter().any(known),
+            self.rows.iter().all(|row| row.samples == 0) || self.rows.iter().any(known),
             "there is no such column to sort by: only the reasons of all guests have histograms, \
              on a host whose module keeps them (its parameter histograms): sort by samples, time or avg"
         );
@@ -187,22 +185,22 @@ impl View {
     }
 
     /// The rows to show.
-    pub fn shown(&self) -> &[Line] {
+    pub fn shown(&self) -> &[Row] {
         &self.rows[..self.rows.len().min(self.top)]
     }
 }
 
 impl Sort {
-    fn order(self, a: &Line, b: &Line) -> Ordering {
-        let by = |key: fn(&Line) -> Option<u64>| key(b).cmp(&key(a));
+    fn order(self, a: &Row, b: &Row) -> Ordering {
+        let by = |key: fn(&Row) -> Option<u64>| key(b).cmp(&key(a));
         match self {
             Sort::Samples => b.samples.cmp(&a.samples),
             Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
-            Sort::P50 => by(|line| line.p50),
-            Sort::P99 => by(|line| line.p99),
-            Sort::Max => by(|line| line.max),
-            Sort::Min => by(|line| line.min),
+            Sort::P50 => by(|row| row.p50),
+            Sort::P99 => by(|row| row.p99),
+            Sort::Max => by(|row| row.max),
+            Sort::Min => by(|row| row.min),
             Sort::Reason => Ordering::Equal,
         }
     }

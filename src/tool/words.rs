@@ -5,21 +5,21 @@
 use crate::{
     rate::Stability,
     select::{By, Selection},
-    snapshot::{Snapshot, Source},
+    snapshot::{Origin, Snapshot},
     table,
     units::{Unit, counted, duration, grouped, percent},
-    view::{Line, Sum, View},
+    view::{Row, Sum, View},
 };
 use std::collections::BTreeSet;
 
 /// What a snapshot is of, and how its times are to be read.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     let whose = match (&selection.vm, selection.vcpu) {
-        (None, None) => match snapshot.source {
-            Source::Host => "all guests of this host".into(),
-            Source::GuestOfHost => "all guests of the host of this guest".into(),
-            Source::GuestOfVm => "this VM, by its host".into(),
-            Source::GuestOfVcpu => "the vCPU that reads, by its host".into(),
+        (None, None) => match snapshot.origin {
+            Origin::Host => "all guests of this host".into(),
+            Origin::GuestOfHost => "all guests of the host of this guest".into(),
+            Origin::GuestOfVm => "this VM, by its host".into(),
+            Origin::GuestOfVcpu => "the vCPU that reads, by its host".into(),
         },
         (Some(vm), None) => format!("VM {vm}"),
         (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
@@ -31,7 +31,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
     let mut head = format!("Exits of {whose}; {times}");
-    if snapshot.source == Source::Host && !selection.is_restricted() {
+    if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
         head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
     }
@@ -93,35 +93,35 @@ pub fn stability(stability: &Stability) -> String {
 
 /// The most and the least frequent reason, and which took most time.
 pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
-    let occurred = || view.rows.iter().filter(|line| line.samples > 0);
-    let exits = |line: &Line| counted(line.samples, "exit", "exits");
+    let occurred = || view.rows.iter().filter(|row| row.samples > 0);
+    let exits = |row: &Row| counted(row.samples, "exit", "exits");
     let mut words = Vec::new();
     // Those that were chosen are none of all.
     if selection.by != By::Reason || !selection.reasons.is_empty() {
         return words;
     }
     // All that occurred as often.
-    let like = |line: &Line| {
-        let like = occurred().filter(|other| other.samples == line.samples);
-        let names: Vec<&str> = like.map(|line| line.name.as_str()).collect();
+    let like = |row: &Row| {
+        let like = occurred().filter(|other| other.samples == row.samples);
+        let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
         let each = if names.len() > 1 { " each" } else { "" };
         let names = match names.as_slice() {
             [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),
             _ => names.join(", "),
         };
-        format!("{names}: {}{each}", exits(line))
+        format!("{names}: {}{each}", exits(row))
     };
-    if let Some(most) = occurred().max_by_key(|line| line.samples) {
+    if let Some(most) = occurred().max_by_key(|row| row.samples) {
         let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
         words.push(format!("Most frequent   {}, {share}", like(most)));
     }
-    if let Some(least) = occurred().min_by_key(|line| line.samples) {
+    if let Some(least) = occurred().min_by_key(|row| row.samples) {
         words.push(format!("Least frequent  {}", like(least)));
     }
     let most = occurred()
-        .filter(|line| line.avg.is_some())
-        .max_by_key(|line| line.cycles);
-    if let Some((most, avg)) = most.and_then(|line| Some((line, line.avg?))) {
+        .filter(|row| row.avg.is_some())
+        .max_by_key(|row| row.cycles);
+    if let Some((most, avg)) = most.and_then(|row| Some((row, row.avg?))) {
         words.push(format!(
             "Most time       {}: {} in all, {}, {} each",
             most.name,
@@ -138,9 +138,9 @@ pub fn untimed(view: &View) -> Option<String> {
     let rows = view.shown();
     let named = table::names(rows.iter()).into_iter().zip(rows);
     let items: Vec<String> = named
-        .filter_map(|(name, line)| {
-            let untimed = line.untimed.filter(|&untimed| untimed > 0)?;
-            let [untimed, all] = [untimed, line.samples].map(grouped);
+        .filter_map(|(name, row)| {
+            let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
+            let [untimed, all] = [untimed, row.samples].map(grouped);
             Some(format!("{name}: {untimed} of {all}"))
         })
         .collect();

@@ -10,7 +10,7 @@ use super::now_ns;
 use crate::{
     id::Id,
     reasons,
-    snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION},
+    snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION},
 };
 use anyhow::{Context, Result, bail, ensure};
 use profile::{
@@ -191,7 +191,7 @@ impl<C: Cpuid> Guest<C> {
         };
         let identity = if is_old { None } else { self.identity(when) };
 
-        let (rows, cpuid_at) = self.rows(isa, when, is_old);
+        let (counters, cpuid_at) = self.counters(isa, when, is_old);
         let total = held.map(|_| {
             let mut total = |leaf| self.number(when, leaf, 0).unwrap_or(0);
             (total(leaf::TOTAL_EXITS), total(leaf::TOTAL_CYCLES))
@@ -212,7 +212,7 @@ impl<C: Cpuid> Guest<C> {
             return Ok(Err(CHANGED));
         }
         // What the host adds up wraps at 2^64, and so does this.
-        let tallies = rows.iter().map(Row::tally);
+        let tallies = counters.iter().map(Counter::tally);
         let sum = tallies.fold(Tally::default(), |sum, tally| sum + tally);
         if total.is_some_and(|total| total != (sum.exits, sum.cycles)) {
             return Ok(Err(CONTRADICTORY));
@@ -221,10 +221,10 @@ impl<C: Cpuid> Guest<C> {
         let before = if held.is_some() { taken_at } else { cpuid_at };
         Ok(Ok(Snapshot {
             version: VERSION,
-            source: match scope {
-                Scope::Host => Source::GuestOfHost,
-                Scope::Vm => Source::GuestOfVm,
-                Scope::Vcpu => Source::GuestOfVcpu,
+            origin: match scope {
+                Scope::Host => Origin::GuestOfHost,
+                Scope::Vm => Origin::GuestOfVm,
+                Scope::Vcpu => Origin::GuestOfVcpu,
             },
             isa,
             identity: identity.and_then(|identity| Id::new(identity.id)),
@@ -243,15 +243,15 @@ impl<C: Cpuid> Guest<C> {
                 after: self.executed - before,
             }),
             attached: Vec::new(),
-            rows,
+            counters,
         }))
     }
 
-    /// The rows of reasons with exits, and how many CPUIDs had been executed when it
+    /// The counters of reasons with exits, and how many CPUIDs had been executed when it
     /// was asked how many there were.
-    fn rows(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Row>, u64) {
+    fn counters(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Counter>, u64) {
         let mut cpuid_at = self.executed;
-        let mut rows = Vec::new();
+        let mut counters = Vec::new();
         let handled = |&reason: &u32| isa.status(reason) == Status::Handled;
         for reason in reasons::all(isa).filter(handled) {
             if reason == reasons::cpuid(isa) {
@@ -262,7 +262,7 @@ impl<C: Cpuid> Guest<C> {
             let Some(exits) = number(leaf::EXITS).filter(|&exits| exits > 0) else {
                 continue;
             };
-            let mut row = Row {
+            let mut counter = Counter {
                 owner: Owner::All,
                 reason: Some(reason),
                 name: isa.name(reason).to_string(),
@@ -271,13 +271,13 @@ impl<C: Cpuid> Guest<C> {
                 untimed: if is_old { None } else { number(leaf::UNTIMED) },
                 histogram: None,
             };
-            row.settle();
-            rows.push(row);
+            counter.settle();
+            counters.push(counter);
         }
         let leaf = leaf_of(when, leaf::HIDDEN);
         let hidden = Query::new(leaf, 0).map(|query| query.decode(self.ask(leaf, 0)));
         if let Some(Answer::Both(exits @ 1.., cycles)) = hidden {
-            rows.push(Row {
+            counters.push(Counter {
                 owner: Owner::Hidden,
                 reason: None,
                 name: "hidden".into(),
@@ -287,7 +287,7 @@ impl<C: Cpuid> Guest<C> {
                 histogram: None,
             });
         }
-        (rows, cpuid_at)
+        (counters, cpuid_at)
     }
 
     /// A number of exits or cycles; `None` if there is no such reason or snapshot.

@@ -2,10 +2,10 @@
 
 //! What keys do.
 
-use super::state::{Overlay, Place, Row, State};
+use super::state::{LiveRow, Overlay, Place, State};
 use crate::{
     select::{By, Selection},
-    snapshot::Source,
+    snapshot::Origin,
 };
 use profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -70,7 +70,7 @@ impl State {
         } else {
             let last = self.rows.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);
-            self.place_mut().cursor = self.rows.get(to).map(Row::key);
+            self.place_mut().cursor = self.rows.get(to).map(LiveRow::key);
         }
         ControlFlow::Continue(())
     }
@@ -82,7 +82,7 @@ impl State {
 
     /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
     fn other_list(&mut self) {
-        if self.now().source != Source::Host {
+        if self.now().origin != Origin::Host {
             self.notice = Some("A guest is not told of VMs and vCPUs.".into());
             return;
         }
@@ -101,7 +101,7 @@ impl State {
 
     /// Enters the VM or vCPU, or shows the reason's histogram.
     fn enter(&mut self) {
-        let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
+        let Some(key) = self.rows.get(self.cursor()).map(LiveRow::key) else {
             return;
         };
         if self.selection().by == By::Reason {

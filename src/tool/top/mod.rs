@@ -3,8 +3,8 @@
 //! `exitprof top`: what is counted now, on a screen that keeps up with it.
 
 mod keys;
+pub mod screen;
 pub mod state;
-pub mod view;
 
 use crate::{
     snapshot::Snapshot,
@@ -17,6 +17,7 @@ use ratatui::{
     crossterm::event::{self, Event},
     layout::Rect,
 };
+use screen::Settings;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -30,7 +31,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use view::Settings;
 
 /// How long a signal may have to wait for us.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -125,7 +125,7 @@ fn watch(
 ) -> Result<()> {
     let mut next = Instant::now() + settings.delay;
     while !end.load(Ordering::Relaxed) {
-        terminal.draw(|frame| view::draw(frame, &state, settings))?;
+        terminal.draw(|frame| screen::draw(frame, &state, settings))?;
         let rest = next.saturating_duration_since(Instant::now());
         if event::poll(rest.min(PATIENCE))? {
             match event::read()? {

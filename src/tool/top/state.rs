@@ -5,8 +5,8 @@
 use crate::{
     continuity::Break,
     select::{By, Key, Selection, Sort},
-    snapshot::{Owner, Snapshot, Source},
-    view::{Line, View},
+    snapshot::{Counter, Origin, Owner, Snapshot},
+    view::{Row, View},
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
@@ -63,21 +63,21 @@ impl Order {
 
 /// A row of the list.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct LiveRow {
     /// What was counted since the baseline.
-    pub line: Line,
+    pub since: Row,
     /// Exits per second in the last interval, if there was one.
     pub rate: Option<f64>,
 }
 
-impl Row {
+impl LiveRow {
     pub(super) fn key(&self) -> Key {
         Key {
-            vm: self.line.vm.clone(),
-            vcpu: self.line.vcpu,
-            id: self.line.id,
-            reason: self.line.reason,
-            name: self.line.name.clone(),
+            vm: self.since.vm.clone(),
+            vcpu: self.since.vcpu,
+            id: self.since.id,
+            reason: self.since.reason,
+            name: self.since.name.clone(),
         }
     }
 }
@@ -135,7 +135,7 @@ pub struct State {
     /// What has happened since the last key.
     pub notice: Option<String>,
     /// The rows of the list.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LiveRow>,
     /// All exits per second in the last interval, and their cycles.
     pub total: Option<(f64, u128)>,
 }
@@ -237,22 +237,19 @@ impl State {
     /// The histogram of a reason since the baseline, and how many of its exits were not
     /// timed; or why that is not known.
     pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
-        if self.now.source != Source::Host {
+        if self.now.origin != Origin::Host {
             return Err("A guest is not told of histograms.");
         }
         if self.selection().is_restricted() {
             return Err("There are histograms of all guests together, but not of one VM.");
         }
-        let is_it = |row: &&_| {
-            let row: &crate::snapshot::Row = row;
-            row.reason == key.reason && row.name == key.name
-        };
-        let row = self.since.of(&Owner::All).find(is_it);
-        let row = row.ok_or("No exit since the baseline.")?;
+        let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
+        let counter = self.since.of(&Owner::All).find(is_it);
+        let counter = counter.ok_or("No exit since the baseline.")?;
         let unknown = "The module keeps no histograms (its parameter histograms).";
-        match &row.histogram {
-            Some(histogram) => Ok((histogram, row.untimed.unwrap_or(0))),
-            None if row.timed() == 0 => Err("None of its exits was timed."),
+        match &counter.histogram {
+            Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
+            None if counter.timed() == 0 => Err("None of its exits was timed."),
             None => Err(unknown),
         }
     }
@@ -269,7 +266,7 @@ impl State {
     /// Makes the last reading the baseline.
     pub(super) fn rebase(&mut self) {
         self.baseline = self.now.clone();
-        self.since.rows.clear();
+        self.since.counters.clear();
         self.since.since_ns = Some(self.now.time_ns);
         self.since.time_ns = self.now.time_ns;
     }
@@ -310,19 +307,19 @@ impl State {
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
             let named = view.rows.into_iter();
-            rates.extend(named.map(|line| ((line.name, line.reason, line.id), line.samples)));
+            rates.extend(named.map(|row| ((row.name, row.reason, row.id), row.samples)));
         }
-        let row = |line: Line| {
-            let key = (line.name.clone(), line.reason, line.id);
+        let live = |row: Row| {
+            let key = (row.name.clone(), row.reason, row.id);
             let samples = rates.get(&key).copied().unwrap_or(0);
-            Row {
+            LiveRow {
                 rate: seconds.map(|seconds| samples as f64 / seconds),
-                line,
+                since: row,
             }
         };
-        self.rows = since.rows.into_iter().map(row).collect();
+        self.rows = since.rows.into_iter().map(live).collect();
         if self.order == Order::Rate {
-            let rate = |row: &Row| row.rate.unwrap_or(0.0);
+            let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
             self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
         }
         if self.reversed {

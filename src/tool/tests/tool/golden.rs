@@ -103,15 +103,15 @@ fn a_change_is_told() {
 #[test]
 fn tables_fit_their_width() {
     let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
-    for (index, row) in snapshot.rows.iter_mut().enumerate() {
+    for (index, counter) in snapshot.counters.iter_mut().enumerate() {
         let digits = 10_u64.pow(index as u32 % 20);
-        row.exits = digits.saturating_mul(9);
-        row.cycles = u64::MAX / (index as u64 + 1);
-        if let Some(histogram) = &mut row.histogram {
+        counter.exits = digits.saturating_mul(9);
+        counter.cycles = u64::MAX / (index as u64 + 1);
+        if let Some(histogram) = &mut counter.histogram {
             histogram.max = u64::MAX - 1;
             histogram.buckets[29] = digits;
         }
-        row.name = "AVIC_UNACCELERATED_ACCESS".into();
+        counter.name = "AVIC_UNACCELERATED_ACCESS".into();
     }
     for width in [80, 100, 120, 200] {
         for unit in [Unit::Cycles, Unit::Time(1), Unit::Time(2_400_000)] {

@@ -4,7 +4,7 @@
 //! to which something happens while it is being read.
 
 use crate::leaves::{CYCLES, Event, Host, State, cpuid};
-use exitprof::snapshot::{Owner, Snapshot, Source};
+use exitprof::snapshot::{Origin, Owner, Snapshot};
 use exitprof::source::guest::Guest;
 use profile::{
     counts::Tally,
@@ -15,9 +15,10 @@ use proptest::prelude::*;
 
 /// The exits of a reason.
 fn exits(snapshot: &Snapshot, reason: Option<u32>) -> u64 {
-    let mut rows = snapshot.rows.iter();
-    rows.find(|row| row.reason == reason)
-        .map_or(0, |row| row.exits)
+    let mut counters = snapshot.counters.iter();
+    counters
+        .find(|counter| counter.reason == reason)
+        .map_or(0, |counter| counter.exits)
 }
 
 #[test]
@@ -31,14 +32,17 @@ fn a_snapshot_is_read_and_released() {
         let before = host.cpuids();
         let snapshot = guest.read().unwrap();
 
-        assert_eq!(snapshot.source, Source::GuestOfHost);
+        assert_eq!(snapshot.origin, Origin::GuestOfHost);
         assert_eq!((snapshot.epoch, snapshot.tsc_khz), (5, 2_000_000));
-        let row = snapshot
-            .rows
+        let counter = snapshot
+            .counters
             .iter()
-            .find(|row| row.reason == Some(violation));
-        assert_eq!(row.unwrap().cycles, CYCLES << 40);
-        let hidden = snapshot.rows.iter().find(|row| row.owner == Owner::Hidden);
+            .find(|counter| counter.reason == Some(violation));
+        assert_eq!(counter.unwrap().cycles, CYCLES << 40);
+        let hidden = snapshot
+            .counters
+            .iter()
+            .find(|counter| counter.owner == Owner::Hidden);
         assert_eq!(
             hidden.unwrap().tally(),
             Tally {
@@ -59,13 +63,13 @@ fn a_snapshot_is_read_and_released() {
 
 #[test]
 fn scopes_are_told() {
-    for (scope, source) in [
-        (Scope::Host, Source::GuestOfHost),
-        (Scope::Vm, Source::GuestOfVm),
-        (Scope::Vcpu, Source::GuestOfVcpu),
+    for (scope, origin) in [
+        (Scope::Host, Origin::GuestOfHost),
+        (Scope::Vm, Origin::GuestOfVm),
+        (Scope::Vcpu, Origin::GuestOfVcpu),
     ] {
         let snapshot = Host::new(Isa::Vmx, scope).guest().read().unwrap();
-        assert_eq!(snapshot.source, source);
+        assert_eq!(snapshot.origin, origin);
     }
 }
 
@@ -142,14 +146,15 @@ fn exits_that_were_not_timed_are_told() {
         host.0.borrow_mut().count(32, tally);
         host.0.borrow_mut().add(48, 3);
         let snapshot = host.guest().read().unwrap();
-        let row = |reason| snapshot.rows.iter().find(|row| row.reason == Some(reason));
+        let counter =
+            |reason| (snapshot.counters.iter()).find(|counter| counter.reason == Some(reason));
         let known = Tally {
             untimed: if version == 3 { 1 << 32 } else { 0 },
             ..tally
         };
-        assert_eq!(row(32).unwrap().tally(), known);
+        assert_eq!(counter(32).unwrap().tally(), known);
         let all_timed = (version == 3).then_some(0);
-        assert_eq!(row(48).unwrap().untimed, all_timed);
+        assert_eq!(counter(48).unwrap().untimed, all_timed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Differences, percentiles and parsing, for any numbers and any text.
 
-use exitprof::snapshot::{Owner, Row, Snapshot, Vcpu};
+use exitprof::snapshot::{Counter, Owner, Snapshot, Vcpu};
 use exitprof::{
     continuity::Break, histogram::percentile, select::Selection, table, units, units::Unit,
     view::View,
@@ -105,18 +105,19 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let row = (0_u32..80, any::<[u64; 3]>(), any_histogram());
     prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
         let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
-        let all = rows
-            .into_iter()
-            .map(|(reason, (_, [exits, cycles, untimed], histogram))| Row {
-                owner: Owner::All,
-                reason: Some(reason),
-                name: Isa::Vmx.name(reason).to_string(),
-                exits,
-                cycles,
-                untimed: Some(untimed.min(exits)),
-                histogram: Some(histogram),
-            });
-        snapshot.rows = all.collect();
+        let all =
+            rows.into_iter().map(
+                |(reason, (_, [exits, cycles, untimed], histogram))| Counter {
+                    owner: Owner::All,
+                    reason: Some(reason),
+                    name: Isa::Vmx.name(reason).to_string(),
+                    exits,
+                    cycles,
+                    untimed: Some(untimed.min(exits)),
+                    histogram: Some(histogram),
+                },
+            );
+        snapshot.counters = all.collect();
         snapshot
     })
 }
@@ -193,20 +194,20 @@ proptest! {
         match b.since(&a) {
             Ok(delta) => {
                 show(&delta);
-                for row in &delta.rows {
-                    let own = b.rows.iter().find(|r| r.reason == row.reason).unwrap();
-                    prop_assert!(row.exits <= own.exits && row.cycles <= own.cycles);
-                    prop_assert!(row.untimed <= Some(row.exits));
+                for counter in &delta.counters {
+                    let own = b.counters.iter().find(|c| c.reason == counter.reason).unwrap();
+                    prop_assert!(counter.exits <= own.exits && counter.cycles <= own.cycles);
+                    prop_assert!(counter.untimed <= Some(counter.exits));
                 }
             }
             Err(why) => {
                 prop_assert_eq!(why, Break::Fell);
-                let fell = |row: &Row| {
-                    let own = b.rows.iter().find(|r| r.reason == row.reason);
-                    own.is_none_or(|own| row.exits > own.exits || row.cycles > own.cycles
-                        || row.untimed > own.untimed || own.histogram != row.histogram)
+                let fell = |counter: &Counter| {
+                    let own = b.counters.iter().find(|c| c.reason == counter.reason);
+                    own.is_none_or(|own| counter.exits > own.exits || counter.cycles > own.cycles
+                        || counter.untimed > own.untimed || own.histogram != counter.histogram)
                 };
-                prop_assert!(a.rows.iter().any(fell));
+                prop_assert!(a.counters.iter().any(fell));
             }
         }
     }
@@ -214,33 +215,33 @@ proptest! {
     #[test]
     fn differences_add_up(a in any_snapshot(), more in any_snapshot()) {
         let half = |mut snapshot: Snapshot| {
-            for row in &mut snapshot.rows {
-                row.exits /= 2;
-                row.cycles /= 2;
-                row.untimed = row.untimed.map(|untimed| untimed / 2);
-                row.histogram = None;
+            for counter in &mut snapshot.counters {
+                counter.exits /= 2;
+                counter.cycles /= 2;
+                counter.untimed = counter.untimed.map(|untimed| untimed / 2);
+                counter.histogram = None;
             }
             snapshot
         };
         let (a, more) = (half(a), half(more));
         let mut b = a.clone();
-        for row in &more.rows {
-            match b.rows.iter_mut().find(|r| r.reason == row.reason) {
+        for counter in &more.counters {
+            match b.counters.iter_mut().find(|c| c.reason == counter.reason) {
                 Some(own) => {
-                    own.exits += row.exits;
-                    own.cycles += row.cycles;
-                    own.untimed = Some(own.untimed.unwrap() + row.untimed.unwrap());
+                    own.exits += counter.exits;
+                    own.cycles += counter.cycles;
+                    own.untimed = Some(own.untimed.unwrap() + counter.untimed.unwrap());
                 }
-                None => b.rows.push(row.clone()),
+                None => b.counters.push(counter.clone()),
             }
         }
         let delta = b.since(&a).unwrap();
-        for row in more.rows.iter().filter(|row| row.exits > 0) {
-            let own = delta.rows.iter().find(|r| r.reason == row.reason).unwrap();
-            prop_assert_eq!(own.tally(), row.tally());
+        for counter in more.counters.iter().filter(|counter| counter.exits > 0) {
+            let own = delta.counters.iter().find(|c| c.reason == counter.reason).unwrap();
+            prop_assert_eq!(own.tally(), counter.tally());
         }
-        let counted = more.rows.iter().filter(|row| row.exits > 0).count();
-        prop_assert_eq!(delta.rows.len(), counted);
+        let counted = more.counters.iter().filter(|counter| counter.exits > 0).count();
+        prop_assert_eq!(delta.counters.len(), counted);
         if counted > 0 {
             prop_assert_eq!(a.since(&b), Err(Break::Fell));
         }
@@ -293,7 +294,7 @@ proptest! {
     /// A VM that ends takes what it had counted before with it.
     #[test]
     fn what_ended_before_is_not_counted_again(before in 1..u64::MAX / 4, more in 0..u64::MAX / 4, same_name: bool) {
-        let row = |owner, exits| Row {
+        let counter = |owner, exits| Counter {
             owner,
             reason: Some(12),
             name: "HLT".into(),
@@ -305,13 +306,13 @@ proptest! {
         let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });
         let mut a = Snapshot::from_text(PROFILE).unwrap();
         let mut b = a.clone();
-        a.rows = vec![row(vcpu(), before), row(Owner::Ended, 70)];
-        b.rows = vec![row(Owner::Ended, 70 + before + more)];
+        a.counters = vec![counter(vcpu(), before), counter(Owner::Ended, 70)];
+        b.counters = vec![counter(Owner::Ended, 70 + before + more)];
         if same_name {
-            b.rows.push(row(vcpu(), before - 1));
+            b.counters.push(counter(vcpu(), before - 1));
         }
         let delta = b.since(&a).unwrap();
-        let of = |owner: Owner| delta.of(&owner).map(|row| row.exits).sum::<u64>();
+        let of = |owner: Owner| delta.of(&owner).map(|counter| counter.exits).sum::<u64>();
         prop_assert_eq!(of(Owner::Ended), more);
         prop_assert_eq!(of(vcpu()), if same_name { before - 1 } else { 0 });
     }

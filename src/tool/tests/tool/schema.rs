@@ -132,7 +132,7 @@ fn version_1_is_read() {
     let json = include_str!("data/seed.json");
     let guest = Snapshot::from_file(json).unwrap();
     assert_eq!((guest.version, guest.identity), (VERSION, None));
-    assert_eq!(guest.rows.len(), 16);
+    assert_eq!(guest.counters.len(), 16);
     let off = json.replace("\"sampling\":null", "\"sampling\":false");
     assert_eq!(Snapshot::from_file(&off).unwrap().recording, Some(false));
     let histogram = format!("{{\"min\":1,\"max\":9,\"log2\":{:?}}}", [7; 30]);
@@ -141,6 +141,6 @@ fn version_1_is_read() {
         &format!("\"distribution\":{histogram}"),
         1,
     );
-    let rows = Snapshot::from_file(&one).unwrap().rows;
-    assert_eq!(rows[0].histogram.as_ref().unwrap().max, 9);
+    let counters = Snapshot::from_file(&one).unwrap().counters;
+    assert_eq!(counters[0].histogram.as_ref().unwrap().max, 9);
 }

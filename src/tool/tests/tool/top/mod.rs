@@ -10,10 +10,10 @@ use anyhow::anyhow;
 use exitprof::{
     id::Id,
     select::By,
-    snapshot::{Snapshot, Source},
+    snapshot::{Counter, Origin, Snapshot},
     top::{
+        screen::{Settings, draw},
         state::{Order, Overlay, State},
-        view::{Settings, draw},
     },
 };
 use ratatui::{
@@ -63,17 +63,17 @@ fn screen(state: &State, width: u16, height: u16, settings: Settings) -> String 
 }
 
 fn names(state: &State) -> Vec<&str> {
-    (state.rows.iter().map(|row| row.line.name.as_str())).collect()
+    (state.rows.iter().map(|row| row.since.name.as_str())).collect()
 }
 
 #[test]
 fn rates_are_of_the_last_interval_and_the_rest_since_the_baseline() {
     let state = watched(Growing::new());
     let cpuid = &state.rows[0];
-    assert_eq!(cpuid.line.name, "CPUID");
+    assert_eq!(cpuid.since.name, "CPUID");
     assert_eq!(cpuid.rate, Some(1000.0));
-    assert_eq!(cpuid.line.samples, 4000);
-    assert_eq!(cpuid.line.avg, Some(600.0));
+    assert_eq!(cpuid.since.samples, 4000);
+    assert_eq!(cpuid.since.avg, Some(600.0));
     assert_eq!(state.total.map(|(rate, _)| rate), Some(1200.0));
 }
 
@@ -101,15 +101,18 @@ fn a_rate_may_differ_from_what_was_counted_since_the_baseline() {
     let mut last = read(counts.later(5));
     // Nothing but HLT in the last interval.
     let before = read(counts.later(4));
-    for row in last.rows.iter_mut().filter(|row| row.name == "CPUID") {
-        let same =
-            |old: &&exitprof::snapshot::Row| old.owner == row.owner && old.reason == row.reason;
-        *row = before.rows.iter().find(same).unwrap().clone();
+    for counter in last
+        .counters
+        .iter_mut()
+        .filter(|counter| counter.name == "CPUID")
+    {
+        let same = |old: &&Counter| old.owner == counter.owner && old.reason == counter.reason;
+        *counter = before.counters.iter().find(same).unwrap().clone();
     }
     state.take(Ok(last));
     assert_eq!(names(&state), ["HLT", "CPUID"]);
     assert_eq!(state.rows[1].rate, Some(0.0));
-    assert_eq!(state.rows[1].line.samples, 4000);
+    assert_eq!(state.rows[1].since.samples, 4000);
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn the_baseline_can_be_made_now() {
     press(&mut state, &[key('b')]);
     assert!(state.rows.is_empty());
     state.take(Ok(read(counts.later(5))));
-    assert_eq!(state.rows[0].line.samples, 1000);
+    assert_eq!(state.rows[0].since.samples, 1000);
     assert_eq!(state.rows[0].rate, Some(1000.0));
 }
 
@@ -189,11 +192,11 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
     let mut state = watched(counts);
     state.take(Err(anyhow!("the module\n  is gone")));
     assert_eq!(state.error.as_deref(), Some("the module; is gone"));
-    assert_eq!(state.rows[0].line.samples, 4000);
+    assert_eq!(state.rows[0].since.samples, 4000);
     state.take(Ok(read(counts.later(5))));
     assert_eq!(state.error, None);
     assert!(state.notice.as_ref().unwrap().contains("again"));
-    assert_eq!(state.rows[0].line.samples, 5000);
+    assert_eq!(state.rows[0].since.samples, 5000);
 
     let reset = Growing {
         epoch: 8,
@@ -206,19 +209,19 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
     assert_eq!(state.total, None);
     state.take(Ok(read(reset.later(2))));
     assert_eq!(state.rows[0].rate, Some(1000.0));
-    assert_eq!(state.rows[0].line.samples, 2000);
+    assert_eq!(state.rows[0].since.samples, 2000);
 }
 
 #[test]
 fn another_vm_is_another_baseline() {
     let guest = |id, seconds| Snapshot {
-        source: Source::GuestOfVm,
+        origin: Origin::GuestOfVm,
         identity: Id::new(id),
         ..read(Growing::new().later(seconds))
     };
     let mut state = State::new(guest(1, 0), Order::Rate, None).unwrap();
     state.take(Ok(guest(1, 1)));
-    assert_eq!(state.rows[0].line.samples, 1000);
+    assert_eq!(state.rows[0].since.samples, 1000);
     // It has counted more already.
     state.take(Ok(guest(2, 100)));
     let notice = state.notice.clone().unwrap();
@@ -228,13 +231,13 @@ fn another_vm_is_another_baseline() {
     );
     assert!(state.rows.is_empty() && state.total.is_none());
     state.take(Ok(guest(2, 101)));
-    assert_eq!(state.rows[0].line.samples, 1000);
+    assert_eq!(state.rows[0].since.samples, 1000);
 }
 
 #[test]
 fn a_guest_has_neither_vms_nor_histograms() {
     let guest = |seconds| Snapshot {
-        source: Source::GuestOfVm,
+        origin: Origin::GuestOfVm,
         ..read(Growing::new().later(seconds))
     };
     let mut state = State::new(guest(0), Order::Rate, None).unwrap();
@@ -270,12 +273,12 @@ fn what_was_not_timed_has_no_times() {
     let read = |seconds: u64| {
         let counts = counts.later(seconds);
         let mut snapshot = read(counts);
-        for row in &mut snapshot.rows {
-            let all = row.exits;
-            let untimed = if row.name == "HLT" { all } else { all / 4 };
-            (row.untimed, row.cycles) = (Some(untimed), (all - untimed) * 600);
-            row.histogram = row.histogram.take().filter(|_| untimed < all);
-            if let Some(histogram) = &mut row.histogram {
+        for counter in &mut snapshot.counters {
+            let all = counter.exits;
+            let untimed = if counter.name == "HLT" { all } else { all / 4 };
+            (counter.untimed, counter.cycles) = (Some(untimed), (all - untimed) * 600);
+            counter.histogram = counter.histogram.take().filter(|_| untimed < all);
+            if let Some(histogram) = &mut counter.histogram {
                 histogram.buckets[9] = all - untimed;
             }
         }

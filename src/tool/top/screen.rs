@@ -2,7 +2,7 @@
 
 //! The screen, as large as it may be.
 
-use super::state::{Order, Overlay, Row, State};
+use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
     histogram::percentile,
     reasons,
@@ -18,7 +18,7 @@ use ratatui::{
     layout::{Alignment, Constraint, Layout, Rect},
     style::{Style, Stylize},
     text::{Line, Text},
-    widgets::{Paragraph, Table, TableState, Wrap},
+    widgets::{Paragraph, Row, Table, TableState, Wrap},
 };
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ struct Column {
     order: Option<Order>,
     head: &'static str,
     width: usize,
-    cell: fn(&Row, Unit) -> Option<String>,
+    cell: fn(&LiveRow, Unit) -> Option<String>,
 }
 
 /// From the left; the first and the second are always shown.
@@ -71,43 +71,43 @@ const COLUMNS: [Column; 8] = [
         order: Some(Order::Samples),
         head: "Samples",
         width: 7,
-        cell: |row, _| Some(units::count(row.line.samples as f64, 7)),
+        cell: |row, _| Some(units::count(row.since.samples as f64, 7)),
     },
     Column {
         order: None,
         head: "Samples%",
         width: 8,
-        cell: |row, _| share(row.line.samples_percent),
+        cell: |row, _| share(row.since.samples_percent),
     },
     Column {
         order: Some(Order::Time),
         head: "Time%",
         width: 6,
-        cell: |row, _| share(row.line.time_percent),
+        cell: |row, _| share(row.since.time_percent),
     },
     Column {
         order: Some(Order::Avg),
         head: "Avg",
         width: 6,
-        cell: |row, unit| row.line.avg.map(|cycles| unit.show(cycles)),
+        cell: |row, unit| row.since.avg.map(|cycles| unit.show(cycles)),
     },
     Column {
         order: Some(Order::P99),
         head: "p99",
         width: 6,
-        cell: |row, unit| row.line.p99.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.p99.map(|cycles| unit.show(cycles as f64)),
     },
     Column {
         order: Some(Order::Max),
         head: "Max",
         width: 6,
-        cell: |row, unit| row.line.max.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.max.map(|cycles| unit.show(cycles as f64)),
     },
     Column {
         order: Some(Order::Min),
         head: "Min",
         width: 6,
-        cell: |row, unit| row.line.min.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.min.map(|cycles| unit.show(cycles as f64)),
     },
 ];
 
@@ -201,7 +201,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let names = names(state.rows.iter().map(|row| &row.line));
+    let names = names(state.rows.iter().map(|row| &row.since));
     let head = match state.selection().by {
         By::Reason => "Reason",
         By::Vm => "VM",
@@ -232,26 +232,26 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
             .iter()
             .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
         let part = match state.order {
-            Order::Time => row.line.time_percent,
-            _ => row.line.samples_percent,
+            Order::Time => row.since.time_percent,
+            _ => row.since.samples_percent,
         };
         let bar = Text::from(bar_of(part, bar)).cyan();
         let cells = [Text::from(name)].into_iter().chain(cells).chain([bar]);
-        ratatui::widgets::Row::new(cells)
+        Row::new(cells)
     });
     let widths = [name]
         .into_iter()
         .chain(columns.iter().map(|column| column.width))
         .chain([bar]);
     let table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
-        .header(ratatui::widgets::Row::new(header).bold())
+        .header(Row::new(header).bold())
         .row_highlight_style(Style::new().reversed());
     let mut cursor = TableState::new().with_selected(state.cursor());
     frame.render_stateful_widget(table, area, &mut cursor);
 }
 
 /// Those for which there is room, and something to show.
-fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
+fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     let has = |column: &&Column| {
         let cell = |row| (column.cell)(row, Unit::Cycles).is_some();
