@@ -2,10 +2,10 @@
 
 //! The command line.
 
-use crate::{diff, generate, record, report, stat, sweep, top};
+use crate::commands::{diff, generate, record, report, schema, stat, sweep, top};
 use anyhow::Result;
-use clap::{Parser, Subcommand};
-use std::{io::Write, process::ExitCode};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Shows VM exits and the cycles of their handling, on a host and in its guests
 #[derive(Debug, Parser)]
@@ -112,7 +112,7 @@ Examples:
   exitprof sweep --all    all reasons, and how KVM treats them")]
     Sweep(sweep::Arguments),
     /// Describe JSON and CSV
-    #[command(long_about = SCHEMA, verbatim_doc_comment)]
+    #[command(long_about = schema::SCHEMA, verbatim_doc_comment)]
     Schema,
     /// Make man pages, or a shell's completions
     #[command(after_help = "\
@@ -121,9 +121,6 @@ Examples:
   exitprof generate bash /etc/bash_completion.d")]
     Generate(generate::Arguments),
 }
-
-/// What `exitprof schema` and its man page say.
-pub const SCHEMA: &str = include_str!("schema.txt");
 
 /// Does what was asked for.
 ///
@@ -139,8 +136,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Record(arguments) => record::run(&arguments, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
-        Command::Schema => out.write_all(SCHEMA.as_bytes())?,
-        Command::Generate(arguments) => generate::run(&arguments)?,
+        Command::Schema => schema::run(&mut out)?,
+        Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

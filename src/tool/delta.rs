@@ -4,8 +4,8 @@
 
 use crate::{
     continuity::Break,
-    histogram, reasons,
-    snapshot::{Counter, Owner, Reading, Snapshot},
+    reasons,
+    snapshot::{Counter, Owner, Reading, Snapshot, histogram},
 };
 use profile::histogram::Histogram;
 use std::collections::{HashMap, HashSet};

@@ -3,9 +3,8 @@
 //! Which exits are wanted, and how they are put together.
 
 use crate::{
-    id::Id,
     reasons,
-    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu},
+    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};

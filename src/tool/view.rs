@@ -3,10 +3,8 @@
 //! A snapshot as rows with shares, averages and percentiles.
 
 use crate::{
-    histogram::percentile,
-    id::Id,
     select::{Key, Selection, Sort},
-    snapshot::{Counter, Snapshot},
+    snapshot::{Counter, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
 use profile::histogram::Histogram;

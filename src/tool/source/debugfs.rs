@@ -2,7 +2,6 @@
 
 //! The module's file in a host's debugfs.
 
-use super::is_loaded;
 use crate::snapshot::Snapshot;
 use anyhow::{Context, Result, anyhow};
 use std::{
@@ -60,6 +59,11 @@ impl Debugfs {
         let text = fs::read_to_string(&self.0).map_err(|e| anyhow!(explain(&self.0, &e)))?;
         Snapshot::from_text(&text).with_context(|| self.0.display().to_string())
     }
+}
+
+/// Whether the module is loaded here, as anyone can see.
+fn is_loaded() -> bool {
+    fs::exists("/sys/module/kvm_exitprof").unwrap_or(false)
 }
 
 /// Where debugfs is mounted, by the text of /proc/mounts; where it would be, if

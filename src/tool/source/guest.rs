@@ -6,11 +6,9 @@
 //! that it is known which of our own exits are in them, they are read from a snapshot
 //! that the host holds for the vCPU, if it can.
 
-use super::now_ns;
 use crate::{
-    id::Id,
     reasons,
-    snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION},
+    snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION, id::Id},
 };
 use anyhow::{Context, Result, bail, ensure};
 use profile::{
@@ -306,6 +304,13 @@ fn leaf_of(when: When, leaf: u32) -> u32 {
         When::Now => leaf,
         When::Snapshot => leaf::of_snapshot(leaf),
     }
+}
+
+/// Nanoseconds of the clock by which the kernel stamps its profile.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // The clock never shows less than zero.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Which boot of this system it is: the clocks of two have nothing in common.

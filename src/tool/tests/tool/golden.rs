@@ -3,7 +3,12 @@
 //! What is printed of known profiles.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
-use exitprof::{select::Selection, snapshot::Snapshot, table, units::Unit, view::View};
+use exitprof::{
+    render::{table, units::Unit},
+    select::Selection,
+    snapshot::Snapshot,
+    view::View,
+};
 
 /// The report on a file of the tests' data.
 fn report(file: &str, arguments: &[&str]) -> String {

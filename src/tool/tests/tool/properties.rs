@@ -2,9 +2,14 @@
 
 //! Differences, percentiles and parsing, for any numbers and any text.
 
-use exitprof::snapshot::{Counter, Owner, Snapshot, Vcpu};
 use exitprof::{
-    continuity::Break, histogram::percentile, select::Selection, table, units, units::Unit,
+    continuity::Break,
+    render::{
+        table,
+        units::{self, Unit},
+    },
+    select::Selection,
+    snapshot::{Counter, Owner, Snapshot, Vcpu, histogram::percentile},
     view::View,
 };
 use profile::{

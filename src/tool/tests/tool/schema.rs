@@ -4,7 +4,8 @@
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
-    output::COLUMNS,
+    commands::schema::SCHEMA,
+    render::output::COLUMNS,
     snapshot::{Snapshot, VERSION},
 };
 use serde_json::Value;
@@ -34,7 +35,7 @@ fn every_field_is_described() {
             .args(["diff", "--format", "json"])
             .args([data("seed.json"), data("host.txt")]),
     );
-    let words = exitprof::cli::SCHEMA.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let words = SCHEMA.split(|c: char| !(c.is_alphanumeric() || c == '_'));
     let described: BTreeSet<String> = words.map(String::from).collect();
     for text in [&snapshot, &report, &diff] {
         let mut used = BTreeSet::new();

@@ -5,7 +5,7 @@
 use super::{SETTINGS, key, read, screen};
 use crate::growing::Growing;
 use anyhow::anyhow;
-use exitprof::top::state::{Order, State};
+use exitprof::commands::top::state::{Order, State};
 use proptest::prelude::*;
 use ratatui::crossterm::event::KeyCode;
 

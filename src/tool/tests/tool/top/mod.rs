@@ -8,13 +8,12 @@ mod vms;
 use crate::growing::Growing;
 use anyhow::anyhow;
 use exitprof::{
-    id::Id,
-    select::By,
-    snapshot::{Counter, Origin, Snapshot},
-    top::{
+    commands::top::{
         screen::{Settings, draw},
         state::{Order, Overlay, State},
     },
+    select::By,
+    snapshot::{Counter, Origin, Snapshot, id::Id},
 };
 use ratatui::{
     Terminal,

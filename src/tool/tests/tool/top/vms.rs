@@ -5,9 +5,9 @@
 use super::{SETTINGS, key, names, press, read, screen, watched};
 use crate::growing::Growing;
 use exitprof::{
+    commands::top::state::{Order, State},
     select::By,
     snapshot::Snapshot,
-    top::state::{Order, State},
 };
 use ratatui::crossterm::event::KeyCode;
 

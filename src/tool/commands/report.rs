@@ -2,17 +2,14 @@
 
 //! `exitprof report`: a table of what was counted so far, and what it means.
 
+use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
-    interrupt::Interrupt,
-    output::{self, Format},
     rate::Stability,
+    render::{Format, output, table, units::Unit, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
-    table,
-    units::Unit,
     view::View,
-    words,
 };
 use anyhow::{Context, Result};
 use std::{
@@ -40,27 +37,6 @@ pub struct Arguments {
     choice: Choice,
 }
 
-/// What to show, and how.
-#[derive(clap::Args, Debug)]
-pub struct Show {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) format: Format,
-    /// Show cycles even if the frequency of the host's TSC is known
-    #[arg(long)]
-    pub(crate) cycles: bool,
-}
-
-/// A time of so many seconds that it makes sense to wait.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.001..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it must be a number of seconds, from 0.001 to 10000000".into()),
-    }
-}
-
 /// Prints the table, and what it means.
 ///
 /// # Errors
@@ -81,7 +57,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    let unit = Unit::new(snapshot.tsc_khz, show.cycles);
+    let unit = show.unit(&snapshot);
     if show.format == Format::Table {
         print(&snapshot, &view, show, unit, out)?;
         out.flush()?;

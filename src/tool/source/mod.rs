@@ -3,21 +3,15 @@
 //! Where counters are read: on a host, in a guest, or from a file.
 
 mod debugfs;
+pub mod file;
 pub mod guest;
 
 use crate::snapshot::Snapshot;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use debugfs::{Debugfs, Found};
 use guest::{Guest, Instruction};
-use std::{
-    fs::{self, File},
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
-
-/// No snapshot is longer: on a host, one vCPU's takes 10 kB.
-const MAX_BYTES: u64 = 1 << 30;
+use std::path::PathBuf;
 
 /// Which source is wanted.
 #[derive(Args, Clone, Debug, Default)]
@@ -89,40 +83,7 @@ impl Source {
         match self {
             Source::Host(debugfs) => debugfs.read(),
             Source::Guest(guest) => guest.read(),
-            Source::File(path) => read_file(path),
+            Source::File(path) => file::read(path),
         }
     }
-}
-
-/// The snapshot in a file; `-` is the standard input.
-///
-/// # Errors
-///
-/// If there is no file, or it holds something else.
-pub fn read_file(path: &Path) -> Result<Snapshot> {
-    let read = || {
-        let mut text = String::new();
-        let mut file: Box<dyn Read> = match path.to_str() {
-            Some("-") => Box::new(io::stdin()),
-            _ => Box::new(File::open(path)?),
-        };
-        let read = file.by_ref().take(MAX_BYTES).read_to_string(&mut text)?;
-        if read as u64 == MAX_BYTES {
-            bail!("it is too long for a snapshot");
-        }
-        Snapshot::from_file(&text)
-    };
-    read().with_context(|| path.display().to_string())
-}
-
-/// Nanoseconds of the clock by which the kernel stamps its profile.
-pub(crate) fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // The clock never shows less than zero.
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Whether the module is loaded here, as anyone can see.
-fn is_loaded() -> bool {
-    fs::exists("/sys/module/kvm_exitprof").unwrap_or(false)
 }

@@ -4,14 +4,16 @@
 
 use crate::{
     continuity::Break,
-    output::Format,
+    render::{
+        Format, output,
+        table::{self, Column},
+        units::{self, Unit, change, count, duration},
+        words,
+    },
     select::Selection,
     snapshot::{Origin, Snapshot},
-    source::read_file,
-    table::{self, Column},
-    units::{self, Unit, change, count, duration},
+    source::file,
     view::{Row, View, percent},
-    words,
 };
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -87,8 +89,8 @@ struct Comparison {
 ///
 /// If they are not to be read, or not to be compared.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let a = read_file(&arguments.a)?;
-    let b = read_file(&arguments.b)?;
+    let a = file::read(&arguments.a)?;
+    let b = file::read(&arguments.b)?;
     let mut comparison = Comparison::new(a, b, arguments.cycles)?;
     let shown = comparison
         .rows
@@ -175,7 +177,7 @@ impl Comparison {
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         Ok(Comparison {
-            version: crate::output::VERSION,
+            version: output::VERSION,
             continued: separate.is_none(),
             presumed: separate.is_none() && !identified && a.origin != Origin::Host,
             separate,

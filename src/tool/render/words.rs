@@ -2,12 +2,14 @@
 
 //! What a table means, in words.
 
+use super::{
+    table,
+    units::{Unit, counted, duration, grouped, percent},
+};
 use crate::{
     rate::Stability,
     select::{By, Selection},
     snapshot::{Origin, Snapshot},
-    table,
-    units::{Unit, counted, duration, grouped, percent},
     view::{Row, Sum, View},
 };
 use std::collections::BTreeSet;

@@ -4,13 +4,15 @@
 
 use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
-    histogram::percentile,
     reasons,
+    render::{
+        table::names,
+        units::{self, Unit},
+        words,
+    },
     select::{By, Key},
-    table::names,
-    units::{self, Unit},
+    snapshot::histogram::percentile,
     view::percent,
-    words,
 };
 use profile::histogram::{BUCKETS, Histogram, bounds};
 use ratatui::{

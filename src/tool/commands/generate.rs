@@ -2,9 +2,8 @@
 
 //! `exitprof generate`: man pages and completions, from the command line's definition.
 
-use crate::cli;
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::{
@@ -33,14 +32,13 @@ enum What {
     Fish,
 }
 
-/// Makes the files in a directory, which is made too.
+/// Makes the files for `command` in a directory, which is made too.
 ///
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub fn run(arguments: &Arguments, mut command: Command) -> Result<()> {
     let Arguments { what, dir } = arguments;
-    let mut command = cli::Arguments::command();
     let shell = match what {
         What::Man => None,
         What::Bash => Some(Shell::Bash),

@@ -2,9 +2,9 @@
 
 //! Tables for people, as wide as there is room.
 
+use super::units::{self, Unit};
 use crate::{
     select::{By, Selection, Sort},
-    units::{self, Unit},
     view::{Row, View},
 };
 use anstyle::{AnsiColor, Style};

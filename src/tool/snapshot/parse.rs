@@ -2,10 +2,7 @@
 
 //! Snapshots from text: from debugfs' file `profile`, and from what was recorded.
 
-use crate::{
-    id::Id,
-    snapshot::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu},
-};
+use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::text::{self, Line};
 use serde::Deserialize;

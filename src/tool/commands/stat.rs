@@ -2,17 +2,13 @@
 
 //! `exitprof stat`: what is counted in intervals, or while a command runs.
 
+use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
-    interrupt::Interrupt,
-    output::{self, Format},
     rate::Stability,
-    report::{Show, seconds},
+    render::{Format, output, table, units::duration, words},
     snapshot::{Origin, Snapshot},
     source::{Choice, Source},
-    table,
-    units::{Unit, duration},
     view::View,
-    words,
 };
 use anstream::eprintln;
 use anyhow::{Context, Result, bail};
@@ -66,7 +62,7 @@ impl Printer<'_> {
         let view = View::new(delta, selection)?;
         match self.show.format {
             Format::Table => {
-                let unit = Unit::new(delta.tsc_khz, self.show.cycles);
+                let unit = self.show.unit(delta);
                 let whose = words::head(delta, selection, unit);
                 let width = table::width();
                 writeln!(self.out, "{whose}\n{what}\n")?;
@@ -95,7 +91,7 @@ impl Printer<'_> {
             return Ok(());
         }
         let view = View::new(delta, &self.show.selection)?;
-        let unit = Unit::new(delta.tsc_khz, self.show.cycles);
+        let unit = self.show.unit(delta);
         let ranking = words::ranking(&view, &self.show.selection, unit);
         let total = words::total(view.total, delta, unit);
         let rate = words::rate(view.total.exits, delta);

@@ -3,30 +3,17 @@
 //! Views for programs: JSON and CSV, as `exitprof schema` describes them.
 
 use crate::{
-    id::Id,
     rate::Stability,
-    snapshot::{Origin, Reading, Snapshot},
+    snapshot::{Origin, Reading, Snapshot, id::Id},
     view::{Row, View},
 };
 use anyhow::Result;
-use clap::ValueEnum;
 use profile::{isa::Isa, text::Account};
 use serde::Serialize;
 use std::io::Write;
 
 /// The version of what is printed as JSON.
 pub const VERSION: u32 = 2;
-
-/// How figures are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Table,
-    /// For programs: see exitprof schema
-    Json,
-    /// For spreadsheets: see exitprof schema
-    Csv,
-}
 
 /// All exits that shares are shares of.
 #[derive(Serialize)]

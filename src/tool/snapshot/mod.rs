@@ -2,7 +2,11 @@
 
 //! What a source of counters says at one time.
 
-use crate::id::Id;
+pub mod histogram;
+pub mod id;
+mod parse;
+
+use id::Id;
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
 use serde::{Deserialize, Serialize};
 

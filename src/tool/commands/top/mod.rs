@@ -6,6 +6,7 @@ mod keys;
 pub mod screen;
 pub mod state;
 
+use super::seconds::delay;
 use crate::{
     snapshot::Snapshot,
     source::{Choice, Kind, Source},
@@ -52,13 +53,6 @@ pub struct Arguments {
     cycles: bool,
     #[command(flatten)]
     choice: Choice,
-}
-
-fn delay(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it must be a number of seconds, from 0.1 to 3600".into()),
-    }
 }
 
 /// Shows the screen until a key or a signal ends it.
