@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod commands;
+mod comparison;
 pub mod continuity;
 mod delta;
 pub mod rate;

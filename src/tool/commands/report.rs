@@ -5,7 +5,7 @@
 use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
     rate::Stability,
-    render::{Format, output, table, units::Unit, words},
+    render::{Format, csv, document::Document, json, table, units::Unit, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
@@ -64,20 +64,18 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
     let stability = stability.transpose()?;
+    let document = |rate| Document::new(&snapshot, &view, rate);
     match show.format {
         Format::Table => match stability {
             Some(stability) => writeln!(out, "{}", words::stability(&stability))?,
-            None if input.is_none() => writeln!(
-                out,
-                "                (exitprof report --rate 10 watches whether it is stable)"
-            )?,
+            None if input.is_none() => {
+                let hint = "(exitprof report --rate 10 watches whether it is stable)";
+                writeln!(out, "{}", words::label("", hint))?
+            }
             None => (),
         },
-        Format::Json => output::json(&snapshot, &view, stability.as_ref(), out)?,
-        Format::Csv => {
-            output::csv_head(false, out)?;
-            output::csv(&view, None, out)?;
-        }
+        Format::Json => json::write(&document(stability.as_ref()), out)?,
+        Format::Csv => csv::write(&document(None), out)?,
     }
     Ok(())
 }

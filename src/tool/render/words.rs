@@ -12,7 +12,16 @@ use crate::{
     snapshot::{Origin, Snapshot},
     view::{Row, Sum, View},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
+
+/// The columns that labels take.
+const LABEL: usize = 16;
+
+/// A line of words under a table, behind its label; without one, it goes on from the line
+/// before.
+pub fn label(name: &str, text: impl Display) -> String {
+    format!("{name:<LABEL$}{text}")
+}
 
 /// What a snapshot is of, and how its times are to be read.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
@@ -86,11 +95,12 @@ pub fn stability(stability: &Stability) -> String {
         stable,
     } = stability;
     let verdict = if *stable { "stable" } else { "not stable" };
-    let mut words = format!("Now             {verdict}: {mean:.1} exits/s");
+    let mut words = format!("{verdict}: {mean:.1} exits/s");
     if *mean > 0.0 {
         words += &format!(", deviation {}", percent(deviation / mean));
     }
-    words + &format!("\n                ({min:.1} to {max:.1} in {intervals} intervals)")
+    let range = format!("({min:.1} to {max:.1} in {intervals} intervals)");
+    [label("Now", words), label("", range)].join("\n")
 }
 
 /// The most and the least frequent reason, and which took most time.
@@ -115,21 +125,20 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     };
     if let Some(most) = occurred().max_by_key(|row| row.samples) {
         let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
-        words.push(format!("Most frequent   {}, {share}", like(most)));
+        words.push(label("Most frequent", format!("{}, {share}", like(most))));
     }
     if let Some(least) = occurred().min_by_key(|row| row.samples) {
-        words.push(format!("Least frequent  {}", like(least)));
+        words.push(label("Least frequent", like(least)));
     }
     let most = occurred()
         .filter(|row| row.avg.is_some())
         .max_by_key(|row| row.cycles);
     if let Some((most, avg)) = most.and_then(|row| Some((row, row.avg?))) {
-        words.push(format!(
-            "Most time       {}: {} in all, {}, {} each",
-            most.name,
-            unit.show(most.cycles as f64),
-            percent(most.time_percent.unwrap_or(0.0) / 100.0),
-            unit.show(avg),
+        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.show(cycles));
+        let share = percent(most.time_percent.unwrap_or(0.0) / 100.0);
+        words.push(label(
+            "Most time",
+            format!("{}: {all} in all, {share}, {each} each", most.name),
         ));
     }
     words
@@ -146,12 +155,12 @@ pub fn untimed(view: &View) -> Option<String> {
             Some(format!("{name}: {untimed} of {all}"))
         })
         .collect();
-    (!items.is_empty()).then(|| listed("Not timed       ", &items))
+    (!items.is_empty()).then(|| label("Not timed", listed(&items, LABEL)))
 }
 
-/// A line of items behind what they are, and more lines below the first item where it has
-/// no more room. Those that nobody would read are only counted.
-pub fn listed(what: &str, items: &[String]) -> String {
+/// A line of items that begins after `indent` columns, and more lines below the first item
+/// where it has no more room. Those that nobody would read are only counted.
+pub fn listed(items: &[String], indent: usize) -> String {
     const WIDTH: usize = 80;
     const MOST: usize = 8;
     let mut shown: Vec<String> = items.iter().take(MOST).cloned().collect();
@@ -159,13 +168,13 @@ pub fn listed(what: &str, items: &[String]) -> String {
         shown.push(format!("and {more} more"));
     }
     let last = shown.len() - 1;
-    let mut text = String::from(what);
-    let mut used = what.len();
+    let mut text = String::new();
+    let mut used = indent;
     for (index, item) in shown.iter().enumerate() {
         let mark = if index < last { ";" } else { "" };
         if index > 0 && used + 1 + item.len() + mark.len() > WIDTH {
-            text += &format!("\n{:1$}", "", what.len());
-            used = what.len();
+            text += &format!("\n{:indent$}", "");
+            used = indent;
         } else if index > 0 {
             text += " ";
             used += 1;
@@ -179,46 +188,40 @@ pub fn listed(what: &str, items: &[String]) -> String {
 /// All exits, and what part of the CPUs' time they took.
 pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
     let Sum { exits, cycles, .. } = total;
-    let mut words = format!("In total        {}", counted(exits, "exit", "exits"));
+    let mut words = counted(exits, "exit", "exits");
     if cycles > 0 {
         words += &format!(", {} cycles", grouped(cycles));
         if let Unit::Time(_) = unit {
             words += &format!(" or {}", unit.show(cycles as f64));
         }
     }
-    if let Some(share) = cpu_share(cycles, snapshot) {
+    if let Some(share) = snapshot.cpu_share(cycles) {
         let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
         words += &format!(": {} of {cpus} time", percent(share));
     }
-    words
-}
-
-/// The part of all CPUs' time, if it is known how many and since when.
-pub fn cpu_share(cycles: u128, snapshot: &Snapshot) -> Option<f64> {
-    let cpus = f64::from(snapshot.cpus.filter(|&cpus| cpus > 0)?);
-    let khz = f64::from(Some(snapshot.tsc_khz).filter(|&khz| khz > 0)?);
-    Some(cycles as f64 / (snapshot.seconds()? * cpus * khz * 1e3))
+    label("In total", words)
 }
 
 /// The rate since the counters started from zero.
 pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
-    match snapshot.seconds() {
+    let words = match snapshot.seconds() {
         Some(seconds) => format!(
-            "Rate            {:.1} exits/s on average over {}",
+            "{:.1} exits/s on average over {}",
             exits as f64 / seconds,
             duration(seconds)
         ),
-        None => "Rate            unknown: it is not said since when the counters count".into(),
-    }
+        None => "unknown: it is not said since when the counters count".into(),
+    };
+    label("Rate", words)
 }
 
 /// What a figure holds beside the exit's own handling.
 pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
     let account = snapshot.account?;
     let cycles = counted(account.sample_cycles, "cycle", "cycles");
-    Some(if selection.net {
-        format!("Overhead        {cycles} for measuring taken off each timed exit")
-    } else {
-        format!("Overhead        {cycles} in each exit's time (--net takes them off)")
-    })
+    let words = match selection.net {
+        true => format!("{cycles} for measuring taken off each timed exit"),
+        false => format!("{cycles} in each exit's time (--net takes them off)"),
+    };
+    Some(label("Overhead", words))
 }

@@ -163,4 +163,11 @@ impl Snapshot {
         let ns = self.time_ns.checked_sub(self.since_ns?)?;
         (ns > 0).then_some(ns as f64 / 1e9)
     }
+
+    /// The part that `cycles` are of all CPUs' time, if it is known how many and since when.
+    pub fn cpu_share(&self, cycles: u128) -> Option<f64> {
+        let cpus = f64::from(self.cpus.filter(|&cpus| cpus > 0)?);
+        let khz = f64::from(Some(self.tsc_khz).filter(|&khz| khz > 0)?);
+        Some(cycles as f64 / (self.seconds()? * cpus * khz * 1e3))
+    }
 }

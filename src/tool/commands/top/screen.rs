@@ -177,7 +177,7 @@ fn status_line(state: &State, settings: Settings) -> String {
         Some((exits, cycles)) => {
             parts.push(format!("{} exits/s", rate(exits)));
             let interval = state.interval();
-            if let Some(share) = interval.and_then(|i| words::cpu_share(cycles, i)) {
+            if let Some(share) = interval.and_then(|interval| interval.cpu_share(cycles)) {
                 let cpus = state.now().cpus.unwrap_or(0);
                 let cpus = units::counted(cpus, "CPU", "CPUs");
                 parts.push(format!("{} of {cpus}", units::percent(share)));

@@ -5,7 +5,7 @@
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
     commands::schema::SCHEMA,
-    render::output::COLUMNS,
+    render::{Export, document::Document},
     snapshot::{Snapshot, VERSION},
 };
 use serde_json::Value;
@@ -43,8 +43,8 @@ fn every_field_is_described() {
         let missing: Vec<_> = used.difference(&described).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
-    for column in COLUMNS {
-        assert!(described.contains(column), "{column}");
+    for column in Document::columns() {
+        assert!(described.contains(&column), "{column}");
     }
 }
 
@@ -79,11 +79,11 @@ fn csv_and_json_agree() {
     let text = report("csv");
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let head: Vec<String> = reader.headers().unwrap().iter().map(String::from).collect();
-    assert_eq!(head, COLUMNS);
+    assert_eq!(head, Document::columns());
     let mut number = 0;
     for (record, row) in reader.records().zip(rows) {
-        for (column, field) in COLUMNS.iter().zip(&record.unwrap()) {
-            let value = match &row[*column] {
+        for (column, field) in head.iter().zip(&record.unwrap()) {
+            let value = match &row[column] {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
                 Value::Number(n) if n.is_f64() => {
