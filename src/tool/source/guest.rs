@@ -6,21 +6,20 @@
 //! that it is known which of our own exits are in them, they are read from a snapshot
 //! that the host holds for the vCPU, if it can.
 
+use super::leaves::{Cpuid, LeafReader};
 use crate::{
     reasons,
     snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION, id::Id},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use profile::{
     counts::Tally,
     isa::Isa,
-    leaf::{
-        self, Answer, Command, FEATURE_SNAPSHOT, Identity, Protocol, Query, Registers, Scope, When,
-    },
+    leaf::{self, Command, FEATURE_SNAPSHOT, Scope, When},
     reason::Status,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use std::{arch::x86_64::__cpuid_count, fs, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 /// How often a reading is tried: another on the same vCPU, or a reset, may disturb it.
 const ATTEMPTS: u64 = 10;
@@ -32,42 +31,16 @@ const FIRST_WITH_IDENTITY: u16 = 3;
 /// exits and cycles answer from it.
 const OLD_SNAPSHOT: u32 = 0x4fff_ff03;
 
-/// Something that executes CPUID.
-pub trait Cpuid {
-    /// Leaf `eax`, subleaf `ecx`.
-    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers;
-}
-
-/// The instruction.
-#[derive(Debug)]
-pub struct Instruction;
-
-impl Cpuid for Instruction {
-    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers {
-        // SAFETY: every x86-64 processor has the instruction.
-        #[allow(unused_unsafe)]
-        let r = unsafe { __cpuid_count(eax, ecx) };
-        Registers {
-            eax: r.eax,
-            ebx: r.ebx,
-            ecx: r.ecx,
-            edx: r.edx,
-        }
-    }
-}
-
 /// A reader of the leaves, always on the same vCPU.
 #[derive(Debug)]
 pub struct Guest<C> {
-    cpuid: C,
+    leaves: LeafReader<C>,
     /// The vCPU: snapshots are each vCPU's own, and perhaps all counts.
     cpu: usize,
     /// When it began.
     reader: u64,
     /// Which boot of the guest this is, if the kernel says.
     boot: Option<String>,
-    /// How many CPUIDs it has executed.
-    executed: u64,
 }
 
 /// Why a reading came to nothing, and may come to something if tried again.
@@ -88,17 +61,14 @@ impl<C: Cpuid> Guest<C> {
     ///
     /// If it does not, or its protocol, instruction set or scope is not known.
     pub fn find(cpuid: C) -> Result<Guest<C>> {
-        // The standard library asks by CPUID what the processor has, once: before we count.
-        let _ = std::arch::is_x86_feature_detected!("sse4.2");
         let mut guest = Guest {
-            cpuid,
+            leaves: LeafReader::new(cpuid),
             cpu: sched_getcpu(),
             reader: now_ns(),
             boot: boot(),
-            executed: 0,
         };
         let _pinned = Pinned::to(guest.cpu)?;
-        guest.protocol()?;
+        guest.leaves.protocol()?;
         Ok(guest)
     }
 
@@ -120,55 +90,12 @@ impl<C: Cpuid> Guest<C> {
         bail!("{why}, each of {ATTEMPTS} times: try again")
     }
 
-    fn ask(&mut self, eax: u32, ecx: u32) -> Registers {
-        self.executed += 1;
-        self.cpuid.cpuid(eax, ecx)
-    }
-
-    /// What the profiler says of itself, if it is there.
-    fn protocol(&mut self) -> Result<(Protocol, Isa, Scope)> {
-        ensure!(
-            self.ask(leaf::DISCOVERY, 0) == leaf::PRESENT,
-            "the host has no kvm_exitprof loaded, or does not tell guests (parameter scope=off): leaf {:#x} does not answer",
-            leaf::DISCOVERY
-        );
-        let protocol = Protocol::from(self.ask(leaf::PROTOCOL, 0));
-        ensure!(
-            (1..=leaf::VERSION).contains(&protocol.version),
-            "the host's protocol is of version {}, and this exitprof knows only 1 to {}: use the one that came with the module",
-            protocol.version,
-            leaf::VERSION
-        );
-        let isa = Isa::from_number(protocol.isa).with_context(|| {
-            format!(
-                "the host's instruction set is number {}, and this exitprof knows only VMX (1) and SVM (2)",
-                protocol.isa
-            )
-        })?;
-        let scope = Scope::from_number(protocol.scope).with_context(|| {
-            format!(
-                "the host tells of a scope of number {}, which this exitprof does not know",
-                protocol.scope
-            )
-        })?;
-        Ok((protocol, isa, scope))
-    }
-
     fn command(&mut self, leaf: u32, command: Command) -> leaf::Snapshot {
-        self.ask(leaf, command as u32).into()
-    }
-
-    /// What is counted `when`; `None` if there is no such snapshot.
-    fn identity(&mut self, when: When) -> Option<Identity> {
-        let leaf = leaf_of(when, leaf::IDENTITY);
-        match Query::new(leaf, 0)?.decode(self.ask(leaf, 0)) {
-            Answer::Other(registers) => Some(registers.into()),
-            _ => None,
-        }
+        self.leaves.read(leaf, command as u32).into()
     }
 
     fn attempt(&mut self) -> Result<Result<Snapshot, Disturbed>> {
-        let (protocol, isa, scope) = self.protocol()?;
+        let (protocol, isa, scope) = self.leaves.protocol()?;
         if protocol.epoch == 0 {
             return Ok(Err(RESTARTING));
         }
@@ -181,17 +108,20 @@ impl<C: Cpuid> Guest<C> {
             held = Some(self.command(leaf::SNAPSHOT, Command::Take)).filter(|s| s.held);
         }
         // Taking it is itself an exit that is not in it.
-        let taken_at = self.executed - u64::from(held.is_some());
+        let taken_at = self.leaves.executed() - u64::from(held.is_some());
         let time_ns = now_ns();
         let when = match held {
             Some(_) => When::Snapshot,
             None => When::Now,
         };
-        let identity = if is_old { None } else { self.identity(when) };
+        let identity = match is_old {
+            true => None,
+            false => self.leaves.identity(when),
+        };
 
         let (counters, cpuid_at) = self.counters(isa, when, is_old);
         let total = held.map(|_| {
-            let mut total = |leaf| self.number(when, leaf, 0).unwrap_or(0);
+            let mut total = |leaf| self.leaves.number(when, leaf, 0).unwrap_or(0);
             (total(leaf::TOTAL_EXITS), total(leaf::TOTAL_CYCLES))
         });
 
@@ -204,8 +134,8 @@ impl<C: Cpuid> Guest<C> {
         if is_old && self.command(OLD_SNAPSHOT, Command::Tell).held {
             return Ok(Err(CONTENDED));
         }
-        let same = is_old || (identity.is_some() && self.identity(When::Now) == identity);
-        let (after, ..) = self.protocol()?;
+        let same = is_old || (identity.is_some() && self.leaves.identity(When::Now) == identity);
+        let (after, ..) = self.leaves.protocol()?;
         if after != protocol || !same || identity.is_some_and(|i| i.epoch != protocol.epoch) {
             return Ok(Err(CHANGED));
         }
@@ -238,7 +168,7 @@ impl<C: Cpuid> Guest<C> {
                 at_once: held.is_some(),
                 reader: self.reader,
                 before,
-                after: self.executed - before,
+                after: self.leaves.executed() - before,
             }),
             attached: Vec::new(),
             counters,
@@ -248,33 +178,33 @@ impl<C: Cpuid> Guest<C> {
     /// The counters of reasons with exits, and how many CPUIDs had been executed when it
     /// was asked how many there were.
     fn counters(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Counter>, u64) {
-        let mut cpuid_at = self.executed;
+        let mut cpuid_at = self.leaves.executed();
         let mut counters = Vec::new();
         let handled = |&reason: &u32| isa.status(reason) == Status::Handled;
         for reason in reasons::all(isa).filter(handled) {
             if reason == reasons::cpuid(isa) {
-                cpuid_at = self.executed;
+                cpuid_at = self.leaves.executed();
             }
-            // Each question is an exit: more is asked for where there are some.
-            let mut number = |leaf| self.number(when, leaf, reason);
-            let Some(exits) = number(leaf::EXITS).filter(|&exits| exits > 0) else {
+            let Some((exits @ 1.., cycles)) = self.leaves.reason(when, reason) else {
                 continue;
+            };
+            let untimed = match is_old {
+                true => None,
+                false => self.leaves.number(when, leaf::UNTIMED, reason),
             };
             let mut counter = Counter {
                 owner: Owner::All,
                 reason: Some(reason),
                 name: isa.name(reason).to_string(),
                 exits,
-                cycles: number(leaf::CYCLES).unwrap_or(0),
-                untimed: if is_old { None } else { number(leaf::UNTIMED) },
+                cycles,
+                untimed,
                 histogram: None,
             };
             counter.settle();
             counters.push(counter);
         }
-        let leaf = leaf_of(when, leaf::HIDDEN);
-        let hidden = Query::new(leaf, 0).map(|query| query.decode(self.ask(leaf, 0)));
-        if let Some(Answer::Both(exits @ 1.., cycles)) = hidden {
+        if let Some((exits @ 1.., cycles)) = self.leaves.hidden(when) {
             counters.push(Counter {
                 owner: Owner::Hidden,
                 reason: None,
@@ -286,23 +216,6 @@ impl<C: Cpuid> Guest<C> {
             });
         }
         (counters, cpuid_at)
-    }
-
-    /// A number of exits or cycles; `None` if there is no such reason or snapshot.
-    fn number(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<u64> {
-        let leaf = leaf_of(when, leaf);
-        match Query::new(leaf, subleaf)?.decode(self.ask(leaf, subleaf)) {
-            Answer::Exits(n) | Answer::Cycles(n) => Some(n),
-            _ => None,
-        }
-    }
-}
-
-/// The leaf that answers what `leaf` does, of that time.
-fn leaf_of(when: When, leaf: u32) -> u32 {
-    match when {
-        When::Now => leaf,
-        When::Snapshot => leaf::of_snapshot(leaf),
     }
 }
 

@@ -5,12 +5,14 @@
 mod debugfs;
 pub mod file;
 pub mod guest;
+pub mod leaves;
 
 use crate::snapshot::Snapshot;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use debugfs::{Debugfs, Found};
-use guest::{Guest, Instruction};
+use guest::Guest;
+use leaves::Instruction;
 use std::path::PathBuf;
 
 /// Which source is wanted.

@@ -3,7 +3,7 @@
 //! A host that answers the leaves, counts each question, and to which something may
 //! happen before it answers.
 
-use exitprof::source::guest::{Cpuid, Guest};
+use exitprof::source::{guest::Guest, leaves::Cpuid};
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,

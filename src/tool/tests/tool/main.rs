@@ -14,6 +14,7 @@ mod interval;
 mod leaves;
 mod properties;
 mod schema;
+mod sweep;
 mod terminal;
 mod top;
 mod untimed;
