@@ -15,56 +15,56 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-/// What has changed from one snapshot, A, to another, B.
+/// The changes from one snapshot, A, to another, B.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
-    /// Whether B goes on counting from A: then it is what was added.
+    /// Whether B continues A. Then B is what was added since A.
     pub continued: bool,
-    /// Whether only the counters say so: an older module tells a guest no identity.
+    /// Whether only the counters suggest that: older modules have no identities.
     pub presumed: bool,
-    /// Why it does not.
+    /// Why B does not continue A.
     pub separate: Option<Break>,
     /// How long A counted, if that is known.
     pub seconds_a: Option<f64>,
     /// How long B counted, if that is known.
     pub seconds_b: Option<f64>,
-    /// What averages and times are in.
+    /// The unit of averages and times.
     pub times: Times,
-    /// The reasons, those that changed most first.
+    /// The reasons, the greatest change first.
     pub rows: Vec<Pair>,
 }
 
-/// What averages and times are in.
+/// The unit of averages and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Times {
     /// Nanoseconds.
     Ns,
-    /// Cycles of each snapshot's own host.
+    /// Cycles of the TSC of each snapshot's host.
     Cycles,
 }
 
-/// A reason in both.
+/// A reason in both snapshots.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
     /// Its number, if it has one.
     pub reason: Option<u32>,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What A says.
+    /// In A.
     pub a: Side,
-    /// What B says.
+    /// In B.
     pub b: Side,
 }
 
-/// What one of the snapshots says of a reason.
+/// A reason in one of the snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Side {
-    /// How many exits.
+    /// The number of exits.
     pub samples: u128,
-    /// The cycles of those that were timed.
+    /// The cycles of the timed exits.
     pub cycles: u128,
-    /// Exits per second, if both snapshots say since when they count.
+    /// Exits per second, if both snapshots say how long they counted.
     pub samples_per_second: Option<f64>,
     /// Their share of all exits.
     pub samples_percent: Option<f64>,
@@ -72,28 +72,28 @@ pub struct Side {
     pub time_percent: Option<f64>,
     /// The average time of an exit.
     pub avg: Option<f64>,
-    /// The time of all exits, per second if the exits are; not known if none was timed.
+    /// The time of all exits, per second if exits are; unknown if none was timed.
     pub time: Option<f64>,
-    /// How many of the exits were not timed, if that is known.
+    /// The number of exits that were not timed, if that is known.
     pub untimed: Option<u128>,
 }
 
 impl Comparison {
-    /// Compares two snapshots, in cycles if `cycles` says so or a frequency is not known.
+    /// Compares two snapshots, in cycles if `cycles` asks for them or a frequency is unknown.
     ///
     /// # Errors
     ///
-    /// If they have nothing in common, or are in the wrong order.
+    /// If their reasons have nothing in common, or they are in the wrong order.
     pub fn new(a: &Snapshot, b: Snapshot, cycles: bool) -> Result<Comparison> {
         ensure!(
             a.isa == b.isa,
-            "the snapshots are of different instruction sets, whose reasons have nothing in common"
+            "the recordings are of different instruction sets, which have no reasons in common"
         );
         let identified = a.identity.is_some() && b.identity.is_some();
         let (b, separate) = match b.since(a) {
             Ok(added) => (added, None),
             Err(_) if is_swapped(a, &b) => {
-                bail!("A was recorded after B, and both are of the same counters: swap them")
+                bail!("A was recorded after B, from the same counters: swap them")
             }
             Err(why) => (b, Some(why)),
         };
@@ -112,21 +112,20 @@ impl Comparison {
         })
     }
 
-    /// Whether figures are per second.
+    /// Whether exits and times are per second.
     pub fn is_per_second(&self) -> bool {
         self.seconds_a.is_some() && self.seconds_b.is_some()
     }
 }
 
-/// Whether `a` goes on from `b`, for sure: both tell the same identity, or the host's
-/// clock says so.
+/// Whether `a` certainly continues `b`: the identities or the host's clock say so.
 fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
     let identified = a.identity.is_some() && b.identity.is_some();
     let timed = a.origin == Origin::Host && a.time_ns > b.time_ns;
     (identified || timed) && a.since(b).is_ok()
 }
 
-/// The reasons of either, those that changed most first.
+/// The reasons of both, the greatest change first.
 fn pairs(a: &Snapshot, b: &Snapshot, times: Times) -> Result<Vec<Pair>> {
     let seconds = a.seconds().zip(b.seconds());
     let sides_a = sides(a, seconds.map(|(a, _)| a), times)?;
@@ -153,7 +152,7 @@ fn pairs(a: &Snapshot, b: &Snapshot, times: Times) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// What `snapshot` says of each reason; per second, if it counted for `seconds`.
+/// The reasons in `snapshot`; per second, if it is known that it counted for `seconds`.
 fn sides(
     snapshot: &Snapshot,
     seconds: Option<f64>,
@@ -187,7 +186,7 @@ impl Side {
 }
 
 impl Pair {
-    /// How much more time the exits take.
+    /// How much more time the exits take in B.
     pub fn time_change(&self) -> Option<f64> {
         Some(self.b.time? - self.a.time?)
     }

@@ -14,13 +14,12 @@ use std::collections::{HashMap, HashSet};
 type Counters<'a> = HashMap<(&'a Owner, Option<u32>), &'a Counter>;
 
 impl Snapshot {
-    /// What was counted since `earlier`, without the exits that the reading in a
-    /// guest has caused. Their cycles are not known: CPUID's are taken to have
-    /// been alike.
+    /// What was counted since `earlier`, without the exits that reading in a guest
+    /// causes. Their cycles are not known: they are taken to be as long as other CPUIDs.
     ///
     /// # Errors
     ///
-    /// If it does not go on from `earlier`.
+    /// If this snapshot does not continue `earlier`.
     pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
         self.check_same_count(earlier)?;
         let lower = self.lower(earlier);
@@ -28,7 +27,7 @@ impl Snapshot {
         if !lower.iter().all(is_vcpu) {
             return Err(Break::Fell);
         }
-        // vCPUs that are no more, even if others have their names now.
+        // vCPUs that have ended, even if others have their names now.
         let replaced: HashSet<&Owner> = lower.iter().map(|counter| &counter.owner).collect();
         let before = earlier.by_owner();
         let since = |counter: &Counter| match before.get(&(&counter.owner, counter.reason)) {
@@ -38,18 +37,15 @@ impl Snapshot {
         let counters: Option<Vec<Counter>> = self.counters.iter().map(since).collect();
         let mut counters = counters.ok_or(Break::Fell)?;
 
-        // What those who have ended had counted before is not of this time.
+        // What they had counted before `earlier` is not part of the difference.
         let mut ended: HashMap<_, &mut Counter> = (counters.iter_mut())
             .filter(|counter| counter.owner == Owner::Ended)
             .map(|counter| (counter.reason, counter))
             .collect();
-        for gone in earlier
-            .counters
-            .iter()
-            .filter(|c| replaced.contains(&c.owner))
-        {
+        let is_gone = |counter: &&Counter| replaced.contains(&counter.owner);
+        for gone in earlier.counters.iter().filter(is_gone) {
             if let Some(counter) = ended.get_mut(&gone.reason) {
-                counter.take_away(gone);
+                counter.subtract(gone);
             }
         }
 
@@ -58,7 +54,7 @@ impl Snapshot {
         let is_cpuid =
             |counter: &&mut Counter| counter.owner == Owner::All && counter.reason == cpuid;
         if let Some(counter) = counters.iter_mut().find(is_cpuid) {
-            counter.take_average(own);
+            counter.subtract_average(own);
         }
 
         counters.iter_mut().for_each(Counter::settle);
@@ -77,7 +73,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// The counters of `earlier` that this one has lower.
+    /// The counters of `earlier` that are lower in this snapshot.
     fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Counter> {
         let now = self.by_owner();
         let is_lower = |counter: &&Counter| match now.get(&(&counter.owner, counter.reason)) {
@@ -88,7 +84,7 @@ impl Snapshot {
     }
 }
 
-/// The exits that reading has caused from `earlier` to `later`, if nobody else has
+/// The exits that reading caused from `earlier` to `later`, provided that nobody else
 /// read meanwhile.
 fn own_exits(earlier: Reading, later: Reading) -> u64 {
     let own = if earlier.reader == later.reader {
@@ -108,7 +104,7 @@ struct Added {
 }
 
 impl Counter {
-    /// What was added since `earlier`; `None` if a number is lower.
+    /// What was added since `earlier`; `None` if a number is lower now.
     fn added(&self, earlier: &Counter) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
             (Some(now), Some(earlier)) => Some(histogram::since(now, earlier)?),
@@ -142,19 +138,18 @@ impl Counter {
         })
     }
 
-    /// Takes away what one who has ended had counted before. Where vCPUs have no ids,
-    /// that may be more than there is, as others may have had the same name: then nothing
-    /// is left.
-    fn take_away(&mut self, gone: &Counter) {
+    /// Subtracts what a vCPU that has ended had counted before. Without ids, others may
+    /// have had its name, and that may be more than there is: then nothing is left.
+    fn subtract(&mut self, gone: &Counter) {
         self.exits = self.exits.saturating_sub(gone.exits);
         self.cycles = self.cycles.saturating_sub(gone.cycles);
         let untimed = self.untimed.zip(gone.untimed);
         self.untimed = untimed.map(|(all, gone)| all.saturating_sub(gone));
     }
 
-    /// Takes away some of the timed exits, and as many average cycles. While exits were
-    /// not recorded, ours were not either: then there may be fewer.
-    fn take_average(&mut self, own: u64) {
+    /// Subtracts `own` timed exits of average length. While recording was off, our own exits
+    /// were not counted either, so there may be fewer.
+    fn subtract_average(&mut self, own: u64) {
         let timed = self.timed();
         let own = own.min(timed);
         if own > 0 {

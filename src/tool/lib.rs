@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! exitprof: shows which VM exits were counted, and what they cost.
+//! exitprof: shows VM exits and what they cost.
 //!
 //! Arrows go one way: `cli` → `commands` → `render` → `view` → `delta` → `snapshot`, and
 //! `commands` → `source` → `snapshot`.

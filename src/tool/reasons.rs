@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The exit reasons of an instruction set, as the tool goes through them.
+//! Lists of an instruction set's exit reasons.
 
 use profile::{isa::Isa, reason::Status};
 
@@ -22,7 +22,7 @@ pub fn cpuid(isa: Isa) -> u32 {
     }
 }
 
-/// What the vendor calls the instruction set.
+/// The name of the instruction set.
 pub fn set_name(isa: Isa) -> &'static str {
     match isa {
         Isa::Vmx => "VMX",

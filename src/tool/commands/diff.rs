@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof diff`: which reasons moved between two snapshots.
+//! `exitprof diff`: which reasons changed between two recordings.
 
 use crate::{
     comparison::Comparison,
@@ -10,29 +10,29 @@ use crate::{
 use anyhow::Result;
 use std::{io::Write, path::PathBuf};
 
-/// What `exitprof diff` is told.
+/// Arguments of `exitprof diff`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// The earlier recording
     a: PathBuf,
     /// The later recording
     b: PathBuf,
-    /// Only the N reasons that moved most
+    /// Only the N reasons that changed most
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// How to print
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
-    /// Show cycles even if the frequencies of the TSCs are known
+    /// Show cycles, even if the frequencies of the TSCs are known
     #[arg(long)]
     cycles: bool,
 }
 
-/// Compares two snapshots.
+/// Prints the changes.
 ///
 /// # Errors
 ///
-/// If they are not to be read, or not to be compared.
+/// If the recordings cannot be read or compared.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let a = file::read(&arguments.a)?;
     let b = file::read(&arguments.b)?;
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         comparison.rows.truncate(top);
     }
     match arguments.format {
-        // Its sums are of all reasons.
+        // It sums up all reasons, not only the first.
         Format::Table => changes::print(&comparison, top, out)?,
         Format::Json => json::write(&comparison, out)?,
         Format::Csv => csv::write(&comparison, out)?,

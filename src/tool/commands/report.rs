@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof report`: a table of what was counted so far, and what it means.
+//! `exitprof report`: what was counted so far, and what it means.
 
 use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
@@ -18,30 +18,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The intervals that `--rate` is divided into.
+/// The number of intervals of `--rate`.
 const INTERVALS: u32 = 10;
 
-/// What `exitprof report` is told.
+/// Arguments of `exitprof report`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Read a recording, or a copy of debugfs' file profile; - is the standard input
+    /// Read a recording, or a copy of the file profile in debugfs; - is the standard input
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
     input: Option<PathBuf>,
     #[command(flatten)]
     show: Show,
-    /// Watch for so long, in ten intervals, whether the rate is stable: whether the
-    /// standard deviation of their rates is at most 10% of the mean
+    /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
+    /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
     rate: Option<Duration>,
     #[command(flatten)]
     choice: Choice,
 }
 
-/// Prints the table, and what it means.
+/// Prints the report.
 ///
 /// # Errors
 ///
-/// If there is nothing to read, or something is asked for that does not exist.
+/// If there is nothing to read, or the arguments select something that does not exist.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let Arguments {
         input,
@@ -108,7 +108,7 @@ fn print(
     Ok(())
 }
 
-/// The rates of the selected exits in intervals from now on; fewer after Ctrl-C.
+/// Measures the rate of the selected exits in intervals, fewer after Ctrl-C.
 fn watch(
     source: &mut Source,
     selection: &Selection,
@@ -119,7 +119,7 @@ fn watch(
     let begin = Instant::now();
     let mut rates = Vec::new();
     let mut before = source.read()?;
-    let others = "the counters are others than before";
+    let others = "the counters are not the same as before";
     before.since(first).context(others)?;
     for interval in 1..=INTERVALS {
         if interrupt.before(begin + time * interval / INTERVALS) {
@@ -135,5 +135,6 @@ fn watch(
         rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
         before = now;
     }
-    Stability::new(&rates).ok_or_else(|| anyhow::anyhow!("too few intervals to tell"))
+    Stability::new(&rates)
+        .ok_or_else(|| anyhow::anyhow!("too few intervals to tell whether the rate is stable"))
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof schema`: describes JSON and CSV.
+//! `exitprof schema`: describes the JSON and CSV formats.
 
 use std::io::{self, Write};
 
-/// What `exitprof schema` and its man page say.
+/// The description, also in the man page.
 pub const SCHEMA: &str = include_str!("schema.txt");
 
 /// Prints the description.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn run(out: &mut impl Write) -> io::Result<()> {
     out.write_all(SCHEMA.as_bytes())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What to show, and how: arguments that `report` and `stat` have in common.
+//! Arguments of `report` and `stat`: what to show, and how.
 
 use crate::{
     render::{Format, units::Unit},
@@ -13,16 +13,16 @@ use crate::{
 pub struct Show {
     #[command(flatten)]
     pub selection: Selection,
-    /// How to print
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
-    /// Show cycles even if the frequency of the host's TSC is known
+    /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
     pub cycles: bool,
 }
 
 impl Show {
-    /// What the cycles of `snapshot` are shown as.
+    /// The unit in which to show the cycles of `snapshot`.
     pub fn unit(&self, snapshot: &Snapshot) -> Unit {
         Unit::new(snapshot.tsc_khz, self.cycles)
     }

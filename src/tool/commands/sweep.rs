@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof sweep`: what the leaves answer, one by one.
+//! `exitprof sweep`: what the leaves of each reason answer.
 
 use crate::{
     reasons,
@@ -10,28 +10,28 @@ use anyhow::Result;
 use profile::{leaf::When, reason::Status, table::TableRow};
 use std::io::Write;
 
-/// What `exitprof sweep` is told.
+/// Arguments of `exitprof sweep`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Show reasons without an exit, too
+    /// Include reasons with no exits
     #[arg(long)]
     all: bool,
 }
 
-/// Prints the leaves' answers as a table.
+/// Prints the answers as a table.
 ///
 /// # Errors
 ///
-/// If the profiler does not answer, or `out` takes nothing.
+/// As of [`print`].
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     print(&mut LeafReader::new(Instruction), arguments.all, out)
 }
 
-/// Prints what `leaves` answers, of all reasons if `all` says so.
+/// Prints what `leaves` answers for the reasons with exits, or for all reasons.
 ///
 /// # Errors
 ///
-/// If the profiler does not answer, or `out` takes nothing.
+/// If there is no profiler, or `out` cannot be written.
 pub fn print(leaves: &mut LeafReader<impl Cpuid>, all: bool, out: &mut impl Write) -> Result<()> {
     let (_, isa, _) = leaves.protocol()?;
     writeln!(out, "{}", TableRow::HEAD)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A comparison for people: a table, and what it means.
+//! Shows a comparison to people, as a table and in words.
 
 use super::{
     table::{self, Column},
@@ -13,11 +13,11 @@ use crate::{
 };
 use std::io::{self, Write};
 
-/// Prints the first `top` reasons, and what all of them come to.
+/// Prints the first `top` reasons, and a summary of all.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn print(comparison: &Comparison, top: usize, out: &mut impl Write) -> io::Result<()> {
     let rows = &comparison.rows[..comparison.rows.len().min(top)];
     head(comparison, out)?;
@@ -27,18 +27,18 @@ pub fn print(comparison: &Comparison, top: usize, out: &mut impl Write) -> io::R
     summary(comparison, rows, out)
 }
 
-/// How long both counted, and whether one goes on from the other.
+/// Says how long both counted, and whether B continues A.
 fn head(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     let lasted = |seconds: Option<f64>| seconds.map_or("an unknown time".into(), duration);
     let [a, b] = [comparison.seconds_a, comparison.seconds_b].map(lasted);
     match comparison.separate {
         None => writeln!(out, "A: {a}; B: what was added since, in {b}")?,
-        Some(why) => writeln!(out, "A: {a}; B: another count, in {b}\nWhy another: {why}")?,
+        Some(why) => writeln!(out, "A: {a}; B: {b}\nB does not continue A: {why}")?,
     }
     if comparison.presumed {
         writeln!(
             out,
-            "Presumed, as no counter is lower: not both recordings tell what they count"
+            "Presumed, because no counter is lower: a recording does not say what it counts"
         )?;
     }
     if comparison.is_per_second() {
@@ -74,7 +74,7 @@ fn table(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Re
     table::print(&columns, out)
 }
 
-/// The sums of all reasons, what was not timed of `rows`, and what changed most.
+/// Prints sums of all reasons, which exits of `rows` were not timed, and what changed most.
 fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
     let is_per_second = comparison.is_per_second();
     let per = if is_per_second { " per second" } else { "" };
@@ -97,7 +97,7 @@ fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::
         sum(|pair| pair.b.time.unwrap_or(0.0)),
     ];
     if time.contains(&0.0) {
-        return writeln!(out, "Time: unknown, as one of them has none");
+        return writeln!(out, "Time: unknown, because a recording has no times");
     }
     let [a, b] = time.map(|time| show(time, comparison.times));
     let change = factor(Some(time[0]), Some(time[1]));
@@ -108,14 +108,14 @@ fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::
     if let Some((name, change)) = most.filter(|(_, change)| *change != 0.0) {
         writeln!(
             out,
-            "Moved most: {name}, by {}",
+            "Changed most: {name}, by {}",
             signed(change, comparison.times)
         )?;
     }
     Ok(())
 }
 
-/// What part of the exits was not timed, if some were not.
+/// The share of a reason's exits that were not timed, if there are any.
 fn untimed(pair: &Pair) -> Option<String> {
     let part = |side: &Side| {
         let part = side.untimed.and_then(|n| percent(n, side.samples));
@@ -138,7 +138,7 @@ fn signed(time: f64, times: Times) -> String {
     format!("{sign}{}", show(time.abs(), times))
 }
 
-/// The change from one to the other.
+/// The change from `a` to `b`.
 fn factor(a: Option<f64>, b: Option<f64>) -> String {
     match (a, b) {
         (Some(a), Some(b)) if a > 0.0 => change(b / a),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What programs read: `exitprof schema` describes it.
+//! What programs read, as described by `exitprof schema`.
 
 use super::{
     Export,
@@ -15,7 +15,7 @@ use crate::{
 use profile::{isa::Isa, text::Account};
 use serde::Serialize;
 
-/// A view, and what it is of.
+/// A view, and the snapshot that it shows.
 #[derive(Serialize)]
 pub struct Document<'a> {
     #[serde(rename = "source")]
@@ -34,7 +34,7 @@ pub struct Document<'a> {
     rate: Option<&'a Stability>,
 }
 
-/// All exits that shares are shares of.
+/// All exits that percentages refer to.
 #[derive(Serialize)]
 struct Total {
     samples: u128,
@@ -43,7 +43,7 @@ struct Total {
 }
 
 impl<'a> Document<'a> {
-    /// What `view` shows of `snapshot`, and how stable the rate is, if it was watched.
+    /// Takes what `view` shows of `snapshot`, and the rate if it was watched.
     pub fn new(snapshot: &Snapshot, view: &'a View, rate: Option<&'a Stability>) -> Document<'a> {
         Document {
             origin: snapshot.origin,
@@ -96,13 +96,13 @@ impl Export for Document<'_> {
     }
 }
 
-/// The document of an interval. Only its CSV tells when it ended.
+/// The document of an interval. Only CSV has the time when it ended.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct Interval<'a> {
     /// What was counted.
     pub document: Document<'a>,
-    /// When it ended, in seconds since the first began.
+    /// When it ended, in seconds since the first interval began.
     #[serde(skip)]
     pub end: Option<f64>,
 }

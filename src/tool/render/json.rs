@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! JSON: one line for each export.
+//! Writes JSON, one line for each export.
 
 use super::Export;
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write;
 
-/// The version of what is printed as JSON.
+/// The version of the format.
 const VERSION: u32 = 2;
 
 #[derive(Serialize)]
@@ -17,11 +17,11 @@ struct Versioned<'a, E> {
     export: &'a E,
 }
 
-/// Prints `export` in one line.
+/// Writes `export` as a line.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn write(export: &impl Export, out: &mut impl Write) -> Result<()> {
     let versioned = Versioned {
         version: VERSION,

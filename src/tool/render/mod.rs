@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How figures are shown: as tables and words to people, as JSON and CSV to programs.
+//! Shows figures: to people as tables and words, to programs as JSON and CSV.
 
 pub mod changes;
 pub mod csv;
@@ -13,22 +13,22 @@ pub mod words;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// How figures are shown.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
     Table,
-    /// For programs: see exitprof schema
+    /// For programs (see exitprof schema)
     Json,
-    /// For spreadsheets: see exitprof schema
+    /// For spreadsheets (see exitprof schema)
     Csv,
 }
 
-/// What programs read: JSON has all of it, CSV its rows.
+/// Something that programs read: in JSON all of it, in CSV its rows.
 pub trait Export: Serialize {
-    /// The names of CSV's columns.
+    /// The names of the CSV columns.
     fn columns() -> Vec<String>;
 
-    /// The fields of each row, one for each column.
+    /// The rows, with a field for each column.
     fn records(&self) -> Vec<Vec<String>>;
 }

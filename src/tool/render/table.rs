@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables for people, as wide as there is room.
+//! Tables, as wide as the terminal allows.
 
 use super::units::{self, Unit};
 use crate::{
@@ -15,12 +15,12 @@ use std::{
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
-/// Names of VMX's reasons are no longer.
+/// The longest name of a VMX reason.
 const NAME: usize = 19;
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 
-/// The room on the terminal; 80 columns without one.
+/// The width of the terminal; 80 without a terminal.
 pub fn width() -> usize {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
@@ -32,7 +32,7 @@ pub fn width() -> usize {
     })
 }
 
-/// A column: its head, its cells, and whether they are to the left.
+/// A column.
 pub struct Column {
     head: &'static str,
     cells: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// One with cells to the right.
+    /// A column whose cells are aligned to the right.
     pub fn new(head: &'static str, cells: impl Iterator<Item = String>) -> Column {
         Column {
             head,
@@ -51,7 +51,7 @@ impl Column {
         }
     }
 
-    /// The same with cells to the left.
+    /// Aligns its cells to the left.
     pub fn left(self) -> Column {
         Column { left: true, ..self }
     }
@@ -66,11 +66,11 @@ impl Column {
     }
 }
 
-/// Prints columns, with a blank between them and none after the last.
+/// Prints columns, with a blank between them and no blanks at the ends of lines.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     let rows = columns.first().map_or(0, |column| column.cells.len());
     let widths: Vec<usize> = columns.iter().map(Column::width).collect();
@@ -98,12 +98,12 @@ pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a view in at most `width` columns if that is 80 or more. If there is not
-/// room for all, p50 is left out first, then p99, then the bars.
+/// Prints a view in `width` columns, if that is 80 or more. If there is no room, p50 is
+/// left out first, then p99, then the bars.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn view(
     view: &View,
     selection: &Selection,
@@ -164,8 +164,8 @@ pub fn view(
     print(&columns, out)
 }
 
-/// The names of rows, as short as need be. Where two vCPUs have one name, the first
-/// digits of their identities tell them apart.
+/// The names of rows, shortened. If vCPUs have the same name, the first digits of their
+/// identities tell them apart.
 pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for row in rows.clone().filter(|row| row.id.is_some()) {
@@ -180,7 +180,7 @@ pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     rows.map(name).collect()
 }
 
-/// A name, with its middle left out if it is too long.
+/// A name, without its middle if it is too long.
 pub fn shortened(name: &str) -> String {
     if name.chars().count() <= NAME {
         return name.into();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a table means, in words.
+//! The lines above and below a table: what its figures mean.
 
 use super::{
     table,
@@ -14,30 +14,29 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt::Display};
 
-/// The columns that labels take.
+/// The width of labels.
 const LABEL: usize = 16;
 
-/// A line of words under a table, behind its label; without one, it goes on from the line
-/// before.
+/// A line below a table, with its label. Without a name, it continues the line above.
 pub fn label(name: &str, text: impl Display) -> String {
     format!("{name:<LABEL$}{text}")
 }
 
-/// What a snapshot is of, and how its times are to be read.
+/// The line above a table: what it counts, and the unit of its times.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     let whose = match (&selection.vm, selection.vcpu) {
         (None, None) => match snapshot.origin {
             Origin::Host => "all guests of this host".into(),
-            Origin::GuestOfHost => "all guests of the host of this guest".into(),
-            Origin::GuestOfVm => "this VM, by its host".into(),
-            Origin::GuestOfVcpu => "the vCPU that reads, by its host".into(),
+            Origin::GuestOfHost => "all guests of this guest's host".into(),
+            Origin::GuestOfVm => "this VM".into(),
+            Origin::GuestOfVcpu => "the reading vCPU".into(),
         },
         (Some(vm), None) => format!("VM {vm}"),
         (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
         (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
     };
     let times = match unit {
-        Unit::Cycles => "in cycles of the host's TSC".into(),
+        Unit::Cycles => "times in TSC cycles".into(),
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
@@ -49,26 +48,28 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     head
 }
 
-/// What must be known of a reading so that its figures are not misunderstood.
+const NO_SNAPSHOT: &str = "The host holds no snapshot, so the figures belong to different times.";
+
+/// What users must know about the figures of a reading.
 pub fn notes(snapshot: &Snapshot) -> Vec<String> {
     let mut notes: Vec<String> = recording_note(snapshot).into_iter().collect();
     if let Some(reading) = snapshot.reading {
         if !reading.at_once {
-            notes.push("The host holds no snapshots: the figures are of different times.".into());
+            notes.push(NO_SNAPSHOT.into());
         }
         notes.push(format!(
-            "Reading caused {}: not in this table, but in the next.",
+            "Reading caused {}, which are not in this table but in the next.",
             counted(reading.after, "CPUID exit", "CPUID exits"),
         ));
     }
     notes
 }
 
-/// The same of what was counted between two readings.
+/// What users must know about the figures of a difference.
 pub fn difference_notes(snapshot: &Snapshot) -> Vec<String> {
     let reading = snapshot.reading.map(|reading| match reading.at_once {
-        true => "The CPUID exits of reading are left out; their cycles are taken to be average.",
-        false => "The host holds no snapshots: the figures are of somewhat different times.",
+        true => "The CPUID exits that reading causes are left out, with average cycles for each.",
+        false => NO_SNAPSHOT,
     });
     let reading = reading.map(String::from);
     recording_note(snapshot)
@@ -80,11 +81,11 @@ pub fn difference_notes(snapshot: &Snapshot) -> Vec<String> {
 fn recording_note(snapshot: &Snapshot) -> Option<String> {
     let is_off = snapshot.recording == Some(false);
     is_off.then(|| {
-        "Recording is off, so no exits are counted now (module's parameter recording).".into()
+        "Recording is off: no exits are being counted (module parameter recording).".into()
     })
 }
 
-/// Whether the rate is stable.
+/// Says whether the rate is stable.
 pub fn stability(stability: &Stability) -> String {
     let Stability {
         intervals,
@@ -103,16 +104,16 @@ pub fn stability(stability: &Stability) -> String {
     [label("Now", words), label("", range)].join("\n")
 }
 
-/// The most and the least frequent reason, and which took most time.
+/// The most and the least frequent reason, and the one that took most time.
 pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     let occurred = || view.rows.iter().filter(|row| row.samples > 0);
     let exits = |row: &Row| counted(row.samples, "exit", "exits");
     let mut words = Vec::new();
-    // Those that were chosen are none of all.
+    // Selected reasons cannot be ranked among all.
     if selection.by != By::Reason || !selection.reasons.is_empty() {
         return words;
     }
-    // All that occurred as often.
+    // All reasons with as many exits.
     let like = |row: &Row| {
         let like = occurred().filter(|other| other.samples == row.samples);
         let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
@@ -138,13 +139,13 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
         let share = percent(most.time_percent.unwrap_or(0.0) / 100.0);
         words.push(label(
             "Most time",
-            format!("{}: {all} in all, {share}, {each} each", most.name),
+            format!("{}: {all} in total, {share}, {each} each", most.name),
         ));
     }
     words
 }
 
-/// Which exits of the rows that are shown were not timed.
+/// Says which exits of the rows shown were not timed.
 pub fn untimed(view: &View) -> Option<String> {
     let rows = view.shown();
     let named = table::names(rows.iter()).into_iter().zip(rows);
@@ -158,8 +159,8 @@ pub fn untimed(view: &View) -> Option<String> {
     (!items.is_empty()).then(|| label("Not timed", listed(&items, LABEL)))
 }
 
-/// A line of items that begins after `indent` columns, and more lines below the first item
-/// where it has no more room. Those that nobody would read are only counted.
+/// Lists items, starting after `indent` columns, and wraps lines to the same column. Only
+/// counts items after the first few.
 pub fn listed(items: &[String], indent: usize) -> String {
     const WIDTH: usize = 80;
     const MOST: usize = 8;
@@ -185,7 +186,7 @@ pub fn listed(items: &[String], indent: usize) -> String {
     text
 }
 
-/// All exits, and what part of the CPUs' time they took.
+/// All exits, and their share of the CPUs' time.
 pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
     let Sum { exits, cycles, .. } = total;
     let mut words = counted(exits, "exit", "exits");
@@ -210,18 +211,18 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
             exits as f64 / seconds,
             duration(seconds)
         ),
-        None => "unknown: it is not said since when the counters count".into(),
+        None => "unknown: guests are not told when counting began".into(),
     };
     label("Rate", words)
 }
 
-/// What a figure holds beside the exit's own handling.
+/// The measurement overhead in the times.
 pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
     let account = snapshot.account?;
     let cycles = counted(account.sample_cycles, "cycle", "cycles");
     let words = match selection.net {
-        true => format!("{cycles} for measuring taken off each timed exit"),
-        false => format!("{cycles} in each exit's time (--net takes them off)"),
+        true => format!("{cycles} subtracted from each exit's time"),
+        false => format!("{cycles} in each exit's time (--net subtracts them)"),
     };
     Some(label("Overhead", words))
 }

@@ -4,18 +4,17 @@
 
 use profile::histogram::{BUCKETS, Histogram, bounds};
 
-/// The cycles that `percent` of the exits did not exceed; `None` without an exit.
+/// The cycles that `percent` of the exits did not exceed; `None` if there are no exits.
 ///
-/// In the bucket where it lies, the exits are taken to be spread evenly, within
-/// the least and the most of all: so it is off by less than a factor of two
-/// either way, and exact if all exits took the same. (The last bucket, of 2^29
-/// cycles and more, is bounded by the most alone.)
+/// It interpolates within a bucket, bounded by the minimum and maximum of all exits. So it
+/// is off by less than a factor of two, and exact if all exits took equally long. (Only the
+/// maximum bounds the last bucket, of 2^29 cycles and more.)
 pub fn percentile(histogram: &Histogram, percent: f64) -> Option<u64> {
     let exits: u128 = histogram.buckets.iter().map(|&n| u128::from(n)).sum();
     if exits == 0 {
         return None;
     }
-    // The rank of the exit that is meant, from 1.
+    // The rank of the exit, from 1.
     let wanted = (exits as f64 * percent / 100.0).clamp(1.0, exits as f64);
     let mut below = 0.0;
     for (bucket, &n) in histogram
@@ -26,7 +25,7 @@ pub fn percentile(histogram: &Histogram, percent: f64) -> Option<u64> {
     {
         let n = n as f64;
         let (first, last) = bounds(bucket);
-        // A difference's least and most may be of other buckets, if it is hostile.
+        // In a hostile file, the minimum and maximum may lie in other buckets.
         let low = first.max(histogram.min).min(last) as f64;
         let high = last.min(histogram.max).max(first) as f64;
         if wanted <= below + n {
@@ -43,7 +42,7 @@ pub fn percentile(histogram: &Histogram, percent: f64) -> Option<u64> {
     Some(histogram.max)
 }
 
-/// What was added since `earlier`; `None` if a number is lower.
+/// What was added to `earlier`; `None` if a number is lower now.
 pub fn since(now: &Histogram, earlier: &Histogram) -> Option<Histogram> {
     let mut buckets = now.buckets;
     for (now, before) in buckets.iter_mut().zip(earlier.buckets) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Snapshots from text: from debugfs' file `profile`, and from what was recorded.
+//! Parses snapshots: the file `profile` in debugfs, and recordings.
 
 use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -9,11 +9,11 @@ use serde::Deserialize;
 use std::collections::HashMap;
 
 impl Snapshot {
-    /// What debugfs' file `profile` says: see [`text`].
+    /// Parses the file `profile` in debugfs: see [`text`].
     ///
     /// # Errors
     ///
-    /// If `text` is not whole, or a line of it makes no sense.
+    /// If `text` is incomplete, or a line is invalid.
     pub fn from_text(text: &str) -> Result<Snapshot> {
         let mut lines = text.lines().enumerate();
         let first = lines.next().map_or("", |(_, line)| line);
@@ -21,7 +21,7 @@ impl Snapshot {
         let head = match Line::parse(first) {
             Ok(Line::Head(head)) => head,
             Err(e) => bail!("line 1: {e}"),
-            _ => bail!("not a profile: it does not begin with one"),
+            _ => bail!("not a profile: it does not begin like one"),
         };
         let mut snapshot = Snapshot {
             version: VERSION,
@@ -43,7 +43,7 @@ impl Snapshot {
         for (index, line) in lines {
             let number = index + 1;
             match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
-                Line::Head(_) => bail!("line {number}: a second beginning"),
+                Line::Head(_) => bail!("line {number}: a second head"),
                 Line::Account(account) => snapshot.account = Some(account),
                 Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
                 Line::Row(row) => snapshot.counters.push(Counter {
@@ -54,21 +54,21 @@ impl Snapshot {
                 Line::End { epoch, lines } => {
                     ensure!(
                         epoch == snapshot.epoch && lines == number as u64,
-                        "the profile is not whole: its end does not fit its beginning"
+                        "the profile is incomplete: its last line does not match the others"
                     );
                     return snapshot.settled();
                 }
                 Line::Unknown => (),
             }
         }
-        Err(anyhow!("the profile is not whole: it has no end"))
+        Err(anyhow!("the profile is incomplete: it has no last line"))
     }
 
-    /// What `exitprof record` wrote, or debugfs' file `profile` as it is.
+    /// Parses what `exitprof record` wrote, or a copy of the file `profile` in debugfs.
     ///
     /// # Errors
     ///
-    /// If it is neither, or not one that this exitprof understands.
+    /// If it is neither, or of an unknown version.
     pub fn from_file(text: &str) -> Result<Snapshot> {
         #[derive(Deserialize)]
         struct Version {
@@ -78,20 +78,20 @@ impl Snapshot {
         if !text.trim_start().starts_with('{') {
             return Snapshot::from_text(text);
         }
-        let Version { version } = serde_json::from_str(text).context("not a snapshot")?;
+        let Version { version } = serde_json::from_str(text).context("not a recording")?;
         ensure!(
             (OLDEST.into()..=VERSION.into()).contains(&version),
-            "the snapshot is of version {version}, and this exitprof knows only {OLDEST} to {VERSION}"
+            "the recording has version {version}, but this exitprof reads only versions {OLDEST} to {VERSION}"
         );
-        let snapshot: Snapshot = serde_json::from_str(text).context("not a snapshot")?;
+        let snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
         snapshot.settled()
     }
 
-    /// Makes it one of the present version, with one row for each owner and reason.
+    /// Converts it to the current version, with one counter for each owner and reason.
     ///
     /// # Errors
     ///
-    /// If a name cannot be shown on a terminal, or a number is none of exits.
+    /// If a name cannot be shown on a terminal, or a sum does not fit into 64 bits.
     fn settled(mut self) -> Result<Snapshot> {
         self.version = VERSION;
         for counter in &mut self.counters {
@@ -107,14 +107,14 @@ impl Snapshot {
         for name in names.chain(attached) {
             ensure!(
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
-                "{name:?} is no name of a reason or VM"
+                "{name:?} is not the name of a reason or VM"
             );
         }
         Ok(self)
     }
 
-    /// Adds up counters of one owner and reason: where vCPUs have no ids, those of two VMs
-    /// may have one name.
+    /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
+    /// the same name.
     fn add_up(&mut self) -> Result<()> {
         let mut places = HashMap::new();
         let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
@@ -136,8 +136,8 @@ impl Snapshot {
     }
 }
 
-/// Refuses a profile that begins with `line` if it is of a version that cannot be parsed:
-/// to parse it may fail for any other reason.
+/// Refuses a profile whose first line, `line`, has an unknown version. Parsing that line
+/// might fail for any other reason, so this comes first.
 fn check_version(line: &str) -> Result<()> {
     let mut fields = line.split(' ');
     let is_profile = fields.next() == Some("profile");
@@ -145,7 +145,7 @@ fn check_version(line: &str) -> Result<()> {
     let known = u64::from(text::OLDEST)..=text::VERSION.into();
     if let Some(version) = version.filter(|version| is_profile && !known.contains(version)) {
         bail!(
-            "the profile is of version {version}, and this exitprof knows only {} to {}: use the one that came with the module",
+            "the profile has version {version}, but this exitprof reads only versions {} to {}: use the exitprof that came with the module",
             text::OLDEST,
             text::VERSION
         );
@@ -183,17 +183,20 @@ impl From<text::Row<'_, &str>> for Counter {
 }
 
 impl Counter {
-    /// Makes its numbers fit each other. The module reads one after the other while exits
-    /// go on, so there may seem to be more untimed exits than exits; and the histogram of
-    /// exits none of which was timed has neither a least nor a most.
+    /// Makes its numbers consistent. The module reads them one by one while exits go on, so
+    /// there may seem to be more untimed exits than exits. Without timed exits, a histogram
+    /// has no minimum and maximum, so it is dropped.
     pub fn settle(&mut self) {
         self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
         self.histogram = (self.histogram.take()).filter(|h| h.buckets.iter().any(|&n| n > 0));
     }
 
-    /// Adds the exits of another, whose histogram is not that of both.
+    /// Adds another counter, and drops the histogram.
     fn add(&mut self, other: &Counter) -> Result<()> {
-        let sum = |a: u64, b: u64| a.checked_add(b).context("there cannot be so many exits");
+        let sum = |a: u64, b: u64| {
+            a.checked_add(b)
+                .context("more exits or cycles than fit into 64 bits")
+        };
         self.exits = sum(self.exits, other.exits)?;
         self.cycles = sum(self.cycles, other.cycles)?;
         let untimed = self.untimed.zip(other.untimed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was recorded in a file.
+//! Recordings.
 
 use crate::snapshot::Snapshot;
 use anyhow::{Context, Result, bail};
@@ -10,14 +10,14 @@ use std::{
     path::Path,
 };
 
-/// No snapshot is longer: on a host, one vCPU's takes 10 kB.
+/// The longest recording that is read. A vCPU takes 10 kB of it.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The snapshot in a file; `-` is the standard input.
+/// Reads a recording; `-` is the standard input.
 ///
 /// # Errors
 ///
-/// If there is no file, or it holds something else.
+/// If the file cannot be read, or holds something else.
 pub fn read(path: &Path) -> Result<Snapshot> {
     let read = || {
         let mut text = String::new();
@@ -27,7 +27,7 @@ pub fn read(path: &Path) -> Result<Snapshot> {
         };
         let read = file.by_ref().take(MAX_BYTES).read_to_string(&mut text)?;
         if read as u64 == MAX_BYTES {
-            bail!("it is too long for a snapshot");
+            bail!("too long for a recording");
         }
         Snapshot::from_file(&text)
     };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest's reading of the profile, by the CPUID instruction.
+//! Reads the profile in a guest, through the CPUID instruction.
 //!
-//! Each CPUID is an exit and is counted. So that all figures are of one time, and so
-//! that it is known which of our own exits are in them, they are read from a snapshot
-//! that the host holds for the vCPU, if it can.
+//! Each CPUID is an exit, and is counted itself. So if the host can hold a snapshot for the
+//! vCPU, the figures are read from that: then they belong to one time, and it is known which
+//! of our own exits they include.
 
 use super::leaves::{Cpuid, LeafReader};
 use crate::{
@@ -21,45 +21,45 @@ use profile::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::{fs, thread, time::Duration};
 
-/// How often a reading is tried: another on the same vCPU, or a reset, may disturb it.
+/// How often to try. Another reader on the same vCPU, or a reset, may disturb a reading.
 const ATTEMPTS: u64 = 10;
 
-/// The first version of the protocol that tells identities and what was not timed, and
-/// gives the snapshot leaves of its own.
+/// The first version of the protocol with identities, untimed exits, and separate leaves for
+/// the snapshot.
 const FIRST_WITH_IDENTITY: u16 = 3;
-/// Before, this leaf takes and releases the snapshot; while there is one, the leaves of
-/// exits and cycles answer from it.
+/// In older versions, this leaf takes and releases the snapshot. While there is one, the
+/// leaves of exits and cycles answer from it.
 const OLD_SNAPSHOT: u32 = 0x4fff_ff03;
 
-/// A reader of the leaves, always on the same vCPU.
+/// Reads snapshots, always on the same vCPU.
 #[derive(Debug)]
 pub struct Guest<C> {
     leaves: LeafReader<C>,
-    /// The vCPU: snapshots are each vCPU's own, and perhaps all counts.
+    /// The vCPU. Each has a snapshot of its own, and perhaps counters of its own.
     cpu: usize,
-    /// When it began.
+    /// When this reader began, in nanoseconds.
     reader: u64,
     /// Which boot of the guest this is, if the kernel says.
     boot: Option<String>,
 }
 
-/// Why a reading came to nothing, and may come to something if tried again.
+/// Why a reading failed, though it may succeed if tried again.
 struct Disturbed(&'static str);
 
 const RESTARTING: Disturbed = Disturbed("the counters were starting from zero");
 const CONTENDED: Disturbed =
-    Disturbed("another on this vCPU has read meanwhile, or the counters started from zero");
+    Disturbed("another reader on this vCPU interfered, or the counters started from zero");
 const CHANGED: Disturbed =
-    Disturbed("the counters started from zero meanwhile, or are of another VM, vCPU or scope");
+    Disturbed("the counters started from zero meanwhile, or the VM, vCPU or scope changed");
 const CONTRADICTORY: Disturbed =
-    Disturbed("the reasons did not add up to all exits, as in a snapshot they must");
+    Disturbed("the reasons do not add up to the total, as they must in a snapshot");
 
 impl<C: Cpuid> Guest<C> {
-    /// A reader, if the profiler answers.
+    /// Makes a reader.
     ///
     /// # Errors
     ///
-    /// If it does not, or its protocol, instruction set or scope is not known.
+    /// As of [`LeafReader::protocol`].
     pub fn find(cpuid: C) -> Result<Guest<C>> {
         let mut guest = Guest {
             leaves: LeafReader::new(cpuid),
@@ -72,11 +72,11 @@ impl<C: Cpuid> Guest<C> {
         Ok(guest)
     }
 
-    /// Reads all figures.
+    /// Reads a snapshot.
     ///
     /// # Errors
     ///
-    /// If the profiler is gone, or the reading is disturbed each time.
+    /// If the profiler is gone, or each attempt is disturbed.
     pub fn read(&mut self) -> Result<Snapshot> {
         let _pinned = Pinned::to(self.cpu)?;
         let mut why = "";
@@ -87,7 +87,7 @@ impl<C: Cpuid> Guest<C> {
                 Err(Disturbed(reason)) => why = reason,
             }
         }
-        bail!("{why}, each of {ATTEMPTS} times: try again")
+        bail!("{why}, in each of {ATTEMPTS} attempts: try again")
     }
 
     fn command(&mut self, leaf: u32, command: Command) -> leaf::Snapshot {
@@ -102,12 +102,12 @@ impl<C: Cpuid> Guest<C> {
         let is_old = protocol.version < FIRST_WITH_IDENTITY;
         let mut held = None;
         if is_old {
-            // Otherwise we would read what someone has left behind.
+            // A snapshot that someone has left behind must not answer.
             self.command(OLD_SNAPSHOT, Command::Release);
         } else if protocol.features & FEATURE_SNAPSHOT != 0 {
             held = Some(self.command(leaf::SNAPSHOT, Command::Take)).filter(|s| s.held);
         }
-        // Taking it is itself an exit that is not in it.
+        // The exit that takes the snapshot is not in it.
         let taken_at = self.leaves.executed() - u64::from(held.is_some());
         let time_ns = now_ns();
         let when = match held {
@@ -139,7 +139,7 @@ impl<C: Cpuid> Guest<C> {
         if after != protocol || !same || identity.is_some_and(|i| i.epoch != protocol.epoch) {
             return Ok(Err(CHANGED));
         }
-        // What the host adds up wraps at 2^64, and so does this.
+        // The host's total wraps at 2^64, and so does this sum.
         let tallies = counters.iter().map(Counter::tally);
         let sum = tallies.fold(Tally::default(), |sum, tally| sum + tally);
         if total.is_some_and(|total| total != (sum.exits, sum.cycles)) {
@@ -175,8 +175,8 @@ impl<C: Cpuid> Guest<C> {
         }))
     }
 
-    /// The counters of reasons with exits, and how many CPUIDs had been executed when it
-    /// was asked how many there were.
+    /// Reads the counters of reasons with exits. Also says how many CPUIDs had been executed
+    /// before it asked for the number of CPUID exits.
     fn counters(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Counter>, u64) {
         let mut cpuid_at = self.leaves.executed();
         let mut counters = Vec::new();
@@ -219,20 +219,20 @@ impl<C: Cpuid> Guest<C> {
     }
 }
 
-/// Nanoseconds of the clock by which the kernel stamps its profile.
+/// CLOCK_MONOTONIC in nanoseconds.
 fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // The clock never shows less than zero.
+    // This clock is never negative.
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Which boot of this system it is: the clocks of two have nothing in common.
+/// Identifies this boot of the system. Clocks of different boots cannot be compared.
 fn boot() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().into())
 }
 
-/// While it lives, this thread runs on one CPU alone. What it starts later does not.
+/// Keeps this thread on one CPU until dropped.
 struct Pinned(CpuSet);
 
 impl Pinned {
@@ -241,7 +241,7 @@ impl Pinned {
         let mut one = CpuSet::new();
         one.set(cpu);
         sched_setaffinity(None, &one).with_context(|| {
-            format!("CPU {cpu}, on which this exitprof reads, is not to be had")
+            format!("exitprof reads on CPU {cpu}, which is no longer available")
         })?;
         Ok(Pinned(before))
     }
@@ -249,7 +249,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // If none of these CPUs is left, the kernel has chosen others already.
+        // If all of these CPUs are gone, the kernel has chosen others already.
         let _ = sched_setaffinity(None, &self.0);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The leaves, asked one by one.
+//! Reads the profiler's CPUID leaves one by one.
 
 use anyhow::{Context, Result, ensure};
 use profile::{
@@ -9,13 +9,13 @@ use profile::{
 };
 use std::arch::x86_64::__cpuid_count;
 
-/// Something that executes CPUID.
+/// Executes CPUID.
 pub trait Cpuid {
-    /// Leaf `eax`, subleaf `ecx`.
+    /// Reads leaf `eax`, subleaf `ecx`.
     fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers;
 }
 
-/// The instruction.
+/// The CPUID instruction itself.
 #[derive(Debug)]
 pub struct Instruction;
 
@@ -33,7 +33,7 @@ impl Cpuid for Instruction {
     }
 }
 
-/// Reads leaves, and counts the CPUIDs that this takes: each is an exit.
+/// Reads leaves, and counts how many CPUIDs that takes. Each is an exit.
 #[derive(Debug)]
 pub struct LeafReader<C> {
     cpuid: C,
@@ -41,58 +41,58 @@ pub struct LeafReader<C> {
 }
 
 impl<C: Cpuid> LeafReader<C> {
-    /// One that has not executed any CPUID.
+    /// A reader that has not executed any CPUID yet.
     pub fn new(cpuid: C) -> LeafReader<C> {
-        // The standard library asks by CPUID what the processor has, once: before we count.
+        // The standard library executes CPUIDs of its own, once. Now they are not counted.
         let _ = std::arch::is_x86_feature_detected!("sse4.2");
         LeafReader { cpuid, executed: 0 }
     }
 
-    /// How many CPUIDs it has executed.
+    /// How many CPUIDs it has executed so far.
     pub fn executed(&self) -> u64 {
         self.executed
     }
 
-    /// What leaf `eax`, subleaf `ecx` answers.
+    /// Reads leaf `eax`, subleaf `ecx`.
     pub fn read(&mut self, eax: u32, ecx: u32) -> Registers {
         self.executed += 1;
         self.cpuid.cpuid(eax, ecx)
     }
 
-    /// What the profiler says of itself.
+    /// Reads how the profiler describes itself.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or its protocol, instruction set or scope is not known.
+    /// If there is no profiler, or its protocol, instruction set or scope is unknown.
     pub fn protocol(&mut self) -> Result<(Protocol, Isa, Scope)> {
         ensure!(
             self.read(leaf::DISCOVERY, 0) == leaf::PRESENT,
-            "the host has no kvm_exitprof loaded, or does not tell guests (parameter scope=off): leaf {:#x} does not answer",
+            "the host has no kvm_exitprof loaded, or hides it from guests (module parameter scope=off): leaf {:#x} does not answer",
             leaf::DISCOVERY
         );
         let protocol = Protocol::from(self.read(leaf::PROTOCOL, 0));
         ensure!(
             (1..=leaf::VERSION).contains(&protocol.version),
-            "the host's protocol is of version {}, and this exitprof knows only 1 to {}: use the one that came with the module",
+            "the host's protocol has version {}, but this exitprof reads only versions 1 to {}: use the exitprof that came with the module",
             protocol.version,
             leaf::VERSION
         );
         let isa = Isa::from_number(protocol.isa).with_context(|| {
             format!(
-                "the host's instruction set is number {}, and this exitprof knows only VMX (1) and SVM (2)",
+                "the host's instruction set has number {}, but this exitprof knows only VMX (1) and SVM (2)",
                 protocol.isa
             )
         })?;
         let scope = Scope::from_number(protocol.scope).with_context(|| {
             format!(
-                "the host tells of a scope of number {}, which this exitprof does not know",
+                "the host's scope has number {}, which this exitprof does not know",
                 protocol.scope
             )
         })?;
         Ok((protocol, isa, scope))
     }
 
-    /// What is counted `when`; `None` if there is no such snapshot.
+    /// Reads what is counted; `None` if there is no snapshot.
     pub fn identity(&mut self, when: When) -> Option<Identity> {
         match self.answer(when, leaf::IDENTITY, 0)? {
             Answer::Other(registers) => Some(registers.into()),
@@ -100,8 +100,8 @@ impl<C: Cpuid> LeafReader<C> {
         }
     }
 
-    /// The exits of `reason` and their cycles; `None` if the host does not know it, or
-    /// there is no such snapshot. It asks for cycles only where there are exits.
+    /// Reads the exits of `reason` and their cycles; `None` if the host does not know the
+    /// reason, or there is no snapshot. It asks for cycles only if there are exits.
     pub fn reason(&mut self, when: When, reason: u32) -> Option<(u64, u64)> {
         match self.number(when, leaf::EXITS, reason)? {
             0 => Some((0, 0)),
@@ -109,7 +109,7 @@ impl<C: Cpuid> LeafReader<C> {
         }
     }
 
-    /// The exits that the leaves of single reasons hide, and their cycles.
+    /// Reads the exits that the leaves of single reasons hide, and their cycles.
     pub fn hidden(&mut self, when: When) -> Option<(u64, u64)> {
         match self.answer(when, leaf::HIDDEN, 0)? {
             Answer::Both(exits, cycles) => Some((exits, cycles)),
@@ -117,7 +117,7 @@ impl<C: Cpuid> LeafReader<C> {
         }
     }
 
-    /// A number of exits or cycles; `None` if there is no such reason or snapshot.
+    /// Reads a number of exits or cycles; `None` if there is no such reason or no snapshot.
     pub fn number(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<u64> {
         match self.answer(when, leaf, subleaf)? {
             Answer::Exits(n) | Answer::Cycles(n) => Some(n),

@@ -15,13 +15,14 @@ use guest::Guest;
 use leaves::Instruction;
 use std::path::PathBuf;
 
-/// Which source is wanted.
+/// Arguments that choose a source.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Choice {
-    /// Read on this host, or what this guest is told; otherwise the host, if it has the module
+    /// Read debugfs on this host, or ask the host of this guest [default: host if the module
+    /// is loaded, else guest]
     #[arg(long, value_name = "WHERE", help_heading = "Source")]
     pub source: Option<Kind>,
-    /// Where debugfs is mounted, if not where /proc/mounts says
+    /// Where debugfs is mounted [default: as in /proc/mounts]
     #[arg(long, value_name = "DIR", help_heading = "Source")]
     pub debugfs: Option<PathBuf>,
 }
@@ -31,24 +32,24 @@ pub struct Choice {
 pub enum Kind {
     /// The module's file in debugfs
     Host,
-    /// The module on the host, by the CPUID instruction
+    /// The module on the host, through the CPUID instruction
     Guest,
 }
 
-/// Something that can be asked for its counters, again and again.
+/// Something whose counters can be read again and again.
 #[derive(Debug)]
 pub enum Source {
     /// The module's file in debugfs.
     Host(Debugfs),
     /// The module on the host of this guest.
     Guest(Guest<Instruction>),
-    /// What was recorded.
+    /// A recording.
     File(PathBuf),
 }
 
 impl Source {
-    /// Finds what `choice` leaves open: debugfs, if the module is loaded here, and
-    /// otherwise the leaves.
+    /// Finds the source that `choice` asks for. By default, that is debugfs if the module is
+    /// loaded here, and the leaves otherwise.
     ///
     /// # Errors
     ///
@@ -68,19 +69,19 @@ impl Source {
                     Ok(guest) => Ok(Source::Guest(guest)),
                     Err(e) => bail!(
                         "there is nothing to read here\n  \
-                         as on a host: {why}\n  \
-                         as in a guest: {e:#}"
+                         on a host: {why}\n  \
+                         in a guest: {e:#}"
                     ),
                 },
             },
         }
     }
 
-    /// Reads it.
+    /// Reads the counters.
     ///
     /// # Errors
     ///
-    /// If it cannot be read now. Later it may be: the module may be loaded again.
+    /// If they cannot be read now. They may be later, when the module is loaded again.
     pub fn read(&mut self) -> Result<Snapshot> {
         match self {
             Source::Host(debugfs) => debugfs.read(),

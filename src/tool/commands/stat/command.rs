@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof stat -- COMMAND`: what is counted while a command runs.
+//! `exitprof stat -- COMMAND`: what was counted while a command ran.
 
 use super::{printer::Printer, restart::difference};
 use crate::{commands::interrupt::Interrupt, snapshot::Snapshot, source::Source};
@@ -14,11 +14,11 @@ use std::{
     process::{Command, ExitCode, ExitStatus},
 };
 
-/// Runs a command, and ends as it does.
+/// Runs a command, and returns its exit status.
 ///
 /// # Errors
 ///
-/// If figures cannot be printed.
+/// If the output cannot be written.
 pub fn run(
     program: &OsStr,
     arguments: &[OsString],
@@ -44,17 +44,17 @@ pub fn run(
             printer.print(&delta, &what, delta.seconds())?;
             printer.sum_up(&delta, &[])?;
         }
-        // That is no fault of the command's.
+        // The command is not to blame.
         Err(e) => eprintln!("exitprof: {e:#}"),
     }
     Ok(exit_code(status))
 }
 
-/// A command's exit status, or as shells show it, 128 and the signal that ended it.
+/// A command's exit status; if a signal ended it, 128 plus its number, as in shells.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, signal) => 128 + signal.unwrap_or(0),
     };
-    ExitCode::from(code as u8) // As wait() does.
+    ExitCode::from(code as u8) // As wait() truncates it.
 }

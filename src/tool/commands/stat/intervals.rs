@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof stat SECONDS`: what each interval counts.
+//! `exitprof stat INTERVAL`: what each interval counted.
 
 use super::{
     printer::Printer,
-    restart::{FROM_START, OTHERS, started_after},
+    restart::{FROM_START, REPLACED, started_after},
 };
 use crate::{commands::interrupt::Interrupt, snapshot::Snapshot, source::Source};
 use anstream::eprintln;
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// Prints `count` intervals, fewer after Ctrl-C, and what all of them come to.
+/// Prints `count` intervals, fewer after Ctrl-C, and their summary.
 ///
 /// # Errors
 ///
-/// If figures cannot be printed.
+/// If the output cannot be written.
 pub fn run(
     interval: Duration,
     count: u32,
@@ -26,7 +26,7 @@ pub fn run(
     printer.begin()?;
     let interrupt = Interrupt::listen()?;
     let mut end = Instant::now();
-    // From where on all is counted together, and from where on the next interval.
+    // Where the summary begins, and where the next interval begins.
     let (mut first, mut before) = (first.clone(), first);
     let started = before.time_ns;
     let mut rates = Vec::new();
@@ -51,19 +51,19 @@ pub fn run(
         let delta = match now.since(&before) {
             Ok(added) => added,
             Err(why) => {
-                // What was before is of another count: rates and totals begin anew.
+                // Earlier intervals belong to other counters: the summary starts over.
                 rates.clear();
                 let Some(start) = started_after(&now, &before) else {
-                    eprintln!("exitprof: {OTHERS}, as {why}: counting begins anew");
+                    eprintln!("exitprof: {REPLACED} ({why}): counting starts over");
                     (first, before) = (now.clone(), now);
                     continue;
                 };
-                eprintln!("exitprof: {OTHERS}, as {why}: {FROM_START}");
+                eprintln!("exitprof: {REPLACED} ({why}): {FROM_START}");
                 first = start;
                 now.since(&first)?
             }
         };
-        // The host's clock goes on from one loading of the module to the next.
+        // The host's clock goes on when the module is reloaded.
         let time = now.time_ns.saturating_sub(started) as f64 / 1e9;
         let what = format!("interval {nth}, ending after {time:.3} s");
         let view = printer.print(&delta, &what, Some(time))?;

@@ -25,23 +25,22 @@ use std::{
     time::Duration,
 };
 
-/// What `exitprof stat` is told.
+/// Arguments of `exitprof stat`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Show what each interval of so many seconds counted; without it, what is counted
-    /// until Ctrl-C
+    /// Show what each interval of INTERVAL seconds counted [default: one interval until
+    /// Ctrl-C]
     #[arg(value_parser = interval)]
     interval: Option<Duration>,
-    /// End after so many intervals
+    /// Stop after COUNT intervals
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Show what is counted while this runs; then end with its exit status
+    /// Run COMMAND, show what was counted meanwhile, and exit with its status
     #[arg(last = true, conflicts_with = "interval")]
     command: Vec<OsString>,
     #[command(flatten)]
     show: Show,
-    /// Print into FILE; otherwise to the standard output, or if a COMMAND is run, to the
-    /// standard error
+    /// Output file [default: the standard output, or with COMMAND the standard error]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -56,7 +55,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 ///
-/// If there is nothing to read, or the command cannot be run.
+/// If there is nothing to read, or the output cannot be written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments {
         interval,
@@ -69,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut source = Source::find(choice)?;
     let first = source.read()?;
     View::new(&first, &show.selection)?.check_order(show.selection.sort)?;
-    // Only now, so that a mistake above leaves a file as it was.
+    // Only now, so that a mistake above leaves the file as it was.
     let out: Box<dyn Write> = match output {
         Some(path) => {
             let file = File::create(path).with_context(|| path.display().to_string())?;

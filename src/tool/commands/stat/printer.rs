@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the figures of `stat` go, and how.
+//! Prints the figures of `stat`.
 
 use crate::{
     commands::show::Show,
@@ -18,14 +18,14 @@ use crate::{
 use anyhow::Result;
 use std::io::Write;
 
-/// Prints figures.
+/// Prints figures to one place, in one format.
 pub struct Printer<'a> {
     pub show: &'a Show,
     pub out: Box<dyn Write>,
 }
 
 impl Printer<'_> {
-    /// Prints what comes before all figures.
+    /// Prints what precedes all figures.
     pub fn begin(&mut self) -> Result<()> {
         match self.show.format {
             Format::Csv => csv::head::<Interval>(&mut self.out),
@@ -33,7 +33,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Prints `delta`, counted in the time that `what` says, which ended after `end`.
+    /// Prints `delta`. `what` says when it was counted; this ended after `end` seconds.
     pub fn print(&mut self, delta: &Snapshot, what: &str, end: Option<f64>) -> Result<View> {
         let selection = &self.show.selection;
         let view = View::new(delta, selection)?;
@@ -64,7 +64,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Prints what all of it comes to.
+    /// Prints the summary of all intervals.
     pub fn sum_up(&mut self, delta: &Snapshot, rates: &[f64]) -> Result<()> {
         if self.show.format != Format::Table {
             return Ok(());

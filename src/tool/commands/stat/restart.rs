@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Differences across a start of the counters from zero.
+//! Differences when the counters may have started from zero meanwhile.
 
 use crate::snapshot::{Origin, Snapshot};
 use anstream::eprintln;
 use anyhow::{Context, Result};
 
-/// That the counters are not those of before.
-pub const OTHERS: &str = "these are other counters than before";
-/// That what was counted before they started is left out.
-pub const FROM_START: &str = "what follows was counted since their start";
+/// Says that `since()` failed.
+pub const REPLACED: &str = "the counters are not the same as before";
+/// Says that the next figures begin at [`started_after`].
+pub const FROM_START: &str = "what follows was counted since they started";
 
-/// What was counted since `before`; if the counters are others, since these started, if
-/// that was later, which it says.
+/// What was counted since `before`. If the counters started from zero in between, it is what
+/// they counted since, and a message says so.
 ///
 /// # Errors
 ///
@@ -23,13 +23,13 @@ pub fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
         Err(why) => why,
     };
     let start = started_after(now, before).with_context(|| {
-        format!("{OTHERS}, as {why}: it is not known what was counted in between")
+        format!("{REPLACED} ({why}): it is unknown what was counted in between")
     })?;
-    eprintln!("exitprof: {OTHERS}, as {why}: {FROM_START}");
+    eprintln!("exitprof: {REPLACED} ({why}): {FROM_START}");
     Ok(now.since(&start)?)
 }
 
-/// The start of the counters that `now` has, if it is known that it was after `before`.
+/// The start of the counters of `now`, if they are known to have started after `before`.
 pub fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
     let is_host = [now, before].iter().all(|s| s.origin == Origin::Host);
     let start = now

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The screen, as large as it may be.
+//! Draws the screen, at any size.
 
 use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
@@ -26,34 +26,34 @@ use std::time::Duration;
 
 const SHORTEST_BAR: usize = 4;
 const LONGEST_BAR: usize = 20;
-/// The lines that a message may take.
+/// The most lines of a message.
 const MESSAGE: usize = 3;
 
 const KEYS: &str = "\
 s >        sort by the next column
-<          sort by the one before
-r          the other way round
-v          VMs, vCPUs, or reasons
-Up Down    choose a row, or scroll (also k j, PgUp PgDn, Home End)
-Enter      of a VM or vCPU: its reasons; of a reason: the histogram of its
-           times
-Esc        go back; quit from where top began
-b          make now the baseline: Samples and all to the right of it are
-           what was counted since
-p Space    pause, and go on
-?          this help
+<          sort by the previous column
+r          reverse the order
+v          switch to VMs, to vCPUs, or back to reasons
+Up Down    select a row, or scroll (also k j, PgUp PgDn, Home End)
+Enter      on a VM or vCPU: show its reasons; on a reason: show the
+           histogram of its times
+Esc        go back; quit if there is nothing to go back to
+b          set the baseline to now: Samples and the columns to its right
+           count from the baseline
+p Space    pause, or go on
+?          show or hide this help
 q Ctrl-C   quit";
 
-/// What the screen is told beside the state.
+/// What the screen shows besides the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How often is read.
+    /// The time between two readings.
     pub delay: Duration,
-    /// Whether cycles are shown even if the TSC's frequency is known.
+    /// Whether to show cycles, even if the TSC's frequency is known.
     pub cycles: bool,
 }
 
-/// A column: which order marks it, its head, its room, and its cell.
+/// A column: the order that marks it, its heading, its width, and its cells.
 struct Column {
     order: Option<Order>,
     head: &'static str,
@@ -61,7 +61,7 @@ struct Column {
     cell: fn(&LiveRow, Unit) -> Option<String>,
 }
 
-/// From the left; the first and the second are always shown.
+/// From left to right. The first is always shown.
 const COLUMNS: [Column; 8] = [
     Column {
         order: Some(Order::Rate),
@@ -113,14 +113,14 @@ const COLUMNS: [Column; 8] = [
     },
 ];
 
-/// The columns that are left out first where there is no room for all.
+/// The columns to leave out if there is no room, in this order.
 const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
 
-/// Draws all.
+/// Draws everything.
 pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     let message = state.error.as_ref().or(state.notice.as_ref());
     let width = usize::from(frame.area().width).max(1);
-    // Words do not fill their lines: another for what hangs over.
+    // Wrapping leaves lines shorter than the screen: count on three quarters.
     let lines = message.map_or(0, |text| text.len().div_ceil(width - width / 4));
     let [head, status, told, body, foot] = Layout::vertical([
         Constraint::Length(1),
@@ -154,7 +154,7 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     frame.render_widget(Line::from(keys).dim(), foot);
 }
 
-/// A text, so far up that its end is not above that of its room.
+/// Draws a text, scrolled at most to its end.
 fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
     let most = text.lines.len().saturating_sub(area.height.into());
     let scroll = u16::try_from(state.scroll.min(most)).unwrap_or(u16::MAX);
@@ -167,7 +167,7 @@ fn title(state: &State, unit: Unit) -> String {
     format!("{isa}: {what}")
 }
 
-/// How much is counted now, and how it is shown.
+/// The current rate, and how the screen is updated.
 fn status_line(state: &State, settings: Settings) -> String {
     let mut parts = Vec::new();
     if state.paused {
@@ -252,7 +252,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
     frame.render_stateful_widget(table, area, &mut cursor);
 }
 
-/// Those for which there is room, and something to show.
+/// The columns that fit and have something to show.
 fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     let has = |column: &&Column| {
@@ -270,7 +270,7 @@ fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
     columns
 }
 
-/// The histogram of a reason, in lines.
+/// The lines of a reason's histogram.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
     let name = Line::from(format!("{} since the baseline", key.name)).bold();
     let (histogram, untimed) = match state.histogram(key) {
@@ -316,7 +316,7 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
     lines
 }
 
-/// A part in percent, in at most `width` characters.
+/// A bar for a share in percent, of at most `width` characters.
 fn bar_of(part: Option<f64>, width: usize) -> String {
     let length = part.unwrap_or(0.0) / 100.0 * width as f64;
     "#".repeat((length.round() as usize).min(width))
@@ -326,7 +326,7 @@ fn share(part: Option<f64>) -> Option<String> {
     part.map(|part| units::percent(part / 100.0))
 }
 
-/// A rate in at most nine characters.
+/// A rate, in at most nine characters.
 fn rate(rate: f64) -> String {
     match rate {
         r if r < 99.95 => format!("{r:.1}"),

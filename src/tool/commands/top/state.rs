@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the screen shows, and what keys and readings change of it.
+//! The state of the screen, which keys and readings change.
 
 use crate::{
     continuity::Break,
@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use profile::histogram::Histogram;
 use std::collections::HashMap;
 
-/// What rows are sorted by, the most first.
+/// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Exits per second in the last interval
@@ -21,22 +21,22 @@ pub enum Order {
     Rate,
     /// Number of exits
     Samples,
-    /// Cycles of all exits
+    /// Total time
     Time,
-    /// Cycles of an exit on average
+    /// Average time of an exit
     Avg,
-    /// Cycles that 99 of 100 exits did not exceed
+    /// 99th percentile of the time of an exit
     P99,
-    /// Most cycles of an exit
+    /// Time of the slowest exit
     Max,
-    /// Least cycles of an exit
+    /// Time of the fastest exit
     Min,
-    /// Number of the reason, or name of the VM, the least first
+    /// Reason's number, or name of the VM or vCPU, in ascending order
     Reason,
 }
 
 impl Order {
-    /// The order of rows since the baseline; those of a rate are then sorted by it.
+    /// The order of rows before they have rates.
     fn sort(self) -> Sort {
         match self {
             Order::Rate | Order::Samples => Sort::Samples,
@@ -49,14 +49,15 @@ impl Order {
         }
     }
 
-    /// The one that is `steps` further to the right.
+    /// The order `steps` columns to the right.
     pub(super) fn next(self, steps: usize) -> Order {
         let all = Order::value_variants();
         let here = all.iter().position(|&order| order == self).unwrap_or(0);
         all[(here + steps) % all.len()]
     }
 
-    pub(super) fn last(self) -> Order {
+    /// The order one column to the left.
+    pub(super) fn previous(self) -> Order {
         self.next(Order::value_variants().len() - 1)
     }
 }
@@ -82,11 +83,11 @@ impl LiveRow {
     }
 }
 
-/// A list that was entered.
+/// A list on the way from all exits to the current list.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) selection: Selection,
-    /// The row that keys act on; the first if it is none, or not there.
+    /// The row that keys act on; the first if there is no such row.
     pub(super) cursor: Option<Key>,
 }
 
@@ -99,40 +100,39 @@ impl Place {
     }
 }
 
-/// What is shown in place of the list.
+/// What hides the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
-    /// What the keys do.
+    /// The keys.
     Help,
-    /// The histogram of this reason.
+    /// The histogram of a reason.
     Histogram(Key),
 }
 
-/// All that the screen shows.
+/// Everything that the screen shows.
 #[derive(Debug)]
 pub struct State {
     baseline: Snapshot,
     now: Snapshot,
-    /// What was counted between the last two readings, if these are comparable.
+    /// What was counted between the last two readings, if they can be compared.
     interval: Option<Snapshot>,
     /// What was counted since the baseline.
     since: Snapshot,
-    /// The lists that were entered, the present one last; never none.
+    /// The way to the current list, which is the last; never empty.
     pub(super) places: Vec<Place>,
-    /// What is sorted by.
+    /// What rows are sorted by.
     pub order: Order,
-    /// Whether the least comes first.
+    /// Whether the order is reversed.
     pub reversed: bool,
-    /// Whether nothing is read now.
+    /// Whether reading is paused.
     pub paused: bool,
     /// What hides the list.
     pub overlay: Option<Overlay>,
-    /// How many lines of that are scrolled out above, as far as it is longer than its
-    /// room.
+    /// How many lines the overlay is scrolled by, if it does not fit.
     pub scroll: usize,
     /// Why the last reading failed.
     pub error: Option<String>,
-    /// What has happened since the last key.
+    /// What happened since the last key.
     pub notice: Option<String>,
     /// The rows of the list.
     pub rows: Vec<LiveRow>,
@@ -141,7 +141,7 @@ pub struct State {
 }
 
 impl State {
-    /// Begins with a reading as the baseline, and perhaps in a VM.
+    /// Starts with a reading as the baseline, and perhaps with a VM.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl State {
         Ok(state)
     }
 
-    /// Takes what was read, or why nothing was.
+    /// Takes a reading, or the error of one.
     pub fn take(&mut self, read: Result<Snapshot>) {
         let now = match read {
             Ok(now) => now,
@@ -207,12 +207,12 @@ impl State {
         self.refresh();
     }
 
-    /// What the list is of.
+    /// What the list shows.
     pub fn selection(&self) -> &Selection {
         &self.place().selection
     }
 
-    /// What was read last.
+    /// The last reading.
     pub fn now(&self) -> &Snapshot {
         &self.now
     }
@@ -227,26 +227,26 @@ impl State {
         &self.since
     }
 
-    /// The number of the row that keys act on.
+    /// The index of the row that keys act on.
     pub fn cursor(&self) -> usize {
         let cursor = self.place().cursor.as_ref();
         let at = |key: &Key| self.rows.iter().position(|row| row.key() == *key);
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// The histogram of a reason since the baseline, and how many of its exits were not
-    /// timed; or why that is not known.
+    /// The histogram of a reason since the baseline, and the number of its exits that were
+    /// not timed; or why that is unknown.
     pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
         if self.now.origin != Origin::Host {
-            return Err("A guest is not told of histograms.");
+            return Err("A guest cannot see histograms.");
         }
         if self.selection().is_restricted() {
-            return Err("There are histograms of all guests together, but not of one VM.");
+            return Err("Only all guests together have histograms, not a single VM.");
         }
         let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
-        let counter = counter.ok_or("No exit since the baseline.")?;
-        let unknown = "The module keeps no histograms (its parameter histograms).";
+        let counter = counter.ok_or("No exits since the baseline.")?;
+        let unknown = "The module keeps no histograms (module parameter histograms).";
         match &counter.histogram {
             Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
             None if counter.timed() == 0 => Err("None of its exits was timed."),
@@ -271,7 +271,7 @@ impl State {
         self.since.time_ns = self.now.time_ns;
     }
 
-    /// Computes the rows anew, of another list if the VM of this one is no more.
+    /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
             self.notice = Some(match self.selection() {
@@ -329,7 +329,7 @@ impl State {
     }
 }
 
-/// An error's causes, where there is no room for more.
+/// Joins the lines of an error.
 fn in_one_line(e: &Error) -> String {
     let text = format!("{e:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();

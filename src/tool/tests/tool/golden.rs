@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is printed of known profiles.
+//! What is printed for known profiles.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
@@ -10,7 +10,7 @@ use exitprof::{
     view::View,
 };
 
-/// The report on a file of the tests' data.
+/// The report on a data file.
 fn report(file: &str, arguments: &[&str]) -> String {
     let text = output(
         exitprof()
@@ -37,13 +37,13 @@ fn a_host_is_reported() {
     insta::assert_snapshot!(report("host.txt", &[]));
 }
 
-/// What a guest has recorded, in version 2.
+/// A guest's recording, in version 2.
 #[test]
 fn a_guest_is_reported() {
     insta::assert_snapshot!(report("guest-v2.json", &[]));
 }
 
-/// The file `profile` of a host in Bochs, in which a guest has booted and sleeps.
+/// The file `profile` of a host in Bochs, whose guest has booted and sleeps.
 #[test]
 fn a_recorded_boot_is_reported() {
     insta::assert_snapshot!(report("boot.txt", &[]));
@@ -104,7 +104,7 @@ fn a_change_is_told() {
     insta::assert_snapshot!(output(&mut diff));
 }
 
-/// Every column, with the longest names and the largest numbers that there may be.
+/// Every column, with the longest names and the largest numbers.
 #[test]
 fn tables_fit_their_width() {
     let mut snapshot = Snapshot::from_text(PROFILE).unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Differences, percentiles and parsing, for any numbers and any text.
+//! Differences, percentiles and parsing for any numbers and any text.
 
 use exitprof::{
     continuity::Break,
@@ -27,7 +27,7 @@ fn any_histogram() -> impl Strategy<Value = Histogram> {
         .prop_map(|(min, max, buckets)| Histogram { min, max, buckets })
 }
 
-/// What some exits took.
+/// The histogram of exits that took so many cycles.
 fn of(cycles: &[u64]) -> Histogram {
     let mut histogram = Histogram::default();
     for &cycles in cycles {
@@ -105,7 +105,7 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     prop_oneof![head, account, attached, row, end]
 }
 
-/// A snapshot of any counters, as text and read from it.
+/// A snapshot with any counters.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let row = (0_u32..80, any::<[u64; 3]>(), any_histogram());
     prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
@@ -127,7 +127,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-/// Text that is like a profile, but not quite.
+/// A profile with a few changes.
 fn any_text() -> impl Strategy<Value = String> {
     let lines = PROFILE.lines().count();
     let change = (0..lines, 0..80_usize, "[ -~\u{0}-\u{ff}]{0,6}");
@@ -144,7 +144,7 @@ fn any_text() -> impl Strategy<Value = String> {
     })
 }
 
-/// Whatever is read can be shown.
+/// Checks that the snapshot can be shown.
 fn show(snapshot: &Snapshot) {
     for net in [false, true] {
         let selection = Selection {
@@ -192,7 +192,7 @@ proptest! {
         let _ = Snapshot::from_file(&if brace { format!("{{{text}") } else { text });
     }
 
-    /// What is not lower is subtracted; no difference is more than there is.
+    /// A difference exists if no counter is lower, and never exceeds the counters.
     #[test]
     fn any_counters_can_be_shown_and_subtracted(a in any_snapshot(), b in any_snapshot()) {
         show(&a);
@@ -296,7 +296,7 @@ proptest! {
         }
     }
 
-    /// A VM that ends takes what it had counted before with it.
+    /// What an ended VM had counted before is subtracted.
     #[test]
     fn what_ended_before_is_not_counted_again(before in 1..u64::MAX / 4, more in 0..u64::MAX / 4, same_name: bool) {
         let counter = |owner, exits| Counter {

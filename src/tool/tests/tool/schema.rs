@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is printed for programs is what is described.
+//! `exitprof schema` describes what is printed for programs.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
@@ -87,7 +87,7 @@ fn csv_and_json_agree() {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
                 Value::Number(n) if n.is_f64() => {
-                    // To all digits but the last, which serde_json may read differently.
+                    // serde_json may read the last digit differently.
                     let [a, b] = [field.parse::<f64>().unwrap(), n.as_f64().unwrap()];
                     assert!((a - b).abs() <= a * 1e-12, "{column}: {a} and {b}");
                     continue;
@@ -102,8 +102,7 @@ fn csv_and_json_agree() {
     assert!(number > 70);
 }
 
-/// As JSON says it, so that no other version is taken for this one; whatever else a
-/// later one may have changed.
+/// No other version is taken for this one, whatever else it changes.
 #[test]
 fn other_versions_are_refused() {
     let recorded = std::fs::read_to_string(data("seed.json")).unwrap();
@@ -116,13 +115,14 @@ fn other_versions_are_refused() {
     for version in [0, 3, 1_u64 << 40] {
         for newer in [profile(version), json(version)] {
             let error = Snapshot::from_file(&newer).unwrap_err().to_string();
-            let says = format!("is of version {version}, and this exitprof knows only 1 to 2");
+            let says =
+                format!("has version {version}, but this exitprof reads only versions 1 to 2");
             assert!(error.contains(&says), "{error}");
         }
     }
 }
 
-/// What the first edition recorded is read as what it was.
+/// Recordings of the first edition are read as what they were.
 #[test]
 fn version_1_is_read() {
     let text = include_str!("data/host.txt");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `exitprof sweep` prints of a host's answers.
+//! What `exitprof sweep` prints.
 
 use crate::leaves::Host;
 use exitprof::{commands::sweep, source::leaves::LeafReader};
@@ -17,7 +17,7 @@ fn sweep(isa: Isa, all: bool) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Of SVM, KVM handles neither 12 nor 0x40.
+/// On SVM, KVM handles neither 12 nor 0x40.
 #[test]
 fn reasons_with_exits_are_swept() {
     let vmx = "\

@@ -9,7 +9,7 @@ use exitprof::commands::top::state::{Order, State};
 use proptest::prelude::*;
 use ratatui::crossterm::event::KeyCode;
 
-/// A key, or a reading: how many seconds later, of which epoch, whether a VM has ended.
+/// A key, a failure, or a reading: seconds later, epoch, whether a VM has ended.
 #[derive(Clone, Debug)]
 enum Step {
     Key(KeyCode),
@@ -49,7 +49,7 @@ proptest! {
         let mut state = State::new(read(counts), Order::Rate, None).unwrap();
         for step in steps {
             match step {
-                // To quit is for the caller.
+                // Quitting is up to the caller.
                 Step::Key(key) => drop(state.press(key.into())),
                 Step::Read(seconds, epoch, ended) => {
                     counts = Growing { epoch, ended, ..counts.later(seconds) };

@@ -31,7 +31,7 @@ fn read(counts: Growing) -> Snapshot {
     Snapshot::from_text(&counts.profile()).unwrap()
 }
 
-/// A state after three readings, two seconds from one to the next.
+/// The state after three readings, two seconds apart.
 fn watched(counts: Growing) -> State {
     let mut state = State::new(read(counts), Order::Rate, None).unwrap();
     state.take(Ok(read(counts.later(2))));
@@ -49,7 +49,7 @@ fn key(key: char) -> KeyCode {
     KeyCode::Char(key)
 }
 
-/// The screen, without the blanks at the ends of its lines.
+/// The screen, without trailing blanks.
 fn screen(state: &State, width: u16, height: u16, settings: Settings) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, state, settings)).unwrap();
@@ -151,7 +151,7 @@ fn what_is_too_long_is_scrolled_to_its_end() {
     press(&mut state, &[KeyCode::Home]);
     let text = screen(&state, 40, 10, SETTINGS);
     assert!(text.contains("next column"), "{text}");
-    // What has room does not scroll.
+    // What fits does not scroll.
     press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
     let text = screen(&state, 80, 24, SETTINGS);
     press(&mut state, &[KeyCode::PageDown, KeyCode::PageDown]);
@@ -221,11 +221,11 @@ fn another_vm_is_another_baseline() {
     let mut state = State::new(guest(1, 0), Order::Rate, None).unwrap();
     state.take(Ok(guest(1, 1)));
     assert_eq!(state.rows[0].since.samples, 1000);
-    // It has counted more already.
+    // It has already counted more.
     state.take(Ok(guest(2, 100)));
     let notice = state.notice.clone().unwrap();
     assert!(
-        notice.starts_with("New baseline: the VM is another"),
+        notice.starts_with("New baseline: the VM differs"),
         "{notice}"
     );
     assert!(state.rows.is_empty() && state.total.is_none());
@@ -245,7 +245,7 @@ fn a_guest_has_neither_vms_nor_histograms() {
     assert!(state.notice.as_ref().unwrap().contains("guest"));
     assert_eq!(state.selection().by, By::Reason);
     press(&mut state, &[KeyCode::Enter]);
-    assert!(screen(&state, 80, 24, SETTINGS).contains("A guest is not told"));
+    assert!(screen(&state, 80, 24, SETTINGS).contains("A guest cannot see histograms"));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn it_is_said_why_there_is_no_histogram() {
     press(&mut state, &[KeyCode::Enter]);
     assert!(screen(&state, 80, 24, SETTINGS).contains("parameter histograms"));
     press(&mut state, &[key('b')]);
-    assert!(screen(&state, 80, 24, SETTINGS).contains("No exit since"));
+    assert!(screen(&state, 80, 24, SETTINGS).contains("No exits since"));
     let mut state = State::new(read(Growing::new()), Order::Rate, Some("412-11")).unwrap();
     state.take(Ok(read(Growing::new().later(1))));
     press(&mut state, &[KeyCode::Enter]);
@@ -268,7 +268,7 @@ fn it_is_said_why_there_is_no_histogram() {
 #[test]
 fn what_was_not_timed_has_no_times() {
     let counts = Growing::new();
-    // HLTs are never timed, and of CPUIDs one in four.
+    // No HLT and three of four CPUIDs are timed.
     let read = |seconds: u64| {
         let counts = counts.later(seconds);
         let mut snapshot = read(counts);
