@@ -44,12 +44,14 @@ pub fn bounds(bucket: usize) -> (u64, u64) {
 
 /// The distribution of the cycles of a set of timed exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
     /// The lowest number of cycles of an exit; `u64::MAX` if there is no exit.
     pub min: u64,
     /// The highest number of cycles of an exit; 0 if there is no exit.
     pub max: u64,
     /// The number of exits by bucket: see [`bounds`]. Wraps at 2^64.
+    #[cfg_attr(feature = "serde", serde(rename = "log2"))]
     pub buckets: [u64; BUCKETS],
 }
 

@@ -11,6 +11,11 @@ use core::{fmt, iter::successors};
 
 /// The virtualization extension whose exits are counted, by its number in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[repr(u8)]
 pub enum Isa {
     /// Intel's VMX. Reasons are basic exit reasons.

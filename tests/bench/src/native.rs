@@ -9,6 +9,7 @@ use profile::counts::{Profile, Tally};
 use profile::isa::Isa;
 use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, Snapshot, TOTAL_CYCLES};
 use profile::query::{Query, Responder, When};
+use profile::reason::Kernel;
 use std::arch::asm;
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -127,6 +128,10 @@ impl Profile for Host<'_> {
 impl Responder for Host<'_> {
     fn isa(&self) -> Isa {
         self.0
+    }
+
+    fn kernel(&self) -> Kernel {
+        Kernel::V6_1
     }
 
     fn protocol(&self) -> Protocol {

@@ -7,7 +7,9 @@ use super::sweep::Sweep;
 use crate::vmm::cpu::{self, Isa};
 use crate::vmm::{Query, Regs};
 use profile::counts::{Profile, Tally};
-use profile::leaf::{Command, Identity, Protocol, Registers, Responder, Snapshot, When};
+use profile::leaf::{Command, Identity, Protocol, Registers, Snapshot};
+use profile::query::{Responder, When};
+use profile::reason::Kernel;
 
 /// The model with the counts of a sweep.
 pub struct Model {
@@ -46,7 +48,7 @@ impl Model {
     /// The answer to a guest that knows `held` of its vCPU's snapshot.
     pub fn answer(&self, (eax, ecx): Query, held: Held) -> Option<Regs> {
         let mut guest = Guest { model: self, held };
-        let answer = profile::leaf::Query::new(eax, ecx)?.answer(&mut guest);
+        let answer = profile::query::Query::new(eax, ecx)?.answer(&mut guest);
         let Registers { eax, ebx, ecx, edx } = answer.into();
         Some([eax, ebx, ecx, edx])
     }
@@ -66,6 +68,10 @@ impl Guest<'_> {
 impl Responder for Guest<'_> {
     fn isa(&self) -> Isa {
         self.model.isa
+    }
+
+    fn kernel(&self) -> Kernel {
+        cpu::kernel()
     }
 
     fn protocol(&self) -> Protocol {

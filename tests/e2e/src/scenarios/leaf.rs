@@ -52,7 +52,8 @@ fn discovery(host: &mut Host) -> Result<String> {
     let [eax, ebx, epoch, khz] = vm.cpuid(leaf::PROTOCOL, GARBAGE)?;
     let want = cpu::pick(0x0101_0003, 0x0102_0003);
     ensure!(eax == want, "version, instruction set, host: {eax:#x}");
-    ensure!(ebx == 1, "features {ebx:#x}");
+    let want = 1 | u32::from(cpu::kernel() as u8) << 8;
+    ensure!(ebx == want, "features and kernel {ebx:#x}, want {want:#x}");
     let tsc = vm.vcpus[0].tsc_khz()?;
     ensure!(khz == tsc, "TSC {khz} kHz, KVM says {tsc}");
     let [.., again, _] = vm.cpuid(leaf::PROTOCOL, 0)?;
@@ -115,7 +116,7 @@ fn undefined(_: &mut Host) -> Result<String> {
         numbers.extend([0, 1, 10, 30, 48, 75, 0x72, 0x400].map(|low| low | high));
     }
     let isa = cpu::isa();
-    numbers.retain(|&n| isa.status(n) == Status::Undefined);
+    numbers.retain(|&n| isa.status(cpu::kernel(), n) == Status::Undefined);
     if cpu::is_vmx() {
         // Between and after the last reasons that the SDM defines.
         numbers.extend([82, 83, 86]);

@@ -4,7 +4,7 @@
 
 use kvm_bindings::kvm_cpuid_entry2;
 pub use profile::isa::Isa;
-pub use profile::reason::Status;
+pub use profile::reason::{Kernel, Status};
 use std::fs;
 use std::sync::OnceLock;
 
@@ -27,6 +27,22 @@ pub fn find_isa() -> Option<Isa> {
             (true, _) => Some(Isa::Vmx),
             (_, true) => Some(Isa::Svm),
             _ => None,
+        }
+    })
+}
+
+/// The host's kernel, as far as KVM's handlers differ.
+pub fn kernel() -> Kernel {
+    static KERNEL: OnceLock<Kernel> = OnceLock::new();
+    *KERNEL.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        match release
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+        {
+            Some(7u32..) => Kernel::V7_3,
+            _ => Kernel::V6_1,
         }
     })
 }
@@ -57,7 +73,9 @@ pub fn is_qemu() -> bool {
 pub fn reasons(status: Status) -> Vec<u32> {
     let isa = isa();
     let numbers = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-    numbers.filter(|&n| isa.status(n) == status).collect()
+    numbers
+        .filter(|&n| isa.status(kernel(), n) == status)
+        .collect()
 }
 
 /// An exit reason of both instruction sets: VMX's basic exit reason, SVM's exit code.

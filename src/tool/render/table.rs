@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables for people, as wide as there is room.
+//! Tables, as wide as the terminal allows.
 
+use super::units::{self, Unit};
 use crate::{
     select::{By, Selection, Sort},
-    units::{self, Unit},
-    view::{Line, View},
+    view::{Row, View},
 };
 use anstyle::{AnsiColor, Style};
 use std::{
@@ -15,12 +15,12 @@ use std::{
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
-/// Names of VMX's reasons are no longer.
+/// The longest name of a VMX reason.
 const NAME: usize = 19;
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 
-/// The room on the terminal; 80 columns without one.
+/// The width of the terminal; 80 without a terminal.
 pub fn width() -> usize {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
@@ -32,7 +32,7 @@ pub fn width() -> usize {
     })
 }
 
-/// A column: its head, its cells, and whether they are to the left.
+/// A column.
 pub struct Column {
     head: &'static str,
     cells: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// One with cells to the right.
+    /// A column whose cells are aligned to the right.
     pub fn new(head: &'static str, cells: impl Iterator<Item = String>) -> Column {
         Column {
             head,
@@ -51,7 +51,7 @@ impl Column {
         }
     }
 
-    /// The same with cells to the left.
+    /// Aligns its cells to the left.
     pub fn left(self) -> Column {
         Column { left: true, ..self }
     }
@@ -66,11 +66,11 @@ impl Column {
     }
 }
 
-/// Prints columns, with a blank between them and none after the last.
+/// Prints columns, with a blank between them and no blanks at the ends of lines.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     let rows = columns.first().map_or(0, |column| column.cells.len());
     let widths: Vec<usize> = columns.iter().map(Column::width).collect();
@@ -98,12 +98,12 @@ pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a view in at most `width` columns if that is 80 or more. If there is not
-/// room for all, p50 is left out first, then p99, then the bars.
+/// Prints a view in `width` columns, if that is 80 or more. If there is no room, p50 is
+/// left out first, then p99, then the bars.
 ///
 /// # Errors
 ///
-/// If `out` takes nothing.
+/// If `out` cannot be written.
 pub fn view(
     view: &View,
     selection: &Selection,
@@ -112,9 +112,9 @@ pub fn view(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let rows = view.shown();
-    let column = |head, cell: &dyn Fn(&Line) -> String| Column::new(head, rows.iter().map(cell));
-    let cycles = |cell: fn(&Line) -> Option<f64>| {
-        move |line: &Line| cell(line).map_or("-".into(), |cycles| unit.show(cycles))
+    let column = |head, cell: &dyn Fn(&Row) -> String| Column::new(head, rows.iter().map(cell));
+    let cycles = |cell: fn(&Row) -> Option<f64>| {
+        move |row: &Row| cell(row).map_or("-".into(), |cycles| unit.show(cycles))
     };
     let share = |percent: Option<f64>| percent.map_or("-".into(), |p| units::percent(p / 100.0));
 
@@ -125,16 +125,16 @@ pub fn view(
     };
     let mut columns = vec![
         Column::new(what, names(rows.iter()).into_iter()).left(),
-        column("Samples", &|line| units::count(line.samples as f64, 8)),
-        column("Samples%", &|line| share(line.samples_percent)),
-        column("Time%", &|line| share(line.time_percent)),
-        column("Min", &cycles(|line| line.min.map(|n| n as f64))),
-        column("Max", &cycles(|line| line.max.map(|n| n as f64))),
-        column("Avg", &cycles(|line| line.avg)),
+        column("Samples", &|row| units::count(row.samples as f64, 8)),
+        column("Samples%", &|row| share(row.samples_percent)),
+        column("Time%", &|row| share(row.time_percent)),
+        column("Min", &cycles(|row| row.min.map(|n| n as f64))),
+        column("Max", &cycles(|row| row.max.map(|n| n as f64))),
+        column("Avg", &cycles(|row| row.avg)),
     ];
-    let spread = rows.iter().any(|line| line.p50.is_some());
-    let p50 = column("p50", &cycles(|line| line.p50.map(|n| n as f64)));
-    let p99 = column("p99", &cycles(|line| line.p99.map(|n| n as f64)));
+    let spread = rows.iter().any(|row| row.p50.is_some());
+    let p50 = column("p50", &cycles(|row| row.p50.map(|n| n as f64)));
+    let p99 = column("p99", &cycles(|row| row.p99.map(|n| n as f64)));
 
     let used = |columns: &[Column]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
     let room = width.saturating_sub(used(&columns));
@@ -151,12 +151,12 @@ pub fn view(
     let bar = width.saturating_sub(used(&columns)).min(LONGEST_BAR);
     if bar >= SHORTEST_BAR {
         let by_time = selection.sort == Sort::Time;
-        let of = |line: &Line| match by_time {
-            true => line.time_percent,
-            false => line.samples_percent,
+        let of = |row: &Row| match by_time {
+            true => row.time_percent,
+            false => row.samples_percent,
         };
-        let bars = column("", &|line| {
-            let length = of(line).unwrap_or(0.0) / 100.0 * bar as f64;
+        let bars = column("", &|row| {
+            let length = of(row).unwrap_or(0.0) / 100.0 * bar as f64;
             "#".repeat((length.round() as usize).min(bar))
         });
         columns.push(bars.left().styled(BAR));
@@ -164,23 +164,23 @@ pub fn view(
     print(&columns, out)
 }
 
-/// The names of lines, as short as need be. Where two vCPUs have one name, the first
-/// digits of their identities tell them apart.
-pub fn names<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> Vec<String> {
+/// The names of rows, shortened. If vCPUs have the same name, the first digits of their
+/// identities tell them apart.
+pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
-    for line in lines.clone().filter(|line| line.id.is_some()) {
-        *seen.entry(&line.name).or_default() += 1;
+    for row in rows.clone().filter(|row| row.id.is_some()) {
+        *seen.entry(&row.name).or_default() += 1;
     }
-    let name = |line: &Line| match line.id {
-        Some(id) if seen.get(line.name.as_str()) > Some(&1) => {
-            shortened(&format!("{} #{:.4}", line.name, id.to_string()))
+    let name = |row: &Row| match row.id {
+        Some(id) if seen.get(row.name.as_str()) > Some(&1) => {
+            shortened(&format!("{} #{:.4}", row.name, id.to_string()))
         }
-        _ => shortened(&line.name),
+        _ => shortened(&row.name),
     };
-    lines.map(name).collect()
+    rows.map(name).collect()
 }
 
-/// A name, with its middle left out if it is too long.
+/// A name, without its middle if it is too long.
 pub fn shortened(name: &str) -> String {
     if name.chars().count() <= NAME {
         return name.into();

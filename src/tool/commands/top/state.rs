@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the screen shows, and what keys and readings change of it.
+//! The state of the screen, which keys and readings change.
 
 use crate::{
     continuity::Break,
     select::{By, Key, Selection, Sort},
-    snapshot::{Histogram, Owner, Snapshot, Source},
-    view::{Line, View},
+    snapshot::{Counter, Origin, Owner, Snapshot},
+    view::{Row, View},
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
+use profile::histogram::Histogram;
 use std::collections::HashMap;
 
-/// What rows are sorted by, the most first.
+/// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Exits per second in the last interval
@@ -20,22 +21,22 @@ pub enum Order {
     Rate,
     /// Number of exits
     Samples,
-    /// Cycles of all exits
+    /// Total time
     Time,
-    /// Cycles of an exit on average
+    /// Average time of an exit
     Avg,
-    /// Cycles that 99 of 100 exits did not exceed
+    /// 99th percentile of the time of an exit
     P99,
-    /// Most cycles of an exit
+    /// Time of the slowest exit
     Max,
-    /// Least cycles of an exit
+    /// Time of the fastest exit
     Min,
-    /// Number of the reason, or name of the VM, the least first
+    /// Reason's number, or name of the VM or vCPU, in ascending order
     Reason,
 }
 
 impl Order {
-    /// The order of rows since the baseline; those of a rate are then sorted by it.
+    /// The order of rows before they have rates.
     fn sort(self) -> Sort {
         match self {
             Order::Rate | Order::Samples => Sort::Samples,
@@ -48,44 +49,45 @@ impl Order {
         }
     }
 
-    /// The one that is `steps` further to the right.
+    /// The order `steps` columns to the right.
     pub(super) fn next(self, steps: usize) -> Order {
         let all = Order::value_variants();
         let here = all.iter().position(|&order| order == self).unwrap_or(0);
         all[(here + steps) % all.len()]
     }
 
-    pub(super) fn last(self) -> Order {
+    /// The order one column to the left.
+    pub(super) fn previous(self) -> Order {
         self.next(Order::value_variants().len() - 1)
     }
 }
 
 /// A row of the list.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct LiveRow {
     /// What was counted since the baseline.
-    pub line: Line,
+    pub since: Row,
     /// Exits per second in the last interval, if there was one.
     pub rate: Option<f64>,
 }
 
-impl Row {
+impl LiveRow {
     pub(super) fn key(&self) -> Key {
         Key {
-            vm: self.line.vm.clone(),
-            vcpu: self.line.vcpu,
-            id: self.line.id,
-            reason: self.line.reason,
-            name: self.line.name.clone(),
+            vm: self.since.vm.clone(),
+            vcpu: self.since.vcpu,
+            id: self.since.id,
+            reason: self.since.reason,
+            name: self.since.name.clone(),
         }
     }
 }
 
-/// A list that was entered.
+/// A list on the way from all exits to the current list.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) selection: Selection,
-    /// The row that keys act on; the first if it is none, or not there.
+    /// The row that keys act on; the first if there is no such row.
     pub(super) cursor: Option<Key>,
 }
 
@@ -98,49 +100,48 @@ impl Place {
     }
 }
 
-/// What is shown in place of the list.
+/// What hides the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
-    /// What the keys do.
+    /// The keys.
     Help,
-    /// The histogram of this reason.
+    /// The histogram of a reason.
     Histogram(Key),
 }
 
-/// All that the screen shows.
+/// Everything that the screen shows.
 #[derive(Debug)]
 pub struct State {
     baseline: Snapshot,
     now: Snapshot,
-    /// What was counted between the last two readings, if these are comparable.
+    /// What was counted between the last two readings, if they can be compared.
     interval: Option<Snapshot>,
     /// What was counted since the baseline.
     since: Snapshot,
-    /// The lists that were entered, the present one last; never none.
+    /// The way to the current list, which is the last; never empty.
     pub(super) places: Vec<Place>,
-    /// What is sorted by.
+    /// What rows are sorted by.
     pub order: Order,
-    /// Whether the least comes first.
+    /// Whether the order is reversed.
     pub reversed: bool,
-    /// Whether nothing is read now.
+    /// Whether reading is paused.
     pub paused: bool,
     /// What hides the list.
     pub overlay: Option<Overlay>,
-    /// How many lines of that are scrolled out above, as far as it is longer than its
-    /// room.
+    /// How many lines the overlay is scrolled by, if it does not fit.
     pub scroll: usize,
     /// Why the last reading failed.
     pub error: Option<String>,
-    /// What has happened since the last key.
+    /// What happened since the last key.
     pub notice: Option<String>,
     /// The rows of the list.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LiveRow>,
     /// All exits per second in the last interval, and their cycles.
     pub total: Option<(f64, u128)>,
 }
 
 impl State {
-    /// Begins with a reading as the baseline, and perhaps in a VM.
+    /// Starts with a reading as the baseline, and perhaps with a VM.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl State {
         Ok(state)
     }
 
-    /// Takes what was read, or why nothing was.
+    /// Takes a reading, or the error of one.
     pub fn take(&mut self, read: Result<Snapshot>) {
         let now = match read {
             Ok(now) => now,
@@ -206,12 +207,12 @@ impl State {
         self.refresh();
     }
 
-    /// What the list is of.
+    /// What the list shows.
     pub fn selection(&self) -> &Selection {
         &self.place().selection
     }
 
-    /// What was read last.
+    /// The last reading.
     pub fn now(&self) -> &Snapshot {
         &self.now
     }
@@ -226,32 +227,29 @@ impl State {
         &self.since
     }
 
-    /// The number of the row that keys act on.
+    /// The index of the row that keys act on.
     pub fn cursor(&self) -> usize {
         let cursor = self.place().cursor.as_ref();
         let at = |key: &Key| self.rows.iter().position(|row| row.key() == *key);
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// The histogram of a reason since the baseline, and how many of its exits were not
-    /// timed; or why that is not known.
+    /// The histogram of a reason since the baseline, and the number of its exits that were
+    /// not timed; or why that is unknown.
     pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
-        if self.now.source != Source::Host {
-            return Err("A guest is not told of histograms.");
+        if self.now.origin != Origin::Host {
+            return Err("A guest cannot see histograms.");
         }
         if self.selection().is_restricted() {
-            return Err("There are histograms of all guests together, but not of one VM.");
+            return Err("Only all guests together have histograms, not a single VM.");
         }
-        let is_it = |row: &&_| {
-            let row: &crate::snapshot::Row = row;
-            row.reason == key.reason && row.name == key.name
-        };
-        let row = self.since.of(&Owner::All).find(is_it);
-        let row = row.ok_or("No exit since the baseline.")?;
-        let unknown = "The module keeps no histograms (its parameter histograms).";
-        match &row.histogram {
-            Some(histogram) => Ok((histogram, row.untimed.unwrap_or(0))),
-            None if row.timed() == 0 => Err("None of its exits was timed."),
+        let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
+        let counter = self.since.of(&Owner::All).find(is_it);
+        let counter = counter.ok_or("No exits since the baseline.")?;
+        let unknown = "The module keeps no histograms (module parameter histograms).";
+        match &counter.histogram {
+            Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
+            None if counter.timed() == 0 => Err("None of its exits was timed."),
             None => Err(unknown),
         }
     }
@@ -268,12 +266,12 @@ impl State {
     /// Makes the last reading the baseline.
     pub(super) fn rebase(&mut self) {
         self.baseline = self.now.clone();
-        self.since.rows.clear();
+        self.since.counters.clear();
         self.since.since_ns = Some(self.now.time_ns);
         self.since.time_ns = self.now.time_ns;
     }
 
-    /// Computes the rows anew, of another list if the VM of this one is no more.
+    /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
             self.notice = Some(match self.selection() {
@@ -309,19 +307,19 @@ impl State {
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
             let named = view.rows.into_iter();
-            rates.extend(named.map(|line| ((line.name, line.reason, line.id), line.samples)));
+            rates.extend(named.map(|row| ((row.name, row.reason, row.id), row.samples)));
         }
-        let row = |line: Line| {
-            let key = (line.name.clone(), line.reason, line.id);
+        let live = |row: Row| {
+            let key = (row.name.clone(), row.reason, row.id);
             let samples = rates.get(&key).copied().unwrap_or(0);
-            Row {
+            LiveRow {
                 rate: seconds.map(|seconds| samples as f64 / seconds),
-                line,
+                since: row,
             }
         };
-        self.rows = since.rows.into_iter().map(row).collect();
+        self.rows = since.rows.into_iter().map(live).collect();
         if self.order == Order::Rate {
-            let rate = |row: &Row| row.rate.unwrap_or(0.0);
+            let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
             self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
         }
         if self.reversed {
@@ -331,7 +329,7 @@ impl State {
     }
 }
 
-/// An error's causes, where there is no room for more.
+/// Joins the lines of an error.
 fn in_one_line(e: &Error) -> String {
     let text = format!("{e:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof top`: what is counted now, on a screen that keeps up with it.
+//! `exitprof top`: what is being counted, live.
 
 mod keys;
+pub mod screen;
 pub mod state;
-pub mod view;
 
+use super::seconds::delay;
 use crate::{
     snapshot::Snapshot,
     source::{Choice, Kind, Source},
@@ -17,6 +18,7 @@ use ratatui::{
     crossterm::event::{self, Event},
     layout::Rect,
 };
+use screen::Settings;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -30,35 +32,27 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use view::Settings;
 
-/// How long a signal may have to wait for us.
+/// How long a signal may wait.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What `exitprof top` is told.
+/// Arguments of `exitprof top`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Read every so many seconds
+    /// Seconds between two readings
     #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay)]
     delay: Duration,
-    /// Sort by this column, the most first
+    /// Sort by this column, in descending order
     #[arg(long, value_name = "COLUMN", default_value = "rate")]
     sort: Order,
-    /// Begin in the VM of this process, or <pid>-<fd> as KVM's debugfs calls it
+    /// Start with the VM of process PID, or with the VM <pid>-<fd> as named in KVM's debugfs
     #[arg(long, value_name = "PID")]
     vm: Option<String>,
-    /// Show cycles even if the frequency of the host's TSC is known
+    /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
     cycles: bool,
     #[command(flatten)]
     choice: Choice,
-}
-
-fn delay(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it must be a number of seconds, from 0.1 to 3600".into()),
-    }
 }
 
 /// Shows the screen until a key or a signal ends it.
@@ -69,7 +63,7 @@ fn delay(text: &str) -> Result<Duration, String> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     ensure!(
         io::stdout().is_terminal(),
-        "top is for a terminal: for a file or a pipe, there is exitprof stat"
+        "top needs a terminal: use exitprof stat for a file or a pipe"
     );
     let mut source = Source::find(&arguments.choice)?;
     let state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
@@ -80,8 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }),
         ..arguments.choice.clone()
     };
-    // Reads, and if that fails, looks for where else: what was there may be
-    // elsewhere when it comes back.
+    // If reading fails, looks for the source again: debugfs may be mounted elsewhere when
+    // the module comes back.
     let read = || {
         source.read().or_else(|e| {
             source = Source::find(&same).map_err(|_| e)?;
@@ -96,14 +90,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register(signal, Arc::clone(&end)).context("signals")?;
     }
-    // From here on, a panic restores the terminal, too.
+    // From here on, a panic also restores the terminal.
     let terminal = ratatui::try_init().context("the terminal")?;
     let result = sized(terminal).and_then(|terminal| watch(terminal, state, settings, read, &end));
     ratatui::try_restore().context("the terminal")?;
     result
 }
 
-/// The terminal, with a size: serial consoles often do not know theirs.
+/// Gives the terminal a size if it has none, as is common for serial consoles.
 fn sized(terminal: DefaultTerminal) -> Result<DefaultTerminal> {
     if terminal.size()?.width > 0 {
         return Ok(terminal);
@@ -125,12 +119,12 @@ fn watch(
 ) -> Result<()> {
     let mut next = Instant::now() + settings.delay;
     while !end.load(Ordering::Relaxed) {
-        terminal.draw(|frame| view::draw(frame, &state, settings))?;
+        terminal.draw(|frame| screen::draw(frame, &state, settings))?;
         let rest = next.saturating_duration_since(Instant::now());
         if event::poll(rest.min(PATIENCE))? {
             match event::read()? {
                 Event::Key(key) if state.press(key).is_break() => break,
-                // What is on the screen may have gone, even if the size is the same again.
+                // The screen may have been cleared, even if its size is the same again.
                 Event::Resize(..) => terminal.clear()?,
                 _ => (),
             }

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof report`: a table of what was counted so far, and what it means.
+//! `exitprof report`: what was counted so far, and what it means.
 
+use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
-    interrupt::Interrupt,
-    output::{self, Format},
     rate::Stability,
+    render::{Format, csv, document::Document, json, table, units::Unit, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
-    table,
-    units::Unit,
     view::View,
-    words,
 };
 use anyhow::{Context, Result};
 use std::{
@@ -21,51 +18,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The intervals that `--rate` is divided into.
+/// The number of intervals of `--rate`.
 const INTERVALS: u32 = 10;
 
-/// What `exitprof report` is told.
+/// Arguments of `exitprof report`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Read a recording, or a copy of debugfs' file profile; - is the standard input
+    /// Read a recording, or a copy of the file profile in debugfs; - is the standard input
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
     input: Option<PathBuf>,
     #[command(flatten)]
     show: Show,
-    /// Watch for so long, in ten intervals, whether the rate is stable: whether the
-    /// standard deviation of their rates is at most 10% of the mean
+    /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
+    /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
     rate: Option<Duration>,
     #[command(flatten)]
     choice: Choice,
 }
 
-/// What to show, and how.
-#[derive(clap::Args, Debug)]
-pub struct Show {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) format: Format,
-    /// Show cycles even if the frequency of the host's TSC is known
-    #[arg(long)]
-    pub(crate) cycles: bool,
-}
-
-/// A time of so many seconds that it makes sense to wait.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.001..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it must be a number of seconds, from 0.001 to 10000000".into()),
-    }
-}
-
-/// Prints the table, and what it means.
+/// Prints the report.
 ///
 /// # Errors
 ///
-/// If there is nothing to read, or something is asked for that does not exist.
+/// If there is nothing to read, or the arguments select something that does not exist.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let Arguments {
         input,
@@ -81,27 +57,25 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    let unit = Unit::new(snapshot.tsc_khz, show.cycles);
+    let unit = show.unit(&snapshot);
     if show.format == Format::Table {
         print(&snapshot, &view, show, unit, out)?;
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
     let stability = stability.transpose()?;
+    let document = |rate| Document::new(&snapshot, &view, rate);
     match show.format {
         Format::Table => match stability {
             Some(stability) => writeln!(out, "{}", words::stability(&stability))?,
-            None if input.is_none() => writeln!(
-                out,
-                "                (exitprof report --rate 10 watches whether it is stable)"
-            )?,
+            None if input.is_none() => {
+                let hint = "(exitprof report --rate 10 watches whether it is stable)";
+                writeln!(out, "{}", words::label("", hint))?
+            }
             None => (),
         },
-        Format::Json => output::json(&snapshot, &view, stability.as_ref(), out)?,
-        Format::Csv => {
-            output::csv_head(false, out)?;
-            output::csv(&view, None, out)?;
-        }
+        Format::Json => json::write(&document(stability.as_ref()), out)?,
+        Format::Csv => csv::write(&document(None), out)?,
     }
     Ok(())
 }
@@ -134,7 +108,7 @@ fn print(
     Ok(())
 }
 
-/// The rates of the selected exits in intervals from now on; fewer after Ctrl-C.
+/// Measures the rate of the selected exits in intervals, fewer after Ctrl-C.
 fn watch(
     source: &mut Source,
     selection: &Selection,
@@ -145,7 +119,7 @@ fn watch(
     let begin = Instant::now();
     let mut rates = Vec::new();
     let mut before = source.read()?;
-    let others = "the counters are others than before";
+    let others = "the counters are not the same as before";
     before.since(first).context(others)?;
     for interval in 1..=INTERVALS {
         if interrupt.before(begin + time * interval / INTERVALS) {
@@ -156,10 +130,11 @@ fn watch(
         let exits: u128 = View::new(&delta, selection)?
             .rows
             .iter()
-            .map(|line| line.samples)
+            .map(|row| row.samples)
             .sum();
         rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
         before = now;
     }
-    Stability::new(&rates).ok_or_else(|| anyhow::anyhow!("too few intervals to tell"))
+    Stability::new(&rates)
+        .ok_or_else(|| anyhow::anyhow!("too few intervals to tell whether the rate is stable"))
 }

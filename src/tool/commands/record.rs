@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof record`: keeps what was counted so far.
+//! `exitprof record`: saves what was counted so far.
 
 use crate::source::{Choice, Source};
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What `exitprof record` is told.
+/// Arguments of `exitprof record`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Output file (JSON); - is the standard output
@@ -20,11 +20,11 @@ pub struct Arguments {
     choice: Choice,
 }
 
-/// Records a snapshot. A file is there as a whole, or as it was.
+/// Saves a snapshot. A file is replaced as a whole, or stays as it was.
 ///
 /// # Errors
 ///
-/// If there is nothing to read, or it cannot be written.
+/// If there is nothing to read, or the file cannot be written.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let snapshot = Source::find(&arguments.choice)?.read()?;
     let mut text = serde_json::to_string(&snapshot)?;
@@ -35,11 +35,11 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         return Ok(());
     }
     let replace = || {
-        // What is no file, as a pipe, cannot be replaced.
+        // A pipe or the like cannot be replaced.
         if file.exists() && !file.is_file() {
             return Ok(fs::write(file, &text)?);
         }
-        // One file system with it, so that it can be renamed.
+        // On the same file system, so that it can be renamed.
         let dir = match file.parent() {
             Some(dir) if dir != Path::new("") => dir,
             _ => Path::new("."),

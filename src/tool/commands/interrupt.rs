@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ctrl-C, and waiting for it.
+//! Waits for Ctrl-C.
 
 use anyhow::{Context, Result};
 use signal_hook::{
@@ -13,15 +13,15 @@ use std::{
     time::Instant,
 };
 
-/// From its making on, Ctrl-C does not end this process.
+/// Once this exists, Ctrl-C and SIGTERM no longer end the process.
 pub struct Interrupt(Receiver<()>);
 
 impl Interrupt {
-    /// Begins to listen.
+    /// Starts to listen.
     ///
     /// # Errors
     ///
-    /// If the kernel does not let us.
+    /// If the handlers cannot be installed.
     pub fn listen() -> Result<Interrupt> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals")?;
         let (sender, receiver) = channel();
@@ -35,7 +35,7 @@ impl Interrupt {
         Ok(Interrupt(receiver))
     }
 
-    /// Waits for the time, and says whether Ctrl-C came before.
+    /// Waits until `end`, and says whether Ctrl-C came before.
     pub fn before(&self, end: Instant) -> bool {
         let rest = end.saturating_duration_since(Instant::now());
         self.0.recv_timeout(rest) != Err(RecvTimeoutError::Timeout)
@@ -43,7 +43,7 @@ impl Interrupt {
 
     /// Waits for Ctrl-C.
     pub fn wait(&self) {
-        // The sender goes only when we do.
+        // The sender lives as long as this.
         let _ = self.0.recv();
     }
 }

@@ -1,64 +1,67 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The screen, as large as it may be.
+//! Draws the screen, at any size.
 
-use super::state::{Order, Overlay, Row, State};
+use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
+    reasons,
+    render::{
+        table::names,
+        units::{self, Unit},
+        words,
+    },
     select::{By, Key},
-    snapshot::{Histogram, InstructionSet},
-    table::names,
-    units::{self, Unit},
+    snapshot::histogram::percentile,
     view::percent,
-    words,
 };
-use profile::histogram::{BUCKETS, bounds};
+use profile::histogram::{BUCKETS, Histogram, bounds};
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
     style::{Style, Stylize},
     text::{Line, Text},
-    widgets::{Paragraph, Table, TableState, Wrap},
+    widgets::{Paragraph, Row, Table, TableState, Wrap},
 };
 use std::time::Duration;
 
 const SHORTEST_BAR: usize = 4;
 const LONGEST_BAR: usize = 20;
-/// The lines that a message may take.
+/// The most lines of a message.
 const MESSAGE: usize = 3;
 
 const KEYS: &str = "\
 s >        sort by the next column
-<          sort by the one before
-r          the other way round
-v          VMs, vCPUs, or reasons
-Up Down    choose a row, or scroll (also k j, PgUp PgDn, Home End)
-Enter      of a VM or vCPU: its reasons; of a reason: the histogram of its
-           times
-Esc        go back; quit from where top began
-b          make now the baseline: Samples and all to the right of it are
-           what was counted since
-p Space    pause, and go on
-?          this help
+<          sort by the previous column
+r          reverse the order
+v          switch to VMs, to vCPUs, or back to reasons
+Up Down    select a row, or scroll (also k j, PgUp PgDn, Home End)
+Enter      on a VM or vCPU: show its reasons; on a reason: show the
+           histogram of its times
+Esc        go back; quit if there is nothing to go back to
+b          set the baseline to now: Samples and the columns to its right
+           count from the baseline
+p Space    pause, or go on
+?          show or hide this help
 q Ctrl-C   quit";
 
-/// What the screen is told beside the state.
+/// What the screen shows besides the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How often is read.
+    /// The time between two readings.
     pub delay: Duration,
-    /// Whether cycles are shown even if the TSC's frequency is known.
+    /// Whether to show cycles, even if the TSC's frequency is known.
     pub cycles: bool,
 }
 
-/// A column: which order marks it, its head, its room, and its cell.
+/// A column: the order that marks it, its heading, its width, and its cells.
 struct Column {
     order: Option<Order>,
     head: &'static str,
     width: usize,
-    cell: fn(&Row, Unit) -> Option<String>,
+    cell: fn(&LiveRow, Unit) -> Option<String>,
 }
 
-/// From the left; the first and the second are always shown.
+/// From left to right. The first is always shown.
 const COLUMNS: [Column; 8] = [
     Column {
         order: Some(Order::Rate),
@@ -70,54 +73,54 @@ const COLUMNS: [Column; 8] = [
         order: Some(Order::Samples),
         head: "Samples",
         width: 7,
-        cell: |row, _| Some(units::count(row.line.samples as f64, 7)),
+        cell: |row, _| Some(units::count(row.since.samples as f64, 7)),
     },
     Column {
         order: None,
         head: "Samples%",
         width: 8,
-        cell: |row, _| share(row.line.samples_percent),
+        cell: |row, _| share(row.since.samples_percent),
     },
     Column {
         order: Some(Order::Time),
         head: "Time%",
         width: 6,
-        cell: |row, _| share(row.line.time_percent),
+        cell: |row, _| share(row.since.time_percent),
     },
     Column {
         order: Some(Order::Avg),
         head: "Avg",
         width: 6,
-        cell: |row, unit| row.line.avg.map(|cycles| unit.show(cycles)),
+        cell: |row, unit| row.since.avg.map(|cycles| unit.show(cycles)),
     },
     Column {
         order: Some(Order::P99),
         head: "p99",
         width: 6,
-        cell: |row, unit| row.line.p99.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.p99.map(|cycles| unit.show(cycles as f64)),
     },
     Column {
         order: Some(Order::Max),
         head: "Max",
         width: 6,
-        cell: |row, unit| row.line.max.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.max.map(|cycles| unit.show(cycles as f64)),
     },
     Column {
         order: Some(Order::Min),
         head: "Min",
         width: 6,
-        cell: |row, unit| row.line.min.map(|cycles| unit.show(cycles as f64)),
+        cell: |row, unit| row.since.min.map(|cycles| unit.show(cycles as f64)),
     },
 ];
 
-/// The columns that are left out first where there is no room for all.
+/// The columns to leave out if there is no room, in this order.
 const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
 
-/// Draws all.
+/// Draws everything.
 pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     let message = state.error.as_ref().or(state.notice.as_ref());
     let width = usize::from(frame.area().width).max(1);
-    // Words do not fill their lines: another for what hangs over.
+    // Wrapping leaves lines shorter than the screen: count on three quarters.
     let lines = message.map_or(0, |text| text.len().div_ceil(width - width / 4));
     let [head, status, told, body, foot] = Layout::vertical([
         Constraint::Length(1),
@@ -151,7 +154,7 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     frame.render_widget(Line::from(keys).dim(), foot);
 }
 
-/// A text, so far up that its end is not above that of its room.
+/// Draws a text, scrolled at most to its end.
 fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
     let most = text.lines.len().saturating_sub(area.height.into());
     let scroll = u16::try_from(state.scroll.min(most)).unwrap_or(u16::MAX);
@@ -159,15 +162,12 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
 }
 
 fn title(state: &State, unit: Unit) -> String {
-    let isa = match state.now().isa {
-        InstructionSet::Vmx => "VMX",
-        InstructionSet::Svm => "SVM",
-    };
+    let isa = reasons::set_name(state.now().isa);
     let what = words::head(state.now(), state.selection(), unit);
     format!("{isa}: {what}")
 }
 
-/// How much is counted now, and how it is shown.
+/// The current rate, and how the screen is updated.
 fn status_line(state: &State, settings: Settings) -> String {
     let mut parts = Vec::new();
     if state.paused {
@@ -177,7 +177,7 @@ fn status_line(state: &State, settings: Settings) -> String {
         Some((exits, cycles)) => {
             parts.push(format!("{} exits/s", rate(exits)));
             let interval = state.interval();
-            if let Some(share) = interval.and_then(|i| words::cpu_share(cycles, i)) {
+            if let Some(share) = interval.and_then(|interval| interval.cpu_share(cycles)) {
                 let cpus = state.now().cpus.unwrap_or(0);
                 let cpus = units::counted(cpus, "CPU", "CPUs");
                 parts.push(format!("{} of {cpus}", units::percent(share)));
@@ -203,7 +203,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let names = names(state.rows.iter().map(|row| &row.line));
+    let names = names(state.rows.iter().map(|row| &row.since));
     let head = match state.selection().by {
         By::Reason => "Reason",
         By::Vm => "VM",
@@ -234,26 +234,26 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
             .iter()
             .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
         let part = match state.order {
-            Order::Time => row.line.time_percent,
-            _ => row.line.samples_percent,
+            Order::Time => row.since.time_percent,
+            _ => row.since.samples_percent,
         };
         let bar = Text::from(bar_of(part, bar)).cyan();
         let cells = [Text::from(name)].into_iter().chain(cells).chain([bar]);
-        ratatui::widgets::Row::new(cells)
+        Row::new(cells)
     });
     let widths = [name]
         .into_iter()
         .chain(columns.iter().map(|column| column.width))
         .chain([bar]);
     let table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
-        .header(ratatui::widgets::Row::new(header).bold())
+        .header(Row::new(header).bold())
         .row_highlight_style(Style::new().reversed());
     let mut cursor = TableState::new().with_selected(state.cursor());
     frame.render_stateful_widget(table, area, &mut cursor);
 }
 
-/// Those for which there is room, and something to show.
-fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
+/// The columns that fit and have something to show.
+fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     let has = |column: &&Column| {
         let cell = |row| (column.cell)(row, Unit::Cycles).is_some();
@@ -270,23 +270,23 @@ fn columns_for(rows: &[Row], room: usize) -> Vec<&'static Column> {
     columns
 }
 
-/// The histogram of a reason, in lines.
+/// The lines of a reason's histogram.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
     let name = Line::from(format!("{} since the baseline", key.name)).bold();
     let (histogram, untimed) = match state.histogram(key) {
         Ok(found) => found,
         Err(why) => return vec![name, Line::from(why)],
     };
-    let Histogram { min, max, log2 } = histogram;
-    let exits: u128 = log2.iter().copied().map(u128::from).sum();
+    let Histogram { min, max, buckets } = histogram;
+    let exits: u128 = buckets.iter().copied().map(u128::from).sum();
     let show = |cycles: u64| unit.show(cycles as f64);
     let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
     let mut summary = format!(
         "{}: min {}, p50 {}, p99 {}, max {}",
         units::counted(exits, "exit", "exits"),
         show(*min),
-        known(histogram.percentile(50.0)),
-        known(histogram.percentile(99.0)),
+        known(percentile(histogram, 50.0)),
+        known(percentile(histogram, 99.0)),
         show(*max),
     );
     if untimed > 0 {
@@ -294,12 +294,12 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
     }
     let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
     let room = width.saturating_sub(head.len() + 1);
-    let most = log2.iter().copied().max().unwrap_or(0);
+    let most = buckets.iter().copied().max().unwrap_or(0);
     let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];
-    let taken = |bucket: &usize| log2[*bucket] > 0;
+    let taken = |bucket: &usize| buckets[*bucket] > 0;
     let first = (0..BUCKETS).find(taken).unwrap_or(0);
     let last = (0..BUCKETS).rfind(taken).unwrap_or(0);
-    for (bucket, &exits) in log2.iter().enumerate().take(last + 1).skip(first) {
+    for (bucket, &exits) in buckets.iter().enumerate().take(last + 1).skip(first) {
         let (from, to) = bounds(bucket);
         let below = match to {
             u64::MAX => "".into(),
@@ -316,7 +316,7 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
     lines
 }
 
-/// A part in percent, in at most `width` characters.
+/// A bar for a share in percent, of at most `width` characters.
 fn bar_of(part: Option<f64>, width: usize) -> String {
     let length = part.unwrap_or(0.0) / 100.0 * width as f64;
     "#".repeat((length.round() as usize).min(width))
@@ -326,7 +326,7 @@ fn share(part: Option<f64>) -> Option<String> {
     part.map(|part| units::percent(part / 100.0))
 }
 
-/// A rate in at most nine characters.
+/// A rate, in at most nine characters.
 fn rate(rate: f64) -> String {
     match rate {
         r if r < 99.95 => format!("{r:.1}"),

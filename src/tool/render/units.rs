@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers in few characters.
+//! Formats numbers in few characters.
 
-/// What cycles are shown as.
+/// The unit in which to show cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Themselves.
+    /// Cycles.
     Cycles,
-    /// Time, by a TSC of that many kHz, which is not 0.
+    /// Time, by a TSC of so many kHz, which are not 0.
     Time(u32),
 }
 
 impl Unit {
-    /// Time, if the frequency is known and cycles are not asked for.
+    /// Time, unless the frequency is unknown (0) or `cycles` asks for cycles.
     pub fn new(tsc_khz: u32, cycles: bool) -> Unit {
         match tsc_khz {
             0 => Unit::Cycles,
@@ -21,7 +21,7 @@ impl Unit {
         }
     }
 
-    /// `cycles` in at most six characters.
+    /// Formats `cycles` in at most six characters.
     pub fn show(self, cycles: f64) -> String {
         match self {
             Unit::Cycles => count(cycles, 6),
@@ -30,12 +30,12 @@ impl Unit {
     }
 }
 
-/// `ns` nanoseconds in at most six characters, by three digits and a unit.
+/// Nanoseconds in at most six characters: three digits and a unit.
 pub fn time(ns: f64) -> String {
     const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
     for (unit, size) in UNITS {
         let value = ns / size;
-        // What rounds to a thousand is of the next unit.
+        // A value that rounds to 1000 belongs to the next unit.
         if value < 999.5 {
             return match unit {
                 "ns" => format!("{value:.0}ns"),
@@ -54,8 +54,8 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// A whole number in at most `width` characters, which are five or more: in
-/// thousands, millions and so on if it is longer.
+/// A whole number in at most `width` characters, at least five. Longer numbers are in
+/// thousands, millions and so on.
 pub fn count(number: f64, width: usize) -> String {
     let whole = format!("{number:.0}");
     if whole.len() <= width {
@@ -79,7 +79,7 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A change by a factor: in at most seven characters.
+/// A change by a factor, in at most seven characters.
 pub fn change(factor: f64) -> String {
     match (factor - 1.0) * 100.0 {
         p if p.abs() < 0.05 => "+0.0%".into(),
@@ -89,7 +89,7 @@ pub fn change(factor: f64) -> String {
     }
 }
 
-/// How long something took, in words.
+/// A number of seconds, in words.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 120.0 => format!("{} s", three_digits(s)),
@@ -112,7 +112,7 @@ pub fn grouped(number: impl Into<u128>) -> String {
     text
 }
 
-/// A number of things, by their name.
+/// A number of things, with their name.
 pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
     let number = number.into();
     let name = if number == 1 { one } else { many };

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof generate`: man pages and completions, from the command line's definition.
+//! `exitprof generate`: man pages and completions, from the definition of the command line.
 
-use crate::cli;
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::{
@@ -12,18 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What `exitprof generate` is told.
+/// Arguments of `exitprof generate`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to make
+    /// What to write
     what: What,
-    /// Where to put it
+    /// Output directory
     dir: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
-    /// Man pages, of section 1
+    /// Man pages of section 1
     Man,
     /// Completions for bash
     Bash,
@@ -33,14 +32,13 @@ enum What {
     Fish,
 }
 
-/// Makes the files in a directory, which is made too.
+/// Writes the files for `command`, and creates their directory.
 ///
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub fn run(arguments: &Arguments, mut command: Command) -> Result<()> {
     let Arguments { what, dir } = arguments;
-    let mut command = cli::Arguments::command();
     let shell = match what {
         What::Man => None,
         What::Bash => Some(Shell::Bash),
@@ -59,14 +57,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     write().with_context(|| dir.display().to_string())
 }
 
-/// Makes a page for the program and each of its commands.
+/// Writes a page for the program and for each of its commands.
 fn man(mut program: Command, dir: &Path) -> io::Result<()> {
     program.build();
     let commands = program.get_subcommands().chain([&program]);
     for page in commands.map(|command| Man::new(command.clone())) {
         let mut text = Vec::new();
         page.render(&mut text)?;
-        // What clap has behind the options is a page's notes.
+        // clap calls the text below the options EXTRA; man pages call it NOTES.
         let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
         fs::write(dir.join(page.get_filename()), text)?;
     }

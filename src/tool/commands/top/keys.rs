@@ -2,20 +2,20 @@
 
 //! What keys do.
 
-use super::state::{Overlay, Place, Row, State};
+use super::state::{LiveRow, Overlay, Place, State};
 use crate::{
     select::{By, Selection},
-    snapshot::Source,
+    snapshot::Origin,
 };
 use profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::ops::ControlFlow;
 
-/// The rows that a page key passes over.
+/// How many rows a page key moves.
 const PAGE: isize = 10;
 
 impl State {
-    /// Does what a key asks for; breaks if that is to quit.
+    /// Does what a key asks for. Breaks if it asks to quit.
     pub fn press(&mut self, key: KeyEvent) -> ControlFlow<()> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && key.code == KeyCode::Char('c') {
@@ -35,10 +35,10 @@ impl State {
             KeyCode::PageDown => return self.step(PAGE),
             KeyCode::Home => return self.step(isize::MIN),
             KeyCode::End => return self.step(isize::MAX),
-            // What is below acts on the list.
+            // The keys below act on the list.
             _ if self.overlay.is_some() => (),
             KeyCode::Char('s' | '>') => self.order = self.order.next(1),
-            KeyCode::Char('<') => self.order = self.order.last(),
+            KeyCode::Char('<') => self.order = self.order.previous(),
             KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Char('v') => self.other_list(),
             KeyCode::Enter => self.enter(),
@@ -48,10 +48,10 @@ impl State {
         ControlFlow::Continue(())
     }
 
-    /// Goes back by one step.
+    /// Goes back one step.
     fn back(&mut self) -> ControlFlow<()> {
         if self.overlay.take().is_some() {
-            // The list is there again.
+            // The list shows again.
         } else if self.places.len() > 1 {
             self.places.pop();
         } else if self.selection().by != By::Reason {
@@ -63,14 +63,14 @@ impl State {
         ControlFlow::Continue(())
     }
 
-    /// Moves the cursor, or scrolls; the rows stay what they are.
+    /// Moves the cursor, or scrolls. The rows do not change.
     fn step(&mut self, rows: isize) -> ControlFlow<()> {
         if self.overlay.is_some() {
             self.scroll = self.scroll.saturating_add_signed(rows).min(BUCKETS);
         } else {
             let last = self.rows.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);
-            self.place_mut().cursor = self.rows.get(to).map(Row::key);
+            self.place_mut().cursor = self.rows.get(to).map(LiveRow::key);
         }
         ControlFlow::Continue(())
     }
@@ -80,10 +80,10 @@ impl State {
         self.scroll = 0;
     }
 
-    /// From reasons to VMs, to vCPUs, to reasons, as far as there are several.
+    /// Switches from reasons to VMs, to vCPUs, and back. Within a VM, there is no list of VMs.
     fn other_list(&mut self) {
-        if self.now().source != Source::Host {
-            self.notice = Some("A guest is not told of VMs and vCPUs.".into());
+        if self.now().origin != Origin::Host {
+            self.notice = Some("A guest cannot see VMs and vCPUs.".into());
             return;
         }
         let place = self.place_mut();
@@ -99,15 +99,15 @@ impl State {
         place.cursor = None;
     }
 
-    /// Enters the VM or vCPU, or shows the reason's histogram.
+    /// Enters a VM or vCPU, or shows the histogram of a reason.
     fn enter(&mut self) {
-        let Some(key) = self.rows.get(self.cursor()).map(Row::key) else {
+        let Some(key) = self.rows.get(self.cursor()).map(LiveRow::key) else {
             return;
         };
         if self.selection().by == By::Reason {
             self.open(Overlay::Histogram(key));
         } else if key.vm.is_none() {
-            self.notice = Some(format!("Those {} are known together alone.", key.name));
+            self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
             self.places.push(Place::new(Selection {
                 vm: key.vm,

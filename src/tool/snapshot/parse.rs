@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Snapshots from text: from debugfs' file `profile`, and from what was recorded.
+//! Parses snapshots: the file `profile` in debugfs, and recordings.
 
-use crate::{
-    id::Id,
-    snapshot::{Account, Histogram, OLDEST, Owner, Row, Snapshot, Source, VERSION, Vcpu},
-};
+use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::text::{self, Line};
 use serde::Deserialize;
 use std::collections::HashMap;
 
 impl Snapshot {
-    /// What debugfs' file `profile` says: see [`text`].
+    /// Parses the file `profile` in debugfs: see [`text`].
     ///
     /// # Errors
     ///
-    /// If `text` is not whole, or a line of it makes no sense.
+    /// If `text` is incomplete, or a line is invalid.
     pub fn from_text(text: &str) -> Result<Snapshot> {
         let mut lines = text.lines().enumerate();
         let first = lines.next().map_or("", |(_, line)| line);
@@ -24,12 +21,12 @@ impl Snapshot {
         let head = match Line::parse(first) {
             Ok(Line::Head(head)) => head,
             Err(e) => bail!("line 1: {e}"),
-            _ => bail!("not a profile: it does not begin with one"),
+            _ => bail!("not a profile: it does not begin like one"),
         };
         let mut snapshot = Snapshot {
             version: VERSION,
-            source: Source::Host,
-            isa: head.isa.into(),
+            origin: Origin::Host,
+            isa: head.isa,
             identity: Id::new(head.id),
             epoch: head.epoch,
             tsc_khz: head.tsc_khz,
@@ -41,22 +38,15 @@ impl Snapshot {
             account: None,
             reading: None,
             attached: Vec::new(),
-            rows: Vec::new(),
+            counters: Vec::new(),
         };
         for (index, line) in lines {
             let number = index + 1;
             match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
-                Line::Head(_) => bail!("line {number}: a second beginning"),
-                Line::Account(a) => {
-                    snapshot.account = Some(Account {
-                        sample_cycles: a.sample_cycles,
-                        record_cycles: a.record_cycles,
-                        memory_bytes: a.memory_bytes,
-                        suppressed: a.suppressed,
-                    })
-                }
+                Line::Head(_) => bail!("line {number}: a second head"),
+                Line::Account(account) => snapshot.account = Some(account),
                 Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
-                Line::Row(row) => snapshot.rows.push(Row {
+                Line::Row(row) => snapshot.counters.push(Counter {
                     // Version 1 does not say.
                     untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
                     ..row.into()
@@ -64,21 +54,21 @@ impl Snapshot {
                 Line::End { epoch, lines } => {
                     ensure!(
                         epoch == snapshot.epoch && lines == number as u64,
-                        "the profile is not whole: its end does not fit its beginning"
+                        "the profile is incomplete: its last line does not match the others"
                     );
                     return snapshot.settled();
                 }
                 Line::Unknown => (),
             }
         }
-        Err(anyhow!("the profile is not whole: it has no end"))
+        Err(anyhow!("the profile is incomplete: it has no last line"))
     }
 
-    /// What `exitprof record` wrote, or debugfs' file `profile` as it is.
+    /// Parses what `exitprof record` wrote, or a copy of the file `profile` in debugfs.
     ///
     /// # Errors
     ///
-    /// If it is neither, or not one that this exitprof understands.
+    /// If it is neither, or of an unknown version.
     pub fn from_file(text: &str) -> Result<Snapshot> {
         #[derive(Deserialize)]
         struct Version {
@@ -88,66 +78,66 @@ impl Snapshot {
         if !text.trim_start().starts_with('{') {
             return Snapshot::from_text(text);
         }
-        let Version { version } = serde_json::from_str(text).context("not a snapshot")?;
+        let Version { version } = serde_json::from_str(text).context("not a recording")?;
         ensure!(
             (OLDEST.into()..=VERSION.into()).contains(&version),
-            "the snapshot is of version {version}, and this exitprof knows only {OLDEST} to {VERSION}"
+            "the recording has version {version}, but this exitprof reads only versions {OLDEST} to {VERSION}"
         );
-        let snapshot: Snapshot = serde_json::from_str(text).context("not a snapshot")?;
+        let snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
         snapshot.settled()
     }
 
-    /// Makes it one of the present version, with one row for each owner and reason.
+    /// Converts it to the current version, with one counter for each owner and reason.
     ///
     /// # Errors
     ///
-    /// If a name cannot be shown on a terminal, or a number is none of exits.
+    /// If a name cannot be shown on a terminal, or a sum does not fit into 64 bits.
     fn settled(mut self) -> Result<Snapshot> {
         self.version = VERSION;
-        for row in &mut self.rows {
-            row.settle();
+        for counter in &mut self.counters {
+            counter.settle();
         }
         self.add_up()?;
-        let vms = self.rows.iter().filter_map(|row| match &row.owner {
+        let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
         });
-        let names = (self.rows.iter().map(|row| &row.name)).chain(vms);
+        let names = (self.counters.iter().map(|c| &c.name)).chain(vms);
         let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
         for name in names.chain(attached) {
             ensure!(
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
-                "{name:?} is no name of a reason or VM"
+                "{name:?} is not the name of a reason or VM"
             );
         }
         Ok(self)
     }
 
-    /// Adds up rows of one owner and reason: where vCPUs have no ids, those of two VMs
-    /// may have one name.
+    /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
+    /// the same name.
     fn add_up(&mut self) -> Result<()> {
         let mut places = HashMap::new();
-        let keys = self.rows.iter().map(|row| (&row.owner, row.reason));
+        let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
         let places: Vec<usize> = keys
             .map(|key| {
                 let next = places.len();
                 *places.entry(key).or_insert(next)
             })
             .collect();
-        let mut sums: Vec<Row> = Vec::new();
-        for (row, place) in self.rows.drain(..).zip(places) {
+        let mut sums: Vec<Counter> = Vec::new();
+        for (counter, place) in self.counters.drain(..).zip(places) {
             match sums.get_mut(place) {
-                Some(sum) => sum.add(&row)?,
-                None => sums.push(row),
+                Some(sum) => sum.add(&counter)?,
+                None => sums.push(counter),
             }
         }
-        self.rows = sums;
+        self.counters = sums;
         Ok(())
     }
 }
 
-/// Refuses a profile that begins with `line` if it is of a version that cannot be parsed:
-/// to parse it may fail for any other reason.
+/// Refuses a profile whose first line, `line`, has an unknown version. Parsing that line
+/// might fail for any other reason, so this comes first.
 fn check_version(line: &str) -> Result<()> {
     let mut fields = line.split(' ');
     let is_profile = fields.next() == Some("profile");
@@ -155,7 +145,7 @@ fn check_version(line: &str) -> Result<()> {
     let known = u64::from(text::OLDEST)..=text::VERSION.into();
     if let Some(version) = version.filter(|version| is_profile && !known.contains(version)) {
         bail!(
-            "the profile is of version {version}, and this exitprof knows only {} to {}: use the one that came with the module",
+            "the profile has version {version}, but this exitprof reads only versions {} to {}: use the exitprof that came with the module",
             text::OLDEST,
             text::VERSION
         );
@@ -173,9 +163,9 @@ impl Vcpu {
     }
 }
 
-impl From<text::Row<'_, &str>> for Row {
-    fn from(row: text::Row<'_, &str>) -> Row {
-        Row {
+impl From<text::Row<'_, &str>> for Counter {
+    fn from(row: text::Row<'_, &str>) -> Counter {
+        Counter {
             owner: match row.owner {
                 text::Owner::Host => Owner::All,
                 text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(vm, vcpu, id)),
@@ -187,23 +177,26 @@ impl From<text::Row<'_, &str>> for Row {
             exits: row.tally.exits,
             cycles: row.tally.cycles,
             untimed: Some(row.tally.untimed),
-            histogram: row.histogram.map(Histogram::from),
+            histogram: row.histogram,
         }
     }
 }
 
-impl Row {
-    /// Makes its numbers fit each other. The module reads one after the other while exits
-    /// go on, so there may seem to be more untimed exits than exits; and the histogram of
-    /// exits none of which was timed has neither a least nor a most.
+impl Counter {
+    /// Makes its numbers consistent. The module reads them one by one while exits go on, so
+    /// there may seem to be more untimed exits than exits. Without timed exits, a histogram
+    /// has no minimum and maximum, so it is dropped.
     pub fn settle(&mut self) {
         self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
-        self.histogram = (self.histogram.take()).filter(|h| h.log2.iter().any(|&n| n > 0));
+        self.histogram = (self.histogram.take()).filter(|h| h.buckets.iter().any(|&n| n > 0));
     }
 
-    /// Adds the exits of another, whose histogram is not that of both.
-    fn add(&mut self, other: &Row) -> Result<()> {
-        let sum = |a: u64, b: u64| a.checked_add(b).context("there cannot be so many exits");
+    /// Adds another counter, and drops the histogram.
+    fn add(&mut self, other: &Counter) -> Result<()> {
+        let sum = |a: u64, b: u64| {
+            a.checked_add(b)
+                .context("more exits or cycles than fit into 64 bits")
+        };
         self.exits = sum(self.exits, other.exits)?;
         self.cycles = sum(self.cycles, other.cycles)?;
         let untimed = self.untimed.zip(other.untimed);

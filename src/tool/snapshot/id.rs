@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The random numbers that tell hosts, VMs and vCPUs apart.
+//! Random numbers that tell hosts, VMs and vCPUs apart.
 
 use anyhow::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU64};
 
-/// Such a number. It prints, also as JSON, as 16 hexadecimal digits: programs that keep
-/// numbers as floating point would round it.
+/// Such a number. It prints as 16 hexadecimal digits, in JSON too, because programs that
+/// read numbers as floating point would round it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Id(NonZeroU64);
 
 impl Id {
-    /// The number as the module gives it, which is 0 where there is none.
+    /// Takes the number from the module, where 0 means that there is none.
     pub fn new(number: u64) -> Option<Id> {
         NonZeroU64::new(number).map(Id)
     }
@@ -37,6 +37,6 @@ impl TryFrom<String> for Id {
     fn try_from(text: String) -> Result<Id> {
         let number = u64::from_str_radix(&text, 16).ok();
         let id = number.and_then(Id::new);
-        id.with_context(|| format!("{text:?} is no identity"))
+        id.with_context(|| format!("{text:?} is not an identity"))
     }
 }
