@@ -21,6 +21,7 @@ help:
 	@echo 'On a fresh Debian 12:'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
+	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
 	@echo
 	@echo 'For a kernel of your own, Linux 6.1 in KDIR=:'
 	@echo '  make patch            apply patches/ to its source'
@@ -45,34 +46,34 @@ help:
 	@echo 'EMULATOR=bochs, tcg (SVM) or kvm chooses the emulator; by default kvm where nested'
 	@echo 'VMX works, or else bochs.'
 
-demo: deps kernel
-	@$(MAKE) --no-print-directory modules tool
+demo:
+	@scripts/build/all.sh
 	@scripts/demo.sh
 
-test: deps kernel
-	@scripts/test.sh
+test: deps
+	@scripts/test.sh $(T)
 
 deps:
-	@scripts/deps.sh
+	@scripts/build/deps.sh
 
 kernel:
-	@scripts/kernel.sh
+	@scripts/build/kernel.sh
 
 modules:
-	@scripts/check-build.sh kernel "$(KDIR)"
+	@scripts/build/check-build.sh kernel "$(KDIR)"
 	@$(kmake) --no-print-directory modules
 
 modules_install: modules
 	$(kmake) modules_install
 
 patch:
-	@scripts/patch.sh $(KDIR)
+	@scripts/build/patch.sh $(KDIR)
 
 config:
-	@scripts/config.sh $(KDIR) $(if $(filter 1 y yes,$(FIX)),fix)
+	@scripts/build/config.sh $(KDIR) $(if $(filter 1 y yes,$(FIX)),fix)
 
 tool:
-	@scripts/tool.sh
+	@scripts/build/tool.sh
 
 check: modules
 	@scripts/check.sh $(KDIR)
@@ -88,16 +89,16 @@ bench-build: deps
 	@scripts/bench-build.sh
 
 test-debug: deps
-	@scripts/kernel.sh debug
-	@scripts/kernel.sh kcsan
-	@scripts/kernel.sh debug-vmx
+	@scripts/build/kernel.sh debug
+	@scripts/build/kernel.sh kcsan
+	@scripts/build/kernel.sh debug-vmx
 	@scripts/test.sh debug
 
-soak: deps kernel
+soak: deps
 	@scripts/test.sh soak
 
 mutate: deps kernel
-	@scripts/tool.sh e2e
+	@scripts/build/tool.sh e2e
 	@scripts/mutate.sh
 
 clean:

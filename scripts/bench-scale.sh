@@ -23,5 +23,5 @@ run() {
 	run bochs 2 2
 	run tcg 4 5 # CPU 0 comes on top: see emulate.sh
 	say "native"
-	"$top/scripts/cargo.sh" run --quiet --release --locked --package bench -- native | sed 's/^/native /'
+	"$top/scripts/build/cargo.sh" run --quiet --release --locked --package bench -- native | sed 's/^/native /'
 } | tee "$build/bench/scale.txt"

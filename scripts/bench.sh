@@ -22,7 +22,7 @@
 # All setups together also make the tables in tests/bench/README.md.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/kvm-copy.sh"
+. "$(dirname "$0")/build/kvm-copy.sh"
 
 flavour=${1:-lean}
 setups=("${@:2}")
@@ -52,22 +52,9 @@ wanted() {
 	[ ${#setups[@]} = 0 ] || [[ " ${setups[*]} " == *" $1 "* ]]
 }
 
-# copy_unpatched TO: KVM's sources without the series.
-copy_unpatched() {
-	local patch
-	copy_kvm "$kernel" "$1"
-	tac "$top/patches/series" | while read -r patch; do
-		change "$1" -R <"$top/patches/$patch"
-	done
-}
-
-change() {
-	patch -d "$1" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "${@:2}"
-}
-
 # The unpatched KVM with counters that CPUs share.
 build_shared_atomics() {
-	copy_unpatched "$peers/shared_atomics"
+	copy_unpatched "$kernel" "$peers/shared_atomics"
 	change "$peers/shared_atomics" <"$top/tests/bench/shared-atomics.patch"
 	build_kvm "$kernel" "$peers/shared_atomics"
 	install -D -t "$peers/root/modules/shared_atomics/unpatched" "$peers"/shared_atomics/arch/x86/kvm/*.ko
@@ -76,7 +63,7 @@ build_shared_atomics() {
 # make_peer NAME TARGET: makes it of the peer's sources and headers of the KVM that
 # it meets. With the series, a vCPU has its exit reason elsewhere.
 make_peer() {
-	copy_unpatched "$peers/unpatched"
+	copy_unpatched "$kernel" "$peers/unpatched"
 	mkdir -p "$peers/$1"
 	cp "$top/tests/bench/$1"/* "$peers/$1"
 	make_with "$kernel" "$peers/unpatched" "$peers/$1" "$2"
@@ -91,7 +78,7 @@ build_c_probe() {
 # The BPF program, and a static loader of it.
 build_bpf() {
 	local root lib offset out=$peers/bpf
-	root=$("$top/scripts/packages.sh" libbpf-dev)
+	root=$("$top/scripts/build/packages.sh" libbpf-dev)
 	lib=$root/usr/lib/x86_64-linux-gnu
 	mkdir -p "$peers/root/bench"
 	make_peer bpf offset.s
@@ -101,24 +88,6 @@ build_bpf() {
 		-c "$top/tests/bench/bpf/exits.bpf.c" -o "$peers/root/bench/exits.bpf.o"
 	cc -O2 -Wall -Werror -static -idirafter "$root/usr/include" "$top/tests/bench/bpf/load.c" \
 		"$lib"/lib{bpf,elf,z}.a -o "$peers/root/bench/load"
-}
-
-# logged NAME COMMAND...: with its output in a file, shown if it fails.
-logged() {
-	local status log=$peers/$1.log
-	shift
-	# Not as a condition, in which the shell would go on after a failure.
-	set +e
-	(
-		set -e
-		"$@"
-	) >"$log" 2>&1
-	status=$?
-	set -e
-	[ $status = 0 ] || {
-		tail -n 30 "$log" >&2
-		die "$1 failed: the whole log is $log"
-	}
 }
 
 # locked FUNCTION OBJECT: how many instructions with a lock prefix it has. Each
@@ -140,13 +109,14 @@ disassembly() {
 	! wanted shared_atomics || echo "locked shared_atomics $(locked vmx_handle_exit "$shared")"
 }
 
-"$top/scripts/kernel.sh" "$flavour"
-"$top/scripts/module.sh" "$flavour"
-"$top/scripts/tool.sh" e2e
+"$top/scripts/build/kernel.sh" "$flavour"
+"$top/scripts/build/unpatched.sh" "$kernel"
+"$top/scripts/build/module.sh" "$flavour"
+"$top/scripts/build/tool.sh" e2e
 mkdir -p "$peers/root"
-! wanted shared_atomics || logged shared_atomics build_shared_atomics
-! wanted c_probe || logged c_probe build_c_probe
-! wanted bpf || logged bpf build_bpf
+! wanted shared_atomics || logged "$peers/shared_atomics.log" build_shared_atomics
+! wanted c_probe || logged "$peers/c_probe.log" build_c_probe
+! wanted bpf || logged "$peers/bpf.log" build_bpf
 
 say "measuring in $machine"
 {
@@ -154,4 +124,4 @@ say "measuring in $machine"
 	disassembly
 } | tee "$costs" | sed -un 's/^cost cpuid \(\S*\) .*/\1/p' | while read -r setup; do say "$setup"; done
 grep '^#' "$costs" || true
-"$top/scripts/cargo.sh" run --quiet --locked --package bench -- report "${options[@]}" "$costs"
+"$top/scripts/build/cargo.sh" run --quiet --locked --package bench -- report "${options[@]}" "$costs"

@@ -1,14 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh KDIR: style and consistency, one KTAP line for each check; KDIR is
-# the kernel that the module in this directory was built for.
+# Style and consistency, one KTAP line for each check.
+#
+#	check.sh KDIR [NAME...]	all checks, or these; KDIR is the kernel that the module
+#				in this directory was built for
+#	check.sh list [build]	the names of all checks, or of those that need KDIR
 # shellcheck disable=SC2317 # the checks are called by their names
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/kvm-copy.sh"
+. "$(dirname "$0")/build/kvm-copy.sh"
 
-kdir=$(realpath "${1:-$build/kernel}")
+# Those that read the project's sources only, and those that need a kernel or a module.
+of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt lines_added layers)
+of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
+	reasons record modinfo_complete)
+if [ "${1:-}" = list ]; then
+	[ "${2:-}" = build ] || printf 'check.%s\n' "${of_sources[@]}"
+	printf 'check.%s\n' "${of_build[@]}"
+	exit
+fi
+
+kdir=$(realpath -m "${1:-$build/kernel}")
+checks=("${@:2}")
+checks=("${checks[@]#check.}")
+[ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
 source=$kdir
 [ ! -e "$kdir/source" ] || source=$(realpath "$kdir/source")
 cd "$top"
@@ -16,8 +32,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 rustfmt_kernel() { "$RUSTFMT" --check src/kernel/main.rs; }
-rustfmt_tools() { scripts/cargo.sh fmt --all --check; }
-clippy_tools() { scripts/cargo.sh clippy --quiet --locked --workspace --all-targets -- -D warnings; }
+rustfmt_tools() { scripts/build/cargo.sh fmt --all --check; }
+clippy_tools() { scripts/build/cargo.sh clippy --quiet --locked --workspace --all-targets -- -D warnings; }
 
 # In a copy, for clippy leaves objects that are not for loading.
 clippy_kernel() {
@@ -28,7 +44,7 @@ clippy_kernel() {
 	! grep -q '^warning\|^error' "$tmp/clippy"
 }
 
-shellcheck_all() { shellcheck -x -P scripts scripts/*.sh scripts/demo-*-init tests/live/* .ci/run; }
+shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init tests/live/* .ci/run; }
 
 # .checkpatch.conf says what is ignored, and why. Given a name, checkpatch would
 # take a file that git tracks for source code.
@@ -57,7 +73,7 @@ git_am() {
 
 # What users of "make patch" and "make config" with their own tree rely on.
 patch_knows_patched() {
-	scripts/patch.sh "$source" 2>&1 | tee "$tmp/patch"
+	scripts/build/patch.sh "$source" 2>&1 | tee "$tmp/patch"
 	grep -q 'has the series already' "$tmp/patch"
 }
 
@@ -69,7 +85,7 @@ patch_is_all_or_nothing() {
 	sed -i 's/handle_exit = vmx_handle_exit/handle_exit = another/' "$other/arch/x86/kvm/vmx/vmx.c"
 	printf 'kernelversion:\n\t@echo 6.1.0\n' >"$other/Makefile"
 	find "$other" -path '*/.git' -prune -o -type f -exec sha256sum {} + >"$sum"
-	! scripts/patch.sh "$other" || return
+	! scripts/build/patch.sh "$other" || return
 	sha256sum --quiet -c "$sum"
 	for file in $(git -C "$other" ls-files --others); do
 		[ "$file" = Makefile ] || {
@@ -86,11 +102,11 @@ config_mends() {
 	"$source/scripts/config" --file "$kdir/.config" -e 64BIT -e SMP -e HIGH_RES_TIMERS -e CPU_SUP_INTEL \
 		-e MODULES -e MODVERSIONS -d DEBUG_INFO_NONE \
 		-e VIRTUALIZATION -e KVM -e KVM_INTEL --set-str SYSTEM_TRUSTED_KEYS debian/certs/a.pem
-	! scripts/config.sh "$kdir" >"$tmp/obstacles" || return
+	! scripts/build/config.sh "$kdir" >"$tmp/obstacles" || return
 	grep '^CONFIG_MODVERSIONS' "$tmp/obstacles"
 	grep '^CONFIG_SYSTEM_TRUSTED_KEYS' "$tmp/obstacles"
 	grep '^CONFIG_KVM_EXIT_PROFILER' "$tmp/obstacles"
-	scripts/config.sh "$kdir" fix
+	scripts/build/config.sh "$kdir" fix
 	grep -x CONFIG_RUST=y "$kdir/.config"
 	grep -x CONFIG_KVM_EXIT_PROFILER=y "$kdir/.config"
 }
@@ -98,13 +114,14 @@ config_mends() {
 build_refuses_ibt() {
 	mkdir "$tmp/ibt"
 	printf 'CONFIG_RUST=y\nCONFIG_X86_KERNEL_IBT=y\n' >"$tmp/ibt/.config"
-	! scripts/check-build.sh kernel "$tmp/ibt" 2>"$tmp/refused" || return
+	! scripts/build/check-build.sh kernel "$tmp/ibt" 2>"$tmp/refused" || return
 	grep 'CONFIG_X86_KERNEL_IBT=y.*ENDBR' "$tmp/refused"
 }
 
 # Without its option the series adds not an instruction to KVM.
 option_off() {
 	local module part
+	scripts/build/unpatched.sh "$kdir"
 	copy_kvm "$kdir" "$build/check-kvm"
 	sed -i /exit_profiler/d "$build/check-kvm/arch/x86/kvm/Makefile"
 	echo '#undef CONFIG_KVM_EXIT_PROFILER' >"$build/check-kvm/off.h"
@@ -131,8 +148,8 @@ lines_added() {
 	done
 }
 
-reasons() { scripts/check-reasons.sh "$source"; }
-layers() { scripts/cargo.sh test --quiet --locked --package layers; }
+reasons() { scripts/build/tool.sh judge && build/judge reasons "$source"; }
+layers() { scripts/build/cargo.sh test --quiet --locked --package judge --test layers; }
 record() { scripts/check-record.sh kvm_exitprof.ko; }
 
 modinfo_complete() {
@@ -145,8 +162,6 @@ modinfo_complete() {
 	done
 }
 
-checks=(rustfmt_kernel rustfmt_tools clippy_kernel clippy_tools shellcheck_all
-	checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends build_refuses_ibt option_off lines_added reasons layers record modinfo_complete)
 echo "1..${#checks[@]}"
 number=0 failed=0
 for check in "${checks[@]}"; do

@@ -21,6 +21,25 @@ die() {
 	exit 1
 }
 
+# logged LOG COMMAND...: with its output in the file, of which the end is shown if it
+# fails.
+logged() {
+	local status log=$1
+	shift
+	# Not as a condition, in which the shell would go on after a failure.
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1
+	status=$?
+	set -e
+	[ $status = 0 ] || {
+		tail -n 30 "$log" >&2
+		die "$1 failed: the whole log is $log"
+	}
+}
+
 # symbol OBJECT FUNCTION: what the function is called in it, which is named as a
 # programmer would, such as vmx_handle_exit or record::<true, true, false>.
 symbol() {

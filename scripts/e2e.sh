@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boots build/FLAVOUR (see kernel.sh) in the emulator, with tests/e2e as its
+# Boots build/FLAVOUR (see build/kernel.sh) in the emulator, with tests/e2e as its
 # init, and both kinds of KVM's modules and MODULE to load; shows the results.
 #
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
@@ -40,11 +40,12 @@ for file in kvm kvm-intel kvm-amd; do
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
 [ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")
+"$top/scripts/build/unpatched.sh" "$kernel"
 mkdir -p "$out"
-"$top/scripts/initramfs.sh" "${options[@]}" "$out/initramfs.cpio" "$build/e2e" "${files[@]}"
-"$top/scripts/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
+"$top/scripts/boot/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${options[@]}" "${files[@]}"
+"$top/scripts/boot/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
 	"console=ttyS0 quiet loglevel=5 log_buf_len=8M mitigations=off nokaslr no_timer_check msr.allow_writes=on idle=halt panic=-1 reboot=t ${APPEND:-} -- $*"
-"$top/scripts/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"
+"$top/scripts/boot/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"
 # Tests have a plan to compare with, and measurements a last word.
 case $1 in
 cost | scale)

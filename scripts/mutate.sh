@@ -10,7 +10,7 @@
 # The list is tests/faults. Results are KTAP lines.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/kvm-copy.sh"
+. "$(dirname "$0")/build/kvm-copy.sh"
 
 kernel=$build/kernel
 scratch=$build/mutate
@@ -37,7 +37,7 @@ run_tests() {
 		case $test in
 		model.*) cargo_test profile "$test" ;;
 		tool.*) cargo_test exitprof "$test" ;;
-		check.reasons) check "$test" scripts/check-reasons.sh "$kernel/source" ;;
+		check.reasons) check "$test" cargo run --package judge -- reasons "$kernel/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
 		svm.*) svm+=("${test#svm.}") ;;
 		*) e2e+=("$test") ;;
@@ -63,8 +63,13 @@ check() {
 
 # cargo_test PACKAGE TEST: one of its tests, without what is before the dot.
 cargo_test() {
-	check "$2" timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/cargo.sh test --quiet --locked \
-		--package "$1" -- --exact "${2#*.}"
+	check "$2" cargo test --package "$1" -- --exact "${2#*.}"
+}
+
+# cargo COMMAND ARGUMENT...
+# shellcheck disable=SC2317 # check calls it
+cargo() {
+	timeout 300 env CARGO_TARGET_DIR="$scratch/cargo" scripts/build/cargo.sh "$1" --quiet --locked "${@:2}"
 }
 
 # fault NAME FILE CHANGE TEST...: see tests/faults.

@@ -1,92 +1,92 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# test.sh [all|debug|soak]: checks, the model's tests, the demo, and end to end in
-# the emulator, or only these, on kernels that look for errors, or for hours. Needs
-# the kernels (kernel.sh). Results are KTAP lines; the last line sums up.
+# Runs tests, and what they need built.
+#
+#	test.sh [all]		all of them
+#	test.sh debug|soak	the end-to-end tests, on kernels that look for errors
+#				(kernel.sh must have built these), or for hours
+#	test.sh NAME...		the tests whose names begin with one of these
+#
+# model.NAME, tool.NAME, bench.NAME and judge.NAME are cargo's tests of a crate,
+# check.NAME is a check of check.sh; live., cost., demo and kvm (see kvm.sh) run as a
+# whole; all others are end-to-end tests, which run on VMX, or on SVM with EMULATOR=tcg.
+#
+# Results are KTAP lines on stdout, progress goes to stderr; the last line sums up.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-passed=0 failed=0 skipped=0
+# Packages; what else the last one has, is a check.
+declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
+families=(model tool bench judge check live cost demo kvm)
 
-# count <OUTPUT: shows it, and counts the KTAP result lines in it.
-count() {
-	local line
-	while IFS= read -r line; do
-		printf '%s\n' "$line"
-		case $line in
-		"ok "*"# SKIP"*) skipped=$((skipped + 1)) ;;
-		"ok "*) passed=$((passed + 1)) ;;
-		"not ok "*) failed=$((failed + 1)) ;;
-		esac
+# --- the plan
+
+plan=() total=0
+# step MINUTES NAME KIND COMMAND...: plans a step, that takes about so long on 2 cores;
+# KIND is whole or results, see below.
+step() {
+	plan+=("$*")
+	total=$((total + $1))
+}
+
+# build: plans to build what machines need, once.
+build() {
+	local all="9 build whole scripts/build/all.sh exitprof e2e judge"
+	# shellcheck disable=SC2086
+	[[ " ${plan[*]} " == *" $all "* ]] || step $all
+}
+
+run_plan() {
+	local line minutes name command number=0
+	say "${#plan[@]} steps, about $total min on 2 cores, less where kernels are in the cache"
+	for line in "${plan[@]}"; do
+		read -r minutes name command <<<"$line"
+		number=$((number + 1))
+		printf '[step %d of %d, %dm%02ds elapsed, about %d min for this one] %s\n' "$number" "${#plan[@]}" \
+			$((SECONDS / 60)) $((SECONDS % 60)) "$minutes" "$name" >&2
+		read -r -a command <<<"$command"
+		"${command[0]}" "$name" "${command[@]:1}"
 	done
 }
 
-# step NAME COMMAND...: one result for the command as a whole.
-step() {
-	local name=$1
+# --- kinds of steps
+
+# whole NAME COMMAND...: one result for the command, of which stderr is shown. Without
+# what is built, nothing else is run.
+whole() {
+	local name=$1 log=$build/$1.log
 	shift
-	say "$name"
-	if "$@" >"$build/$name.log" 2>&1; then
-		count <<<"ok $name"
+	: >"$log"
+	# shellcheck disable=SC2094 # both append
+	if "$@" 2>&1 >>"$log" | tee -a "$log" >&2; then
+		echo "ok $name"
 	else
-		tail -n 60 "$build/$name.log" | sed 's/^/# /'
-		count <<<"not ok $name"
+		tail -n 60 "$log" | sed 's/^/# /'
+		echo "not ok $name"
+		[[ $name != build* ]] || exit 1
 	fi
 }
 
 # results NAME COMMAND...: the command's own KTAP lines, which must be as many as
 # its plan says, or something ended it before its time.
 results() {
-	local name=$1 plan
+	local name=$1
 	shift
-	say "$name"
-	"$@" >"$build/$name.log" 2>"$build/$name.err" || true
-	count <"$build/$name.log"
-	plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$build/$name.log")
-	if [ "$(grep -cE '^(not )?ok ' "$build/$name.log")" != "${plan:-none}" ]; then
+	{ "$@" 2>"$build/$name.err" || true; } | tee "$build/$name.log" | "$build/judge" results "$name" ||
 		tail -n 60 "$build/$name.err" | sed 's/^/# /'
-		count <<<"not ok $name ended early"
-	fi
 }
 
-# cargo's lines for tests, as KTAP.
-model() {
-	"$top/scripts/cargo.sh" test --locked --workspace --exclude e2e --exclude layers 2>&1 | tee "$build/cargo.log" |
-		sed -n 's/^test \(.*\) \.\.\. ok$/ok model.\1/p; s/^test \(.*\) \.\.\. FAILED$/not ok model.\1/p
-			s/^test \(.*\) \.\.\. ignored.*/ok model.\1 # SKIP ignored/p'
-}
+# --- commands of steps
 
-model_results() {
-	model >"$build/model.lines" || cat "$build/cargo.log" >&2
-	echo "1..$(sed -n 's/^running \([0-9]*\) tests\?$/\1/p' "$build/cargo.log" | paste -sd+ | bc)"
-	cat "$build/model.lines"
-}
-
-all() {
-	step build.module make modules
-	step build.tool scripts/tool.sh
-	step build.e2e scripts/tool.sh e2e
-	results check scripts/check.sh build/kernel
-	results model model_results
-	results e2e.vmx e2e "${EMULATOR:-auto}" 2
-	results e2e.svm e2e tcg 2
-	# What depends on the number of CPUs.
-	results e2e.vmx.1cpu e2e "${EMULATOR:-auto}" 1 "${many[@]}"
-	# Not what changes code under load, which QEMU does not stand on many CPUs.
-	results e2e.svm.4cpus e2e tcg 4 smp. fuzz.frozen fuzz.counting
-	results live.vmx tests/live/run.sh
-	results live.svm env EMULATOR=tcg tests/live/run.sh
-	costs
-	step demo scripts/demo.sh
-	step demo.svm env EMULATOR=tcg scripts/demo.sh
-}
-
-many=(smp. unload. sleep. total. recording. fuzz. log.flood)
-
-# Without peers, whose packages and time few changes are worth.
-costs() {
-	results cost scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms
+# cargo_test FAMILY [NAME...]: tests of its crate: all, or these.
+cargo_test() {
+	local family=$1 exact=()
+	shift
+	[ $# = 0 ] || exact=(--exact "${@#"$family".}")
+	# shellcheck disable=SC2086
+	{ scripts/build/cargo.sh test --locked --no-fail-fast --package ${crates[$family]} -- "${exact[@]}" || true; } |
+		"$build/judge" libtest "$family."
 }
 
 # e2e EMULATOR CPUS [NAME...]
@@ -94,28 +94,151 @@ e2e() {
 	EMULATOR=$1 CPUS=$2 scripts/e2e.sh kernel kvm_exitprof.ko test "${@:3}"
 }
 
-# end_to_end EMULATOR FLAVOUR MODE
+# with EMULATOR COMMAND...
+with() {
+	EMULATOR=$1 "${@:2}"
+}
+
+# --- which steps
+
+vmx=${EMULATOR:-auto}
+# What depends on the number of CPUs.
+many=(smp. unload. sleep. total. recording. fuzz. log.flood)
+# Without peers, whose packages and time few changes are worth.
+costs=(scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms)
+
+all() {
+	local family
+	build
+	step 2 check results scripts/check.sh build/kernel
+	for family in model tool bench judge; do
+		step 1 "$family" results cargo_test "$family"
+	done
+	step 6 e2e.vmx results e2e "$vmx" 2
+	step 6 e2e.svm results e2e tcg 2
+	step 4 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
+	# Not what changes code under load, which QEMU does not stand on many CPUs.
+	step 2 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
+	step 2 live.vmx results scripts/live.sh
+	step 3 live.svm results with tcg scripts/live.sh
+	step 10 cost results "${costs[@]}"
+	step 1 demo whole scripts/demo.sh
+	step 1 demo.svm whole with tcg scripts/demo.sh
+	step 5 kvm whole scripts/kvm.sh
+	run_plan
+}
+
+# end_to_end EMULATOR FLAVOUR MODE MINUTES
 end_to_end() {
-	step "build.$2" scripts/module.sh "$2"
-	results "e2e.$2.$1" env "EMULATOR=$1" scripts/e2e.sh "$2" "build/$2-module/kvm_exitprof.ko" "$3"
+	step 1 "build.$2" whole scripts/build/module.sh "$2"
+	step "$4" "e2e.$2.$1" results with "$1" scripts/e2e.sh "$2" "build/$2-module/kvm_exitprof.ko" "$3"
 }
 
 debug() {
-	step build.e2e scripts/tool.sh e2e
-	end_to_end tcg debug test
-	end_to_end tcg kcsan test
-	end_to_end auto debug-vmx test
+	step 2 build.programs whole scripts/build/tool.sh exitprof e2e judge
+	end_to_end tcg debug test 30
+	end_to_end tcg kcsan test 30
+	end_to_end "$vmx" debug-vmx test 30
+	run_plan
 }
 
 soak() {
-	step build.e2e scripts/tool.sh e2e
-	end_to_end tcg kernel soak
-	end_to_end auto kernel soak
+	build
+	end_to_end tcg kernel soak 240
+	end_to_end "$vmx" kernel soak 240
+	run_plan
+}
+
+# --- tests by their names
+
+# names FAMILY: those that there are.
+names() {
+	case $1 in
+	model | tool | bench | judge)
+		# shellcheck disable=SC2086
+		scripts/build/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
+			sed -n "s/^\(.*\): test$/$1.\1/p"
+		;;
+	check) scripts/check.sh list ;;
+	cost) printf 'cost.lean.%s\n' absent recording_off loaded per_vcpu histograms locked regression ;;
+	live) sed -n 's/^tests="\(.*\)"$/\1/p' tests/live/live.host | tr ' ' '\n' | sed 's/^/live./' ;;
+	demo | kvm) echo "$1" ;;
+	e2e) "$build/e2e" list "$isa" ;;
+	esac
+}
+
+# family NAME: that which the test belongs to.
+family() {
+	local family=${1%%.*}
+	[[ " ${families[*]} " == *" $family "* ]] || family=e2e
+	echo "$family"
+}
+
+# some NAME...: those of all families whose names begin so.
+some() {
+	local name family emulator isa programs=(judge)
+	local -A wanted chosen
+	for name; do
+		wanted[$(family "$name")]+=" $name"
+	done
+	[ -z "${wanted[e2e]-}" ] || programs+=(e2e)
+	[ -z "${wanted[live]-}${wanted[demo]-}${wanted[kvm]-}" ] || programs+=(exitprof)
+	read -r emulator isa < <(scripts/boot/emulate.sh --which)
+	say "tests that begin with $*, of ${!wanted[*]}; machines are emulated by $emulator, with ${isa^^}"
+	scripts/build/tool.sh "${programs[@]}"
+	for family in "${families[@]}" e2e; do
+		[ -n "${wanted[$family]-}" ] || continue
+		names "$family" >"$build/names"
+		# shellcheck disable=SC2086 # names are words
+		chosen[$family]=$("$build/judge" names --family "${families[@]/%/.}" -- ${wanted[$family]} <"$build/names") || exit
+		say "$family: $(wc -w <<<"${chosen[$family]}") of $(wc -l <"$build/names") tests"
+	done
+	for family in "${families[@]}" e2e; do
+		# shellcheck disable=SC2086
+		[ -z "${wanted[$family]-}" ] || plan_family "$family" ${chosen[$family]}
+	done
+	run_plan
+}
+
+# plan_family FAMILY NAME...: plans these tests; uses what some() has found out.
+plan_family() {
+	local family=$1
+	shift
+	case $family in
+	check)
+		! printf '%s\n' "$@" | grep -qxFf <(scripts/check.sh list build) || build
+		step $((1 + $# / 10)) check results scripts/check.sh build/kernel "$@"
+		;;
+	cost)
+		step 10 cost results "${costs[@]}"
+		;;
+	live)
+		build
+		step 3 "live.$isa" results scripts/live.sh
+		;;
+	demo)
+		build
+		step 1 "demo.$isa" whole scripts/demo.sh
+		;;
+	kvm)
+		build
+		step 5 kvm whole scripts/kvm.sh
+		;;
+	e2e)
+		build
+		# By the beginnings of names, as a kernel's command line is short.
+		# shellcheck disable=SC2086
+		step $((1 + 6 * $# / 180)) "e2e.$isa" results e2e "$vmx" 2 ${wanted[e2e]}
+		;;
+	*) step 1 "$family" results cargo_test "$family" "$@" ;;
+	esac
 }
 
 mkdir -p "$build"
 cd "$top"
-"${1:-all}"
-
-echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ]
+case ${1:-all} in
+all | debug | soak) run=("${1:-all}") ;;
+*) run=(some "$@") ;;
+esac
+"${run[@]}" | tee "$build/test.ktap"
+"$build/judge" sum "$build/test.ktap"

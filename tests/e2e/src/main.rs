@@ -4,6 +4,7 @@
 //! ```text
 //! e2e [test|soak|cost|scale|probe] [--out FILE] [--modules DIR] [--seed N]
 //!     [NAME...]
+//! e2e list vmx|svm
 //! ```
 //!
 //! - `test` runs all tests, or those whose names begin with a NAME.
@@ -12,6 +13,7 @@
 //! - `scale` measures how that cost grows with CPUs.
 //! - `probe` shows how many exits each workload causes by KVM's own statistic and its
 //!   tracepoint, which needs no profiler.
+//! - `list` prints the names of all tests of CPUs with VMX, or with SVM, on any machine.
 //!
 //! The results go to FILE, by default /dev/ttyS1. N is the seed of random numbers. DIR,
 //! by default /modules, holds `unpatched/` and `patched/`, each with kvm.ko and
@@ -33,9 +35,11 @@ use anyhow::{Result, bail, ensure};
 use harness::{Effort, Ktap, effort, init, runner};
 use host::{Host, cpus, tenant};
 use oracle::probe;
+use profile::isa::Isa;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use vmm::cpu;
 
 struct Options {
     mode: String,
@@ -65,7 +69,7 @@ fn options() -> Result<Options> {
             "--out" => options.out = value().into(),
             "--modules" => options.modules = value().into(),
             "--seed" => options.seed = Some(effort::seed(&value())?),
-            "test" | "soak" | "cost" | "scale" | "probe" => options.mode = arg,
+            "test" | "soak" | "cost" | "scale" | "probe" | "list" => options.mode = arg,
             _ => {
                 ensure!(!arg.starts_with('-'), "unknown option {arg}");
                 options.names.push(arg);
@@ -96,6 +100,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool> {
+    if options.mode == "list" {
+        return list(&options.names);
+    }
     let mut ktap = Ktap::open(&options.out)?;
     cpus::calibrated()?;
     cpus::pin(0, &cpus::usable()?)?;
@@ -125,4 +132,17 @@ fn run(options: &Options) -> Result<bool> {
         Err(e) => ktap.note(&format!("{e:#}")),
     }
     Ok(done.is_ok())
+}
+
+/// Prints the names of the tests of an instruction set.
+fn list(isa: &[String]) -> Result<bool> {
+    cpu::assume(match isa {
+        [isa] if isa == "vmx" => Isa::Vmx,
+        [isa] if isa == "svm" => Isa::Svm,
+        _ => bail!("list vmx, or list svm"),
+    });
+    for test in scenarios::all(Effort::test(None)) {
+        println!("{}", test.name);
+    }
+    Ok(true)
 }

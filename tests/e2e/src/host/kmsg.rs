@@ -3,59 +3,12 @@
 
 use crate::harness::watchdog;
 use anyhow::{Context, Result, bail};
+use judge::complaints::is_complaint;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// Complaints of the kernel.
-const SPLATS: &[&str] = &[
-    "WARNING:",
-    "BUG:",
-    // SLUB writes no colon.
-    "BUG ",
-    "Oops",
-    "INFO: ",
-    "possible circular",
-    "possible recursive",
-    "inconsistent lock",
-    "suspicious RCU",
-    "rcu: INFO",
-    "general protection",
-    "nable to handle",
-    "Kernel panic",
-    "Call Trace",
-    "refcount_t",
-    "unexpected exit reason",
-    "scheduling while atomic",
-    "sleeping function",
-    "in preemptible",
-    "KASAN:",
-    "UBSAN:",
-    "ODEBUG:",
-    "pagealloc:",
-    "kmemleak:",
-    // A detector gives up.
-    "Disabling lock debugging",
-    "locking correctness validator",
-];
-
-/// Harmless lines that look like complaints.
-const GREETINGS: &[&str] = &["kmemleak: Kernel memory leak detector initialized"];
-
-/// Parts of our functions' names. KCSAN reports data races of KVM's own as well.
-const OURS: &[&str] = &[
-    "exitprof",
-    "exit_profiler",
-    "exit_recording",
-    "record_exit",
-    "record_untimed",
-    "exit_samples",
-    "take_profile",
-    "attach_all",
-    "detach_all",
-];
 
 /// A reader with a position of its own.
 pub struct Kmsg {
@@ -140,7 +93,7 @@ impl Kmsg {
         let mut found = Vec::new();
         loop {
             match self.next() {
-                Ok(Some(line)) if is_splat(&line) => found.push(line),
+                Ok(Some(line)) if is_complaint(&line) => found.push(line),
                 Ok(Some(_)) => {}
                 Ok(None) => return found,
                 // The next read continues with the oldest line that is left.
@@ -149,12 +102,4 @@ impl Kmsg {
             }
         }
     }
-}
-
-fn is_splat(line: &str) -> bool {
-    let holds = |part: &&str| line.contains(part);
-    if line.contains("KCSAN:") {
-        return OURS.iter().any(holds);
-    }
-    SPLATS.iter().any(holds) && !GREETINGS.iter().any(holds)
 }

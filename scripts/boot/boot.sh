@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots a host in an emulator, and a guest in it.
+#
+#	boot.sh SCENARIO OUTDIR [OPTION...]	logs and options as emulate.sh has them
+#	boot.sh --image SCENARIO [ARGUMENT...]	only makes the image and prints its path
+#
+# tests/live/SCENARIO.host is what the host does once host-init has made it ready;
+# tests/live/SCENARIO.guest, what the guest does that the host boots by boot_guest.
+# ARGUMENT is one more for the host's initramfs: see initramfs.sh.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+usage="usage: $0 SCENARIO OUTDIR [OPTION...], or $0 --image SCENARIO [ARGUMENT...]"
+case ${1:-} in
+--image)
+	scenario=${2:?$usage}
+	arguments=("${@:3}")
+	;;
+*)
+	scenario=${1:?$usage} out=${2:?$usage}
+	arguments=()
+	;;
+esac
+
+kernel=$build/kernel
+bzimage=$kernel/arch/x86/boot/bzImage
+files=("$build/exitprof:/usr/bin/")
+for module in "$kernel"/arch/x86/kvm/{kvm,kvm-intel,kvm-amd}.ko "$top/kvm_exitprof.ko"; do
+	files+=("$module:/lib/modules/")
+done
+irqbypass=$kernel/virt/lib/irqbypass.ko
+[ ! -f "$irqbypass" ] || files+=("$irqbypass:/lib/modules/")
+host=$top/tests/live/$scenario.host guest=$top/tests/live/$scenario.guest
+for file in "$bzimage" "${files[@]%:*}" "$host"; do
+	[ -f "$file" ] || die "no $file: run \"make demo\", which builds it"
+done
+
+# The image is made anew when something in it has changed.
+images=$build/boot
+iso=$images/$scenario.iso
+inputs=("$bzimage" "${files[@]%:*}" "$top"/scripts/boot/* "$top/tests/live/$scenario".*)
+for argument in "${arguments[@]}"; do
+	[ ! -f "${argument%:*}" ] || inputs+=("${argument%:*}")
+done
+key=$(sha256sum "${inputs[@]}" | sha256sum)
+if [ "$key" != "$(cat "$iso.key" 2>/dev/null)" ]; then
+	say "making the image of $scenario"
+	rm -f "$iso.key"
+	if [ -f "$guest" ]; then
+		"$top/scripts/boot/initramfs.sh" "$images/guest.cpio" "$top/scripts/boot/guest-init" \
+			"$guest:/scenario" --cpuid "$build/exitprof:/usr/bin/"
+		files+=("$bzimage:/guest/kernel" "$images/guest.cpio:/guest/initramfs")
+		arguments+=(--qemu)
+	fi
+	"$top/scripts/boot/initramfs.sh" "$images/host.cpio" "$top/scripts/boot/host-init" \
+		"$host:/scenario" "${files[@]}" "${arguments[@]}"
+	"$top/scripts/boot/image.sh" "$iso" "$bzimage" "$images/host.cpio" \
+		"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t"
+	rm -f "$images"/{guest,host}.cpio
+	echo "$key" >"$iso.key"
+fi
+
+if [ "$1" = --image ]; then
+	echo "$iso"
+else
+	"$top/scripts/boot/emulate.sh" --timeout 1800 "${@:3}" "$iso" "$out"
+fi

@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds an initramfs from Debian's static busybox, an init script and whatever
+# else the emulated machine needs. Does not need root, and gives the same bytes
+# for the same inputs.
+#
+#	initramfs.sh OUT INIT [SRC:DEST | OPTION]...
+#
+#	OUT	compressed if its name ends in .gz
+#	INIT	becomes /init
+#	DEST	an absolute path; a trailing slash keeps SRC's name
+#	--qemu	adds QEMU for microvm guests (qemu-system-x86_64-microvm)
+#	--qemu-pc	adds QEMU for PCs (qemu-system-x86_64)
+#	--cpuid	adds the cpuid tool
+#	--perf	adds perf
+
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+[ $# -ge 2 ] || die "usage: $0 OUT INIT [SRC:DEST | OPTION]..."
+out=$1 init=$2
+shift 2
+
+root=$("$top/scripts/build/packages.sh")
+mkdir -p "$(dirname "$out")"
+tmp=$(mktemp -d "$out.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+stage=$tmp/root
+
+add() { # SRC DEST
+	[ -f "$1" ] || die "no $1 to put into the initramfs $out"
+	case $2 in
+	*/) install -D -m 755 -t "$stage$2" "$1" ;;
+	*) install -D -m 755 "$1" "$stage$2" ;;
+	esac
+}
+
+# program NAME [ROOT]: a program of the unpacked packages, its loader and its libraries.
+program() {
+	local root=${2:-$root} loader=/lib64/ld-linux-x86-64.so.2 library
+	add "$root/usr/bin/$1" /usr/bin/
+	add "$root$loader" /lib64/
+	"$root$loader" --inhibit-cache \
+		--library-path "$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu" \
+		--list "$root/usr/bin/$1" | awk '$2 == "=>" { print $3 }' |
+		while read -r library; do
+			[ "${library##*/}" = "${loader##*/}" ] || add "$library" /lib/x86_64-linux-gnu/
+		done
+}
+
+# firmware FILE...: of QEMU.
+firmware() {
+	local file
+	for file; do
+		add "$root/usr/share/$file" "/usr/share/${file%/*}/"
+	done
+}
+
+mkdir -p "$stage"/{dev,proc,sys,tmp,run}
+add "$init" /init
+"$root/bin/busybox" --list-full | while read -r applet; do
+	mkdir -p "$stage/${applet%/*}"
+	ln -s /bin/busybox "$stage/$applet"
+done
+rm "$stage/bin/busybox"
+add "$root/bin/busybox" /bin/
+
+for argument; do
+	case $argument in
+	--cpuid) program cpuid ;;
+	--qemu)
+		# Debian builds one QEMU for microvm alone: a quarter of the size of the whole.
+		program qemu-system-x86_64-microvm
+		firmware qemu/{bios-microvm,linuxboot_dma,pvh}.bin qemu/qboot.rom
+		;;
+	--qemu-pc)
+		program qemu-system-x86_64
+		firmware qemu/kvmvapic.bin seabios/bios-256k.bin
+		;;
+	--perf)
+		perf=$("$top/scripts/build/packages.sh" linux-perf)
+		program perf "$perf"
+		;;
+	*) add "${argument%:*}" "${argument##*:}" ;;
+	esac
+done
+
+find "$stage" -exec touch -h -d @0 {} +
+(cd "$stage" && find . -mindepth 1 | LC_ALL=C sort |
+	cpio --quiet -o -H newc -R 0:0 --reproducible) > "$tmp/cpio"
+case $out in
+*.gz) gzip -1n "$tmp/cpio" && mv "$tmp/cpio.gz" "$out" ;;
+*) mv "$tmp/cpio" "$out" ;;
+esac

@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# cargo.sh ARGUMENTS: a cargo that is current enough for the tools: the one in
+# PATH, or else Debian's, unpacked into the cache. (Debian's own cargo and rustc
+# fit the kernel, and are too old for today's crates; a newer one cannot be
+# installed beside them.)
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+minor() {
+	"$1" --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'
+}
+
+unset RUSTC RUSTDOC RUSTFMT # those are the kernel's
+cargo=cargo
+if [ "$(minor cargo || true)" -lt 85 ] 2>/dev/null || [ -z "$(minor cargo || true)" ]; then
+	root=$("$top/scripts/build/packages.sh" cargo-web rustc-web rustfmt-web rust-web-clippy)
+	export PATH=$root/usr/bin:$PATH
+	export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu
+	cargo=$root/usr/bin/cargo
+fi
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/cargo}
+exec "$cargo" "$@"

@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Installs the Debian packages that are missing for building, emulating and
+# checking. Never removes or replaces one.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+packages=(
+	# the kernel and the module
+	make gcc libc6-dev flex bison bc libelf-dev libssl-dev clang llvm lld
+	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
+	cpio kmod xz-utils patch perl ca-certificates
+	# the emulated machine
+	bochs bochsbios bochs-term vgabios isolinux syslinux-common xorriso
+	# make check
+	shellcheck git
+)
+
+installed=$(dpkg-query -Wf '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+missing=()
+for package in "${packages[@]}"; do
+	grep -qx "installed $package" <<<"$installed" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+command -v apt-get >/dev/null || die "this is not a Debian system: install what these packages hold: ${missing[*]}"
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
+say "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${root[@]}" apt-get -qq update
+"${root[@]}" apt-get -qq install -y --no-remove --no-install-recommends "${missing[@]}" >/dev/null ||
+	die "apt-get could not install ${missing[*]}: install them by hand"

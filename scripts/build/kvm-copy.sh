@@ -1,0 +1,52 @@
+# shellcheck shell=bash disable=SC2154
+# SPDX-License-Identifier: GPL-2.0
+#
+# KVM in a copy of its sources, to be changed and built as an external module of
+# the kernel that it belongs to. Sourced after common.sh, never run.
+
+# copy_kvm KERNEL TO: copies KVM's sources and those headers that the series
+# touches. Objects of an earlier run stay, for make to use again.
+copy_kvm() {
+	local source dir file
+	source=$(realpath "$1/source")
+	for dir in arch/x86/kvm virt/kvm; do
+		(cd "$source" && find $dir -type f ! -name '*.o' ! -name '.*' ! -name '*.ko' ! -name '*.mod*')
+	done | cat - <(series_headers) | while read -r file; do
+		refresh "$source/$file" "$2/$file"
+	done
+}
+
+# copy_unpatched KERNEL TO: the same, without the series.
+copy_unpatched() {
+	local patch
+	copy_kvm "$1" "$2"
+	tac "$top/patches/series" | while read -r patch; do
+		change "$2" -R <"$top/patches/$patch"
+	done
+}
+
+# change DIRECTORY [OPTION...] <PATCH
+change() {
+	patch -d "$1" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s "${@:2}"
+}
+
+series_headers() {
+	sed -n 's|^+++ b/\(arch/x86/include/.*\)|\1|p' "$top"/patches/*.patch | sort -u
+}
+
+# refresh FROM TO: copies a file that differs.
+refresh() {
+	cmp -s "$1" "$2" || install -D -m "$(stat -c %a "$1")" "$1" "$2"
+}
+
+# build_kvm KERNEL COPY: makes the modules.
+build_kvm() {
+	make_with "$1" "$2" "$2/arch/x86/kvm" modules
+}
+
+# make_with KERNEL COPY DIR TARGET: makes it in DIR; the copy's headers come before
+# the kernel's own.
+make_with() {
+	make -C "$1" M="$3" "${kernel_tools[@]}" -j"$(nproc)" \
+		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" "$4"
+}

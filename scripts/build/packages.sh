@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Unpacks Debian packages, with all that they depend on, into the cache and
+# prints the path of that root. Nothing is installed: what the emulated machines
+# need must not touch, replace or remove what the machine that runs them has.
+#
+#	packages.sh [--backports] [PACKAGE...]	default: what goes into the emulated machines
+#
+#	--backports	newer ones, if Debian has them for this release
+
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+backports=
+if [ "${1:-}" = --backports ]; then
+	backports=1
+	shift
+fi
+[ $# -gt 0 ] || set -- qemu-system-x86 cpuid busybox-static
+
+# Asking apt takes a second or two; as long as its lists are the same, so is its answer.
+answer=$cache/answer-$(echo "$backports" "$@" | sha256sum | cut -c 1-16)
+root=$(cat "$answer" 2> /dev/null || true)
+if [ -d "$root" ] && [ "$answer" -nt /var/lib/apt/lists ]; then
+	echo "$root"
+	exit
+fi
+
+mkdir -p "$cache/apt"
+tmp=$(mktemp -d "$cache/packages.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+mkdir -p "$tmp/debs/partial" "$tmp/root"
+
+# One apt at a time, as far as the cache is concerned.
+exec 8> "$cache/apt.lock"
+flock 8
+
+# An empty status file makes apt resolve as if nothing were installed at all.
+: > "$tmp/status"
+apt=(
+	apt-get -qq -y
+	-o Dir::State::status="$tmp/status"
+	-o Dir::Cache="$cache/apt"
+	-o Dir::Cache::archives="$tmp/debs"
+	-o APT::Install-Recommends=false
+	-o APT::Sandbox::User=root
+	-o Debug::NoLocking=true
+)
+
+# download PACKAGE...: sets root, whose name is a hash of all the packages' file
+# names (they hold the versions), and fetches them if that root is not there yet.
+download() {
+	"${apt[@]}" --print-uris install "$@" 2> "$tmp/error" |
+		awk '{ print $2, $3 }' | sort > "$tmp/list" || return
+	root=$cache/packages-$(sha256sum < "$tmp/list" | cut -c 1-16)
+	[ ! -d "$root" ] || return 0
+	say "fetching $(awk '{ n += $2 } END { print NR " packages, " int(n / 1e6) " MB" }' "$tmp/list"): $*"
+	"${apt[@]}" --download-only install "$@" 2> "$tmp/error"
+}
+
+# update NAME: has apt use package lists of the cache, and fetches them.
+update() {
+	say "fetching apt's package lists into the cache"
+	mkdir -p "$cache/apt/$1/partial"
+	apt+=(-o Dir::State::lists="$cache/apt/$1")
+	"${apt[@]}" update 2> "$tmp/error" ||
+		die "apt-get update failed; check the network and /etc/apt: $(< "$tmp/error")"
+}
+
+# The mirror that apt has for this release.
+mirror() {
+	# shellcheck disable=SC2016 # apt expands it
+	"${apt[@]}" indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1
+}
+
+lists=lists
+if [ "$backports" ]; then
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	[ -n "$(mirror)" ] || update lists
+	printf 'deb %s %s main\n' "$(mirror)" "$release" "$(mirror)" "$release-backports" > "$tmp/sources"
+	lists=$release-backports
+	apt+=(
+		-o Dir::Etc::SourceList="$tmp/sources" -o Dir::Etc::SourceParts=-
+		-o Dir::State::lists="$cache/apt/$lists" -t "$lists"
+	)
+fi
+
+# The lists may be absent, or out of date.
+if ! download "$@"; then
+	update "$lists"
+	download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
+fi
+
+exec 8>&-
+if [ ! -d "$root" ]; then
+	for deb in "$tmp"/debs/*.deb; do
+		dpkg-deb -x "$deb" "$tmp/root"
+	done
+	chmod -R u+w,ug-s "$tmp/root"
+	# Renamed when complete. Where another run was faster, its root is as good.
+	mv -T "$tmp/root" "$root" 2> "$tmp/error" || [ -d "$root" ] ||
+		die "cannot create $root: $(< "$tmp/error")"
+fi
+echo "$root" | tee "$tmp/answer"
+mv "$tmp/answer" "$answer"

@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# tool.sh [NAME...]: builds programs of the workspace as static binaries, which run
+# inside emulated machines, too: build/NAME. The default is the tool, exitprof.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+[ $# -gt 0 ] || set -- exitprof
+say "building ${*/#/build/}"
+# All at once, so that cargo builds what they share once.
+RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$build/cargo-static \
+	"$top/scripts/build/cargo.sh" build --quiet --release --locked \
+	--target x86_64-unknown-linux-gnu "${@/#/--package=}"
+for name; do
+	cp "$build/cargo-static/x86_64-unknown-linux-gnu/release/$name" "$build/$name"
+done
