@@ -10,7 +10,7 @@ use crate::{
         cells::Cells,
         counts::Profile,
         isa::Isa,
-        leaf::{Command, Identity, Protocol, Scope, Snapshot, FEATURE_SNAPSHOT, VERSION},
+        leaf::{Command, Identity, Protocol, Scope, SnapshotState, FEATURE_SNAPSHOT, VERSION},
         query::{Responder, When},
         reason::Kernel,
         throttle::QueryBudget,
@@ -122,10 +122,10 @@ impl<'a> Guest<'a> {
     }
 
     /// The snapshot that the vCPU holds, and the answer of leaf E0.
-    fn held(&self) -> (Option<&Held>, Snapshot) {
+    fn held(&self) -> (Option<&Held>, SnapshotState) {
         let own = match self.live.own {
             Some(own) => own,
-            None => return (None, Snapshot::default()),
+            None => return (None, SnapshotState::default()),
         };
         // SAFETY: By the type's invariant, this is the vCPU's task. Only `snapshot()`
         // changes what the vCPU holds, and it borrows `self` exclusively.
@@ -177,7 +177,7 @@ impl Responder for Guest<'_> {
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> Snapshot {
+    fn snapshot(&mut self, command: Command) -> SnapshotState {
         let own = self.live.own.filter(|_| config::per_vcpu());
         if let (Some(own), Command::Take | Command::Release) = (own, command) {
             // Release the old snapshot first: a vCPU never holds two.

@@ -4,7 +4,7 @@
 
 use crate::{
     block::Owned,
-    profile::leaf::{Identity, Scope, Snapshot},
+    profile::leaf::{Identity, Scope, SnapshotState},
 };
 use core::cell::UnsafeCell;
 
@@ -35,12 +35,12 @@ impl Snapshots {
     ///
     /// The caller holds vcpu->mutex. The returned reference does not outlive the next
     /// call of [`set`](Snapshots::set).
-    pub(crate) unsafe fn get(&self, scope: Scope, epoch: u32) -> (Option<&Held>, Snapshot) {
+    pub(crate) unsafe fn get(&self, scope: Scope, epoch: u32) -> (Option<&Held>, SnapshotState) {
         // SAFETY: The caller holds vcpu->mutex, so nobody writes it.
         let Inner { held, taken } = unsafe { &*self.0.get() };
         let valid = |held: &&Held| held.scope == scope && held.identity.epoch == epoch;
         let held = held.as_ref().filter(valid);
-        let snapshot = Snapshot {
+        let snapshot = SnapshotState {
             held: held.is_some(),
             taken: *taken,
         };

@@ -36,7 +36,7 @@ pub const HIDDEN: u32 = 0x4fff_ff02;
 pub const IDENTITY: u32 = 0x4fff_ff04;
 /// The leaf of the untimed exits of a reason.
 pub const UNTIMED: u32 = 0x4fff_ff05;
-/// The leaf of the vCPU's [`Snapshot`], and the first leaf that answers from it.
+/// The leaf of the vCPU's [`SnapshotState`], and the first leaf that answers from it.
 pub const SNAPSHOT: u32 = 0x4fff_ffe0;
 /// The leaf of the exits of all reasons.
 pub const TOTAL_EXITS: u32 = 0x4fff_fffc;
@@ -132,15 +132,15 @@ impl Command {
 /// zero, the scope changes, or the vCPU is reset. If a reader finds EAX and EBX unchanged
 /// at the end, all its answers came from one snapshot, whoever else runs on the vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct SnapshotState {
     /// Whether the vCPU holds a snapshot.
     pub held: bool,
     /// The number of snapshots that it has taken, modulo 2^32.
     pub taken: u32,
 }
 
-impl From<Snapshot> for Registers {
-    fn from(snapshot: Snapshot) -> Registers {
+impl From<SnapshotState> for Registers {
+    fn from(snapshot: SnapshotState) -> Registers {
         Registers {
             eax: snapshot.held.into(),
             ebx: snapshot.taken,
@@ -149,9 +149,9 @@ impl From<Snapshot> for Registers {
     }
 }
 
-impl From<Registers> for Snapshot {
-    fn from(r: Registers) -> Snapshot {
-        Snapshot {
+impl From<Registers> for SnapshotState {
+    fn from(r: Registers) -> SnapshotState {
+        SnapshotState {
             held: r.eax != 0,
             taken: r.ebx,
         }

@@ -6,8 +6,8 @@ use super::{
     counts::{Profile, Tally},
     isa::Isa,
     leaf::{
-        join, split, Command, Identity, Protocol, Registers, Snapshot, CYCLES, DISCOVERY, EXITS,
-        HIDDEN, IDENTITY, PRESENT, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS, UNDEFINED,
+        join, split, Command, Identity, Protocol, Registers, SnapshotState, CYCLES, DISCOVERY,
+        EXITS, HIDDEN, IDENTITY, PRESENT, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS, UNDEFINED,
         UNTIMED,
     },
     reason::Kernel,
@@ -25,7 +25,7 @@ pub trait Responder {
     fn protocol(&self) -> Protocol;
 
     /// Executes `command` on the vCPU's snapshot.
-    fn snapshot(&mut self, command: Command) -> Snapshot;
+    fn snapshot(&mut self, command: Command) -> SnapshotState;
 
     /// The identity of the counters; `None` if there is no snapshot.
     fn identity(&self, when: When) -> Option<Identity>;

@@ -25,6 +25,9 @@ pub enum Break {
     Fell,
 }
 
+/// What messages say ahead of a [`Break`].
+pub const REPLACED: &str = "the counters are not the same as before";
+
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -95,6 +95,19 @@ pub struct Row {
     pub id: Option<Id>,
 }
 
+impl Row {
+    /// What identifies the row.
+    pub fn key(&self) -> Key {
+        Key {
+            vm: self.vm.clone(),
+            vcpu: self.vcpu,
+            id: self.id,
+            reason: self.reason,
+            name: self.name.clone(),
+        }
+    }
+}
+
 impl View {
     /// Makes the rows that `selection` selects of `snapshot`.
     ///
@@ -181,6 +194,12 @@ impl View {
              whose module keeps them (module parameter histograms): sort by samples, time or avg"
         );
         Ok(())
+    }
+
+    /// The exits of all rows per second, if it is known how many seconds were counted.
+    pub fn rate(&self, seconds: Option<f64>) -> Option<f64> {
+        let exits: u128 = self.rows.iter().map(|row| row.samples).sum();
+        seconds.map(|seconds| exits as f64 / seconds)
     }
 
     /// The rows to show.

@@ -4,8 +4,9 @@
 
 use super::{interrupt::Interrupt, seconds::seconds, show::Show};
 use crate::{
+    continuity::REPLACED,
     rate::Stability,
-    render::{Format, csv, document::Document, json, table, units::Unit, words},
+    render::{Format, csv, document::Document, json, table, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
@@ -57,9 +58,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    let unit = show.unit(&snapshot);
     if show.format == Format::Table {
-        print(&snapshot, &view, show, unit, out)?;
+        print(&snapshot, &view, show, out)?;
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
@@ -80,14 +80,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn print(
-    snapshot: &Snapshot,
-    view: &View,
-    show: &Show,
-    unit: Unit,
-    out: &mut impl Write,
-) -> Result<()> {
+fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
+    let unit = show.unit(snapshot);
     writeln!(out, "{}\n", words::head(snapshot, selection, unit))?;
     table::view(view, selection, unit, table::width(), out)?;
     writeln!(out)?;
@@ -119,22 +114,15 @@ fn watch(
     let begin = Instant::now();
     let mut rates = Vec::new();
     let mut before = source.read()?;
-    let others = "the counters are not the same as before";
-    before.since(first).context(others)?;
+    before.since(first).context(REPLACED)?;
     for interval in 1..=INTERVALS {
         if interrupt.before(begin + time * interval / INTERVALS) {
             break;
         }
         let now = source.read()?;
-        let delta = now.since(&before).context(others)?;
-        let exits: u128 = View::new(&delta, selection)?
-            .rows
-            .iter()
-            .map(|row| row.samples)
-            .sum();
-        rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
+        let delta = now.since(&before).context(REPLACED)?;
+        rates.extend(View::new(&delta, selection)?.rate(delta.seconds()));
         before = now;
     }
-    Stability::new(&rates)
-        .ok_or_else(|| anyhow::anyhow!("too few intervals to tell whether the rate is stable"))
+    Stability::new(&rates).context("too few intervals to tell whether the rate is stable")
 }

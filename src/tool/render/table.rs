@@ -118,13 +118,8 @@ pub fn view(
     };
     let share = |percent: Option<f64>| percent.map_or("-".into(), |p| units::percent(p / 100.0));
 
-    let what = match selection.by {
-        By::Reason => "Reason",
-        By::Vm => "VM",
-        By::Vcpu => "vCPU",
-    };
     let mut columns = vec![
-        Column::new(what, names(rows.iter()).into_iter()).left(),
+        Column::new(heading(selection.by), names(rows.iter()).into_iter()).left(),
         column("Samples", &|row| units::count(row.samples as f64, 8)),
         column("Samples%", &|row| share(row.samples_percent)),
         column("Time%", &|row| share(row.time_percent)),
@@ -155,13 +150,25 @@ pub fn view(
             true => row.time_percent,
             false => row.samples_percent,
         };
-        let bars = column("", &|row| {
-            let length = of(row).unwrap_or(0.0) / 100.0 * bar as f64;
-            "#".repeat((length.round() as usize).min(bar))
-        });
+        let bars = column("", &|row| self::bar(of(row), bar));
         columns.push(bars.left().styled(BAR));
     }
     print(&columns, out)
+}
+
+/// The heading of the column of names.
+pub fn heading(by: By) -> &'static str {
+    match by {
+        By::Reason => "Reason",
+        By::Vm => "VM",
+        By::Vcpu => "vCPU",
+    }
+}
+
+/// A bar for a share in percent, of at most `width` characters.
+pub fn bar(percent: Option<f64>, width: usize) -> String {
+    let length = percent.unwrap_or(0.0) / 100.0 * width as f64;
+    "#".repeat((length.round() as usize).min(width))
 }
 
 /// The names of rows, shortened. If vCPUs have the same name, the first digits of their

@@ -91,7 +91,7 @@ impl<C: Cpuid> Guest<C> {
         bail!("{why}, in each of {ATTEMPTS} attempts: try again")
     }
 
-    fn command(&mut self, leaf: u32, command: Command) -> leaf::Snapshot {
+    fn command(&mut self, leaf: u32, command: Command) -> leaf::SnapshotState {
         self.leaves.read(leaf, command as u32).into()
     }
 

@@ -7,7 +7,7 @@
 use profile::cells::{Cells, Counter};
 use profile::counts::{Profile, Tally};
 use profile::isa::Isa;
-use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, Snapshot, TOTAL_CYCLES};
+use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, SnapshotState, TOTAL_CYCLES};
 use profile::query::{Query, Responder, When};
 use profile::reason::Kernel;
 use std::arch::asm;
@@ -138,7 +138,7 @@ impl Responder for Host<'_> {
         unreachable!("nobody asks for it")
     }
 
-    fn snapshot(&mut self, _: Command) -> Snapshot {
+    fn snapshot(&mut self, _: Command) -> SnapshotState {
         unreachable!("nobody asks for it")
     }
 

@@ -7,7 +7,7 @@
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{Command, Identity, Protocol, Registers, Snapshot},
+    leaf::{Command, Identity, Protocol, Registers, SnapshotState},
     query::{Query, Responder, When},
     reason::{Kernel, Status},
 };
@@ -229,7 +229,7 @@ impl Responder for Vcpu {
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> Snapshot {
+    fn snapshot(&mut self, command: Command) -> SnapshotState {
         match command {
             Command::Release => self.held = None,
             Command::Take => {
@@ -238,7 +238,7 @@ impl Responder for Vcpu {
             }
             Command::Tell => (),
         }
-        Snapshot {
+        SnapshotState {
             held: self.held.is_some(),
             taken: self.taken,
         }

@@ -4,9 +4,11 @@
 
 use super::{
     printer::Printer,
-    restart::{FROM_START, REPLACED, started_after},
+    restart::{FROM_START, started_after},
 };
-use crate::{commands::interrupt::Interrupt, snapshot::Snapshot, source::Source};
+use crate::{
+    commands::interrupt::Interrupt, continuity::REPLACED, snapshot::Snapshot, source::Source,
+};
 use anstream::eprintln;
 use anyhow::Result;
 use std::time::{Duration, Instant};
@@ -68,8 +70,7 @@ pub fn run(
         let what = format!("interval {nth}, ending after {time:.3} s");
         let view = printer.print(&delta, &what, Some(time))?;
         printer.note(&view)?;
-        let exits: u128 = view.rows.iter().map(|row| row.samples).sum();
-        rates.extend(delta.seconds().map(|seconds| exits as f64 / seconds));
+        rates.extend(view.rate(delta.seconds()));
         before = now;
     }
     let all = before.since(&first)?;

@@ -2,12 +2,13 @@
 
 //! Differences when the counters may have started from zero meanwhile.
 
-use crate::snapshot::{Origin, Snapshot};
+use crate::{
+    continuity::REPLACED,
+    snapshot::{Origin, Snapshot},
+};
 use anstream::eprintln;
 use anyhow::{Context, Result};
 
-/// Says that `since()` failed.
-pub const REPLACED: &str = "the counters are not the same as before";
 /// Says that the next figures begin at [`started_after`].
 pub const FROM_START: &str = "what follows was counted since they started";
 

@@ -2,7 +2,7 @@
 
 //! What keys do.
 
-use super::state::{LiveRow, Overlay, Place, State};
+use super::state::{Overlay, Place, State};
 use crate::{
     select::{By, Selection},
     snapshot::Origin,
@@ -70,7 +70,7 @@ impl State {
         } else {
             let last = self.rows.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);
-            self.place_mut().cursor = self.rows.get(to).map(LiveRow::key);
+            self.place_mut().cursor = self.rows.get(to).map(|row| row.since.key());
         }
         ControlFlow::Continue(())
     }
@@ -101,7 +101,7 @@ impl State {
 
     /// Enters a VM or vCPU, or shows the histogram of a reason.
     fn enter(&mut self) {
-        let Some(key) = self.rows.get(self.cursor()).map(LiveRow::key) else {
+        let Some(key) = self.rows.get(self.cursor()).map(|row| row.since.key()) else {
             return;
         };
         if self.selection().by == By::Reason {

@@ -6,11 +6,11 @@ use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
     reasons,
     render::{
-        table::names,
+        table,
         units::{self, Unit},
         words,
     },
-    select::{By, Key},
+    select::Key,
     snapshot::histogram::percentile,
     view::percent,
 };
@@ -203,12 +203,8 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let names = names(state.rows.iter().map(|row| &row.since));
-    let head = match state.selection().by {
-        By::Reason => "Reason",
-        By::Vm => "VM",
-        By::Vcpu => "vCPU",
-    };
+    let names = table::names(state.rows.iter().map(|row| &row.since));
+    let head = table::heading(state.selection().by);
     let widest = names.iter().map(|name| name.chars().count()).max();
     let name = widest.unwrap_or(0).max(head.len());
 
@@ -237,7 +233,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
             Order::Time => row.since.time_percent,
             _ => row.since.samples_percent,
         };
-        let bar = Text::from(bar_of(part, bar)).cyan();
+        let bar = Text::from(table::bar(part, bar)).cyan();
         let cells = [Text::from(name)].into_iter().chain(cells).chain([bar]);
         Row::new(cells)
     });
@@ -310,16 +306,10 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
             show(from),
             units::count(exits as f64, 8)
         );
-        let bar = bar_of(percent(exits.into(), most.into()), room);
+        let bar = table::bar(percent(exits.into(), most.into()), room);
         lines.push(Line::from_iter([figures.into(), bar.cyan()]));
     }
     lines
-}
-
-/// A bar for a share in percent, of at most `width` characters.
-fn bar_of(part: Option<f64>, width: usize) -> String {
-    let length = part.unwrap_or(0.0) / 100.0 * width as f64;
-    "#".repeat((length.round() as usize).min(width))
 }
 
 fn share(part: Option<f64>) -> Option<String> {

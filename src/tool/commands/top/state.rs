@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Error, Result};
 use clap::ValueEnum;
 use profile::histogram::Histogram;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -69,18 +69,6 @@ pub struct LiveRow {
     pub since: Row,
     /// Exits per second in the last interval, if there was one.
     pub rate: Option<f64>,
-}
-
-impl LiveRow {
-    pub(super) fn key(&self) -> Key {
-        Key {
-            vm: self.since.vm.clone(),
-            vcpu: self.since.vcpu,
-            id: self.since.id,
-            reason: self.since.reason,
-            name: self.since.name.clone(),
-        }
-    }
 }
 
 /// A list on the way from all exits to the current list.
@@ -230,7 +218,7 @@ impl State {
     /// The index of the row that keys act on.
     pub fn cursor(&self) -> usize {
         let cursor = self.place().cursor.as_ref();
-        let at = |key: &Key| self.rows.iter().position(|row| row.key() == *key);
+        let at = |key: &Key| self.rows.iter().position(|row| row.since.key() == *key);
         cursor.and_then(at).unwrap_or(0)
     }
 
@@ -246,11 +234,10 @@ impl State {
         let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
         let counter = counter.ok_or("No exits since the baseline.")?;
-        let unknown = "The module keeps no histograms (module parameter histograms).";
         match &counter.histogram {
             Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
             None if counter.timed() == 0 => Err("None of its exits was timed."),
-            None => Err(unknown),
+            None => Err("The module keeps no histograms (module parameter histograms)."),
         }
     }
 
@@ -299,19 +286,17 @@ impl State {
             ..self.selection().clone()
         };
         let since = View::new(&self.since, &selection)?;
-        let mut rates = HashMap::new();
+        let mut rates = BTreeMap::new();
         let mut seconds = None;
         self.total = None;
         if let Some(interval) = &self.interval {
             let view = View::new(interval, &selection)?;
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
-            let named = view.rows.into_iter();
-            rates.extend(named.map(|row| ((row.name, row.reason, row.id), row.samples)));
+            rates.extend(view.rows.iter().map(|row| (row.key(), row.samples)));
         }
         let live = |row: Row| {
-            let key = (row.name.clone(), row.reason, row.id);
-            let samples = rates.get(&key).copied().unwrap_or(0);
+            let samples = rates.get(&row.key()).copied().unwrap_or(0);
             LiveRow {
                 rate: seconds.map(|seconds| samples as f64 / seconds),
                 since: row,

@@ -83,7 +83,7 @@ impl Responder for State {
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> leaf::Snapshot {
+    fn snapshot(&mut self, command: Command) -> leaf::SnapshotState {
         match command {
             Command::Release => self.held = None,
             Command::Take if !self.poor => {
@@ -92,7 +92,7 @@ impl Responder for State {
             }
             _ => (),
         }
-        leaf::Snapshot {
+        leaf::SnapshotState {
             held: self.held.is_some(),
             taken: self.taken,
         }

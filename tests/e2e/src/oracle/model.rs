@@ -7,7 +7,7 @@ use super::sweep::Sweep;
 use crate::vmm::cpu::{self, Isa};
 use crate::vmm::{Query, Regs};
 use profile::counts::{Profile, Tally};
-use profile::leaf::{Command, Identity, Protocol, Registers, Snapshot};
+use profile::leaf::{Command, Identity, Protocol, Registers, SnapshotState};
 use profile::query::{Responder, When};
 use profile::reason::Kernel;
 
@@ -79,8 +79,8 @@ impl Responder for Guest<'_> {
     }
 
     /// Commands are not compared.
-    fn snapshot(&mut self, _: Command) -> Snapshot {
-        Snapshot::default()
+    fn snapshot(&mut self, _: Command) -> SnapshotState {
+        SnapshotState::default()
     }
 
     fn identity(&self, when: When) -> Option<Identity> {
