@@ -17,8 +17,8 @@
 //!
 //! The results go to FILE, by default /dev/ttyS1. N is the seed of random numbers. DIR,
 //! by default /modules, holds `unpatched/` and `patched/`, each with kvm.ko and
-//! kvm-intel.ko or kvm-amd.ko. Beside them are kvm_exitprof.ko and, if KVM needs it,
-//! irqbypass.ko.
+//! kvm-intel.ko or kvm-amd.ko. Beside them are kvm_exitprof.ko, and `needed/` with the
+//! modules that KVM and the tests need besides, in any order.
 //!
 //! As process 1 of a machine, the program mounts the file systems that it needs, takes
 //! its arguments from the kernel's command line after `--`, and powers the machine off

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 /// A change of the module, and the error with which loading it must fail.
 pub struct Change {
     name: &'static str,
-    from: &'static [u8],
+    /// What is changed: the first of these that the module has.
+    from: &'static [&'static [u8]],
+    /// Not longer than what is changed. The rest becomes zeros.
     to: &'static [u8],
     error: i32,
 }
@@ -34,7 +36,7 @@ const CONTRACT: [u8; 40] = contract([2, 64, 16, 24]);
 const fn changed(name: &'static str, to: &'static [u8]) -> Change {
     Change {
         name,
-        from: &CONTRACT,
+        from: &[&CONTRACT],
         to,
         error: libc::EINVAL,
     }
@@ -47,7 +49,7 @@ pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([2, 64, 16, 32]))
 
 pub const SECOND_PROFILER: Change = Change {
     name: "second_profiler",
-    from: b"kvm_exitprof\0",
+    from: &[b"kvm_exitprof\0"],
     to: b"kvm_exitpro2\0",
     error: libc::EBUSY,
 };
@@ -57,8 +59,8 @@ pub const SECOND_PROFILER: Change = Change {
 /// is a multiple of the alignment, 16.
 pub const WITHOUT_MEMORY: Change = Change {
     name: "without_memory",
-    from: b"\0__alloc_percpu\0",
-    to: b"\0int_pow\0\0\0\0\0\0\0\0",
+    from: &[b"\0__alloc_percpu\0", b"\0pcpu_alloc_noprof\0"],
+    to: b"\0int_pow\0",
     error: libc::ENOMEM,
 };
 
@@ -66,8 +68,8 @@ pub const WITHOUT_MEMORY: Change = Change {
 /// computes an even size to the power of flags above 63.
 pub const WITHOUT_VCPU_MEMORY: Change = Change {
     name: "without_vcpu_memory",
-    from: b"\0__kmalloc\0",
-    to: b"\0int_pow\0\0\0",
+    from: &[b"\0__kmalloc\0", b"\0__kmalloc_noprof\0"],
+    to: b"\0int_pow\0",
     error: 0,
 };
 
@@ -81,14 +83,19 @@ impl Doctored {
     pub fn new(host: &Host, change: &Change) -> Result<Self> {
         let Change { from, to, .. } = *change;
         let mut image = fs::read(host.profiler()).context("the module")?;
-        let mut changed = 0;
-        for at in 0..image.len() - from.len() {
-            if image[at..].starts_with(from) {
-                image[at..at + to.len()].copy_from_slice(to);
-                changed += 1;
-            }
+        let places = |from: &[u8]| -> Vec<usize> {
+            let all = 0..image.len() - from.len();
+            all.filter(|&at| image[at..].starts_with(from)).collect()
+        };
+        let found = from.iter().map(|from| (from.len(), places(from)));
+        let (len, places) = found
+            .into_iter()
+            .find(|(_, places)| !places.is_empty())
+            .with_context(|| format!("{}: nothing to change", change.name))?;
+        for at in places {
+            image[at..at + len].fill(0);
+            image[at..at + to.len()].copy_from_slice(to);
         }
-        ensure!(changed > 0, "{}: nothing to change", change.name);
         let path = PathBuf::from(format!("/tmp/{}.ko", change.name));
         fs::write(&path, image)?;
         Ok(Self {

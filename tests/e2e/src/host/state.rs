@@ -7,6 +7,7 @@ use super::module::{PROFILER, insert, is_loaded, remove};
 use crate::harness::Machine;
 use crate::vmm::cpu::{self, Isa};
 use anyhow::{Context, Result, bail};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -105,11 +106,14 @@ impl Host {
         self.load_vendor(patched, params)
     }
 
-    /// Loads kvm.ko, and the module that it needs.
+    /// Loads kvm.ko, and the modules that are needed besides.
     pub fn load_kvm(&self, patched: bool) -> Result<()> {
-        let shared = self.dir.join("irqbypass.ko");
-        if shared.exists() && !is_loaded("irqbypass") {
-            insert(&shared, "")?;
+        for module in fs::read_dir(self.dir.join("needed")).into_iter().flatten() {
+            let path = module?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            if !is_loaded(&name) {
+                insert(&path, "")?;
+            }
         }
         Ok(insert(&self.kvm(patched, "kvm"), "")?)
     }

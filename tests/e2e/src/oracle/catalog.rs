@@ -125,7 +125,8 @@ pub const CATALOG: &[Workload] = &[
     exact("vmxon", Vmx(27), Op::Vmxon),
     exact("invept", Vmx(50), Op::Invept),
     exact("invvpid", Vmx(53), Op::Invvpid),
-    exact("vmfunc", Vmx(59), Op::Vmfunc),
+    // Later kernels disable VMFUNC: it is #UD, which does not exit for it.
+    exact("vmfunc", Vmx(59), Op::Vmfunc).since((6, 12), 0),
     exact("vmrun", Svm(0x80), Op::Vmrun),
     exact("vmload", Svm(0x82), Op::Vmload),
     exact("vmsave", Svm(0x83), Op::Vmsave),
@@ -152,10 +153,11 @@ pub const CATALOG: &[Workload] = &[
         .irqchip()
         .params("flexpriority=0", ""),
     // Without APICv, KVM leaves the APIC-access page unmapped, and lets the guest try
-    // each read twice before it emulates it.
+    // each read twice before it emulates it. Later kernels emulate it at once.
     exact("apic_unmapped", Vmx(48), Op::Load)
         .arg(0xfee0_0030)
         .want(2 * K, 2 * K)
+        .since((6, 12), K)
         .irqchip()
         .params("enable_apicv=0", "")
         .needs(Need::Parameter("flexpriority")),

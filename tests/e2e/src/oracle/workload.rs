@@ -52,7 +52,9 @@ pub struct Workload {
     pub op: Op,
     pub arg: u32,
     /// The least and the largest number of exits.
-    pub want: (u32, u32),
+    want: (u32, u32),
+    /// The same since a version of Linux, if it is another.
+    later: Option<((u32, u32), (u32, u32))>,
     /// Whether each interrupt may cause one exit more.
     pub interruptible: bool,
     irqchip: bool,
@@ -72,6 +74,7 @@ pub const fn exact(name: &'static str, exit: Exit, op: Op) -> Workload {
         op,
         arg: 0,
         want: (K, K),
+        later: None,
         interruptible: false,
         irqchip: false,
         without: None,
@@ -89,6 +92,12 @@ impl Workload {
     pub const fn want(self, least: u32, most: u32) -> Self {
         let want = (least, most);
         Self { want, ..self }
+    }
+
+    /// The number of exits since a version of Linux.
+    pub const fn since(self, linux: (u32, u32), exits: u32) -> Self {
+        let later = Some((linux, (exits, exits)));
+        Self { later, ..self }
     }
 
     pub const fn interruptible(self) -> Self {
@@ -131,6 +140,14 @@ impl Workload {
 }
 
 impl Workload {
+    /// The least and the largest number of exits on this kernel.
+    pub fn exits(&self) -> (u32, u32) {
+        match self.later {
+            Some((linux, want)) if cpu::linux() >= linux => want,
+            _ => self.want,
+        }
+    }
+
     /// The number of its exits' reason, if the CPU's instruction set has one.
     pub fn reason(&self) -> Option<u32> {
         self.exit.number()

@@ -63,7 +63,7 @@ fn exact(host: &mut Host, workload: &Workload) -> Result<String> {
         true => delta(interrupts, interrupts_after)?,
         false => 0,
     };
-    let (least, most) = workload.want;
+    let (least, most) = workload.exits();
     let want = u64::from(least)..=u64::from(most) + slack;
     let text = match least == most {
         true => format!("want {least} got {got} (leaf), {traced} (kvm_exit)"),

@@ -37,20 +37,23 @@ pub fn find_isa() -> Option<Isa> {
     })
 }
 
+/// The version of the host's kernel, such as (6, 1).
+pub fn linux() -> (u32, u32) {
+    static LINUX: OnceLock<(u32, u32)> = OnceLock::new();
+    *LINUX.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release.split('.').map_while(|number| number.parse().ok());
+        let mut next = || numbers.next().unwrap_or(0);
+        (next(), next())
+    })
+}
+
 /// The host's kernel, as far as KVM's handlers differ.
 pub fn kernel() -> Kernel {
-    static KERNEL: OnceLock<Kernel> = OnceLock::new();
-    *KERNEL.get_or_init(|| {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        match release
-            .split('.')
-            .next()
-            .and_then(|major| major.parse().ok())
-        {
-            Some(7u32..) => Kernel::V7_3,
-            _ => Kernel::V6_1,
-        }
-    })
+    match linux() {
+        (7.., _) => Kernel::V7_3,
+        _ => Kernel::V6_1,
+    }
 }
 
 pub fn is_vmx() -> bool {
