@@ -7,7 +7,7 @@
 #
 #	FLAVOUR	"lean", a kernel that has as little else as can be, which most targets
 #		are for; or "distro", or "kernel": see kernel.sh
-#	SETUP	what to compare, of the table in tests/e2e/src/cost.rs: all, or those
+#	SETUP	what to compare, of the table in tests/e2e/src/cost/setup.rs: all, or those
 #
 # ACCEL in the environment chooses the machine: bochs, the default, whose TSC counts
 # instructions, the same in each run; kvm, which lends the guest the CPU's own VMX or
@@ -19,8 +19,7 @@
 #
 #	grep -E '^cost \S+ (unpatched|absent|recording_off|loaded|per_vcpu|histograms) ' build/bench/FLAVOUR.txt | grep -v ask_
 #
-# All setups together also make the tables in README.md (lean) and tests/README.md
-# (distro).
+# All setups together also make the tables in tests/bench/README.md.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/build/kvm-copy.sh"
@@ -44,8 +43,7 @@ if [ "$machine" = bochs ]; then
 	# The kernel for tests is the distribution's without BPF: it adds as much.
 	options+=(--targets --baseline "$top/tests/bench/${flavour/kernel/distro}.baseline")
 	case $flavour${setups[*]} in
-	lean) options+=(--table "$top/README.md") ;;
-	distro) options+=(--table "$top/tests/README.md") ;;
+	lean | distro) options+=(--table "$top/tests/bench/README.md") ;;
 	esac
 fi
 
@@ -55,11 +53,11 @@ wanted() {
 }
 
 # The unpatched KVM with counters that CPUs share.
-build_naive() {
-	copy_unpatched "$kernel" "$peers/naive"
-	change "$peers/naive" <"$top/tests/bench/naive.patch"
-	build_kvm "$kernel" "$peers/naive"
-	install -D -t "$peers/root/modules/naive/unpatched" "$peers"/naive/arch/x86/kvm/*.ko
+build_shared_atomics() {
+	copy_unpatched "$kernel" "$peers/shared_atomics"
+	change "$peers/shared_atomics" <"$top/tests/bench/shared-atomics.patch"
+	build_kvm "$kernel" "$peers/shared_atomics"
+	install -D -t "$peers/root/modules/shared_atomics/unpatched" "$peers"/shared_atomics/arch/x86/kvm/*.ko
 }
 
 # make_peer NAME TARGET: makes it of the peer's sources and headers of the KVM that
@@ -103,12 +101,12 @@ locked() {
 # What runs at an exit, of KVM and of the module. That this writes memory of its CPU
 # alone, check-record.sh sees to.
 disassembly() {
-	local hook naive=$peers/naive/arch/x86/kvm/kvm-intel.ko
+	local hook shared=$peers/shared_atomics/arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
 	# What the hook adds to the function that it is inlined into.
 	hook=$(($(locked vcpu_enter_guest "$kernel/arch/x86/kvm/kvm.ko") - $(locked vcpu_enter_guest "$kernel/unpatched/kvm.ko")))
 	echo "locked loaded $((hook + $(locked "record::<false, false, false>" "$module")))"
-	! wanted naive || echo "locked naive $(locked vmx_handle_exit "$naive")"
+	! wanted shared_atomics || echo "locked shared_atomics $(locked vmx_handle_exit "$shared")"
 }
 
 "$top/scripts/build/kernel.sh" "$flavour"
@@ -116,7 +114,7 @@ disassembly() {
 "$top/scripts/build/module.sh" "$flavour"
 "$top/scripts/build/tool.sh" e2e
 mkdir -p "$peers/root"
-! wanted naive || logged "$peers/naive.log" build_naive
+! wanted shared_atomics || logged "$peers/shared_atomics.log" build_shared_atomics
 ! wanted c_probe || logged "$peers/c_probe.log" build_c_probe
 ! wanted bpf || logged "$peers/bpf.log" build_bpf
 

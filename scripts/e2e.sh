@@ -39,7 +39,9 @@ for file in kvm kvm-intel kvm-amd; do
 	files+=("${KVM:-$kernel/arch/x86/kvm}/$file.ko:/modules/patched/"
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
-[ ! -e "$kernel/virt/lib/irqbypass.ko" ] || files+=("$kernel/virt/lib/irqbypass.ko:/modules/")
+for file in "$kernel"/{virt/lib/irqbypass.ko,needed/*.ko}; do
+	[ ! -e "$file" ] || files+=("$file:/modules/needed/")
+done
 "$top/scripts/build/unpatched.sh" "$kernel"
 mkdir -p "$out"
 "$top/scripts/boot/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${options[@]}" "${files[@]}"

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters in memory that belongs to no CPU.
+//! Blocks of counters that belong to no CPU: profiles of vCPUs, snapshots, and sums.
 
 use crate::{
-    profile::{
-        cells::{Cells, Counter},
-        counts::{Profile, Tally},
-    },
+    profile::cells::{Cells, Counter},
+    spread::{Read, Spread, SLOT_SIZE},
     sys::memory::{self, Wait},
 };
 use core::{
@@ -19,12 +17,13 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A head, after which come a [`Counter`] for each slot, and then a number of untimed
-/// exits for each.
+/// A head, followed in memory by a [`Counter`] for each slot, and then by the number of
+/// untimed exits of each slot.
 ///
 /// # Invariants
 ///
-/// It is the beginning of an allocation of [`size`](Block::size), which was zeroed.
+/// The block begins an allocation of [`size(slots)`](Block::size) bytes, which was
+/// zeroed.
 #[repr(C, align(16))]
 pub(crate) struct Block<H> {
     slots: usize,
@@ -32,25 +31,25 @@ pub(crate) struct Block<H> {
 }
 
 impl<H> Block<H> {
-    /// Where the counters begin.
+    /// The offset of the counters in bytes.
     pub(crate) const COUNTERS: usize = mem::size_of::<Self>();
 
-    /// Where the numbers of untimed exits begin.
+    /// The offset of the numbers of untimed exits in bytes.
     pub(crate) const fn untimed(slots: usize) -> usize {
         Self::COUNTERS.wrapping_add(slots.wrapping_mul(mem::size_of::<Counter>()))
     }
 
-    /// How many bytes it takes.
+    /// The size of the allocation in bytes.
     pub(crate) const fn size(slots: usize) -> usize {
-        let size = Self::untimed(slots).wrapping_add(slots.wrapping_mul(mem::size_of::<u64>()));
-        memory::rounded(size)
+        memory::rounded(Self::COUNTERS.wrapping_add(slots.wrapping_mul(SLOT_SIZE)))
     }
 
-    /// The counters; none if it was made with no slots.
+    /// The counters of all slots.
     pub(crate) fn cells(&self) -> Cells<'_> {
         let start: *const u8 = (self as *const Self).cast();
-        // SAFETY: By the type's invariant, both arrays are within the allocation, and
-        // numbers that may be zero; the alignment of the type is theirs.
+        // SAFETY: By the type's invariant, both arrays are within the allocation and were
+        // zeroed, which is a valid state of atomics. The type's alignment is enough for
+        // both.
         unsafe {
             Cells {
                 counters: slice::from_raw_parts(start.add(Self::COUNTERS).cast(), self.slots),
@@ -63,30 +62,22 @@ impl<H> Block<H> {
     }
 }
 
-impl<H> Profile for Block<H> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cells().sum(wanted)
-    }
-
-    fn total(&self) -> Tally {
-        self.cells().total()
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cells().slot(slot)
+impl<H> Spread for Block<H> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
+        with(self.cells());
     }
 }
 
-/// The owner of a [`Block`] whose counters are zero at first; charged to the memory
+/// An owned [`Block`]. Its counters start from zero. Its memory is charged to the memory
 /// cgroup of the task that allocates it.
 ///
 /// # Invariants
 ///
-/// The block came from `memory::alloc()`, and is freed by `drop()` alone.
+/// The block came from `memory::alloc()`, and only `drop()` frees it.
 pub(crate) struct Owned<H>(NonNull<Block<H>>);
 
 impl<H> Owned<H> {
-    /// A block with that head.
+    /// Allocates a block with `slots` slots.
     ///
     /// # Errors
     ///
@@ -94,39 +85,43 @@ impl<H> Owned<H> {
     ///
     /// # Context
     ///
-    /// Where one may sleep, if `wait` says so.
+    /// May sleep if `wait` is [`Wait::Yes`].
     pub(crate) fn try_new(head: H, slots: usize, wait: Wait) -> Result<Self> {
         let block = memory::alloc(Block::<H>::size(slots), wait)?.cast();
-        // SAFETY: The memory is large enough, and aligned to its size.
+        // SAFETY: The memory is new, large enough, and aligned to its size.
         unsafe { ptr::write(block.as_ptr(), Block { slots, head }) };
-        // INVARIANT: It was allocated just now.
+        // INVARIANT: `memory::alloc()` returned the block above.
         Ok(Owned(block))
     }
 
-    /// Gives the block away.
+    /// Gives up the ownership of the block.
     pub(crate) fn into_foreign(self) -> NonNull<c_void> {
         let block = self.0.cast();
         mem::forget(self);
         block
     }
 
-    /// Borrows what [`into_foreign`](Owned::into_foreign) has given away.
+    /// Borrows a block that [`into_foreign`](Owned::into_foreign) returned.
     ///
     /// # Safety
     ///
-    /// `foreign` came from there, and is not taken back during `'a`.
+    /// `foreign` came from `into_foreign()` of the same type. Nobody passes it to
+    /// [`from_foreign`](Owned::from_foreign) during `'a`.
     pub(crate) unsafe fn borrow<'a>(foreign: NonNull<c_void>) -> &'a Block<H> {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller guarantees that the block exists during `'a`.
         unsafe { foreign.cast().as_ref() }
     }
 
-    /// Takes back what [`into_foreign`](Owned::into_foreign) has given away.
+    /// Takes back the ownership of a block that [`into_foreign`](Owned::into_foreign)
+    /// returned.
     ///
     /// # Safety
     ///
-    /// `foreign` came from there, is not taken back again, and nobody borrows it.
+    /// `foreign` came from `into_foreign()` of the same type. Its ownership was not taken
+    /// back before, and nobody borrows it.
     pub(crate) unsafe fn from_foreign(foreign: NonNull<c_void>) -> Self {
-        // INVARIANT: By this function's contract.
+        // INVARIANT: The caller guarantees that the block came from another `Owned`,
+        // which gave it up.
         Owned(foreign.cast())
     }
 }
@@ -135,14 +130,15 @@ impl<H> Deref for Owned<H> {
     type Target = Block<H>;
 
     fn deref(&self) -> &Block<H> {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, the block exists.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<H> Drop for Owned<H> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant; what follows the head needs no dropping.
+        // SAFETY: By the type's invariant, `memory::alloc()` returned the block, and this
+        // alone frees it. The counters behind the head need no drop.
         unsafe {
             ptr::drop_in_place(self.0.as_ptr());
             memory::free(self.0.cast());

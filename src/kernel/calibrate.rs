@@ -1,44 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a sample costs, as measured when the module is loaded.
+//! The cost of a sample, measured when the module is loaded.
 
 use crate::{
-    block::Owned,
     config,
     sys::{
         contract::{Record, Sample},
         cpu,
-        memory::Wait,
+        memory::{self, Wait},
     },
+    vm::Vcpu,
 };
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// See [`Account`](crate::profile::text::Account).
+/// The results: see [`Account`](crate::profile::text::Account).
 static SAMPLE_CYCLES: AtomicU64 = AtomicU64::new(0);
 static RECORD_CYCLES: AtomicU64 = AtomicU64::new(0);
 
-/// The cycles that an exit's figure is too high by, and those that taking and
-/// recording a sample adds to an exit; 0 if that was not measured.
+/// The cycles by which each exit's cycles are too high, and the cycles that a sample adds
+/// to an exit. 0 if they were not measured.
 pub(crate) fn overhead() -> (u64, u64) {
     (SAMPLE_CYCLES.load(Relaxed), RECORD_CYCLES.load(Relaxed))
 }
 
-/// How often it is measured, for the least is wanted; and for how many samples.
+/// The number of measurements, of which the lowest counts, and the number of samples in
+/// each.
 const ROUNDS: u32 = 64;
 const SAMPLES: u64 = 16;
 
-/// Measures [`overhead`], unless there is no memory; what it records is to be cleared.
+/// Measures [`overhead`], unless there is no memory. The samples are added to the
+/// counters, which the caller must clear.
 ///
 /// # Safety
 ///
-/// `record` is a [`record`](crate::record::record) for the present configuration, whose
-/// memory is in use, by nobody else.
+/// `record` is the [`record`](crate::record::record) of the present configuration. Its
+/// memory is in use, but nobody else reads or writes it.
 pub(crate) unsafe fn calibrate(record: Record) {
-    let profile = match Owned::try_new((), config::vcpu_slots(), Wait::Yes) {
-        Ok(block) => block,
+    let profile = match memory::alloc(Vcpu::size(config::vcpu_slots()), Wait::Yes) {
+        Ok(profile) => profile,
         Err(_) => return,
     };
-    let profile = profile.into_foreign();
     let (mut sample_cycles, mut record_cycles) = (u64::MAX, u64::MAX);
     for _ in 0..ROUNDS {
         cpu::without_preemption(|| {
@@ -48,16 +49,17 @@ pub(crate) unsafe fn calibrate(record: Record) {
                 let cycles = cpu::tsc().wrapping_sub(begin);
                 sample_cycles = sample_cycles.min(cycles);
                 let sample = Sample { exit: 0, cycles };
-                // SAFETY: By this function's contract; the profile is one with counters,
-                // and nobody else's.
+                // SAFETY: The caller guarantees that `record` has its memory to itself.
+                // Preemption is disabled. `profile` is zeroed memory of a profile's size,
+                // which nobody else uses.
                 unsafe { record(profile.as_ptr(), sample) };
             }
             let all = cpu::tsc().wrapping_sub(start);
             record_cycles = record_cycles.min(all / SAMPLES);
         });
     }
-    // SAFETY: It was given away above.
-    drop(unsafe { Owned::<()>::from_foreign(profile) });
+    // SAFETY: `alloc()` returned `profile` above, and nobody uses it any more.
+    unsafe { memory::free(profile) };
     SAMPLE_CYCLES.store(sample_cycles, Relaxed);
     RECORD_CYCLES.store(record_cycles, Relaxed);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the CPU is and the parameters say.
+//! The configuration: the CPU's virtualization extension, and the module's parameters.
 
 use crate::{
-    profile::{isa::Isa, leaf::Scope},
+    profile::{isa::Isa, leaf::Scope, reason::Kernel},
     sys::{
         cpu,
         error::{einval, enodev},
@@ -15,10 +15,17 @@ use kernel::prelude::*;
 
 pub(crate) use params::{histograms, log, per_vcpu, recording};
 
-/// Whether the CPU has SVM, and not VMX.
+/// The kernel that the module is built for: see Kbuild.
+pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
+    Kernel::V7_3
+} else {
+    Kernel::V6_1
+};
+
+/// Whether the CPU has SVM instead of VMX.
 static IS_SVM: AtomicBool = AtomicBool::new(false);
 
-/// The instruction set whose exits are recorded.
+/// The virtualization extension whose exits are recorded.
 pub(crate) fn isa() -> Isa {
     if IS_SVM.load(Relaxed) {
         Isa::Svm
@@ -27,7 +34,7 @@ pub(crate) fn isa() -> Isa {
     }
 }
 
-/// The counters that a vCPU's profile has.
+/// The number of slots of a vCPU's profile: 0 with `per_vcpu=N`.
 pub(crate) fn vcpu_slots() -> usize {
     if per_vcpu() {
         isa().slots()
@@ -36,16 +43,16 @@ pub(crate) fn vcpu_slots() -> usize {
     }
 }
 
-/// Whose exits guests read; `None` if they are told nothing.
+/// Whose exits guests read; `None` with `scope=off`.
 pub(crate) fn scope() -> Option<Scope> {
     Scope::from_number(params::scope())
 }
 
-/// Looks at the CPU and at the parameters, before all else.
+/// Checks the CPU and the parameters. Called before all other functions of this file.
 ///
 /// # Errors
 ///
-/// `ENODEV` without VMX and SVM; `EINVAL` if the parameters exclude each other.
+/// `ENODEV` without VMX and SVM; `EINVAL` if the parameters contradict each other.
 pub(crate) fn check() -> Result {
     let is_vmx = cpu::has_vmx();
     if !is_vmx && !cpu::has_svm() {
@@ -54,7 +61,7 @@ pub(crate) fn check() -> Result {
     }
     IS_SVM.store(!is_vmx, Relaxed);
     if !per_vcpu() && matches!(scope(), Some(Scope::Vm | Scope::Vcpu)) {
-        pr_info!("cannot load: per_vcpu=N has only scope=host and scope=off\n");
+        pr_info!("cannot load: per_vcpu=N requires scope=host or scope=off\n");
         return Err(einval());
     }
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When the counters started from zero.
+//! The epoch: a number that changes when the counters restart from zero.
 
 use crate::sys::clock;
 use core::sync::atomic::{
@@ -10,21 +10,21 @@ use core::sync::atomic::{
 
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// When it began, in nanoseconds of CLOCK_MONOTONIC.
+/// The start of the epoch, in nanoseconds of CLOCK_MONOTONIC.
 static SINCE: AtomicU64 = AtomicU64::new(0);
 
-/// Another number when the counters start from zero, 0 while they do.
+/// The epoch; 0 while the counters restart from zero.
 pub(crate) fn current() -> u32 {
     EPOCH.load(Acquire)
 }
 
-/// When the counters started from zero, in nanoseconds of CLOCK_MONOTONIC.
+/// The start of the epoch, in nanoseconds of CLOCK_MONOTONIC.
 pub(crate) fn since() -> u64 {
     SINCE.load(Relaxed)
 }
 
-/// Begins another epoch, after `clear` has set the counters to zero; for one task at a
-/// time.
+/// Calls `clear`, which sets the counters to zero, and starts another epoch. The caller
+/// prevents concurrent calls.
 pub(crate) fn change(clear: impl FnOnce()) {
     let next = match EPOCH.swap(0, AcqRel) {
         0 => clock::random_u32(),

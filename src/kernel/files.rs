@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which files there are in debugfs: `kvm_exitprof/` has those of the host, and a
-//! directory for each VM, named as KVM names its own.
+//! The files in debugfs. `kvm_exitprof/` has the host's files, and a directory for each
+//! VM. Its name is the name of the VM's directory in KVM's part of debugfs.
 
 use crate::{
     host::{Host, KeepsHost},
@@ -11,7 +11,7 @@ use crate::{
         error::to_c,
     },
     table, text,
-    vcpus::{Vcpu, Vm},
+    vm::{Vcpu, Vm},
 };
 use core::{
     cell::UnsafeCell,
@@ -19,21 +19,22 @@ use core::{
     ptr::NonNull,
 };
 
-/// The module's directory, if debugfs could make it.
+/// The module's directory; `None` if debugfs could not make it.
 struct Root(UnsafeCell<Option<Dir>>);
 
-// SAFETY: It is set before KVM knows us, and taken when KVM has forgotten us; in
-// between it is only read.
+// SAFETY: It is written before the registration with KVM and after the unregistration. In
+// between, it is only read.
 unsafe impl Sync for Root {}
 
 static ROOT: Root = Root(UnsafeCell::new(None));
 
 fn root() -> Option<&'static Dir> {
-    // SAFETY: Called by `attach()`, and by who has made it: see above.
+    // SAFETY: The callers are `attach()`, which KVM calls only while the profiler is
+    // registered, and the owner of `Files`. Nobody writes `ROOT` meanwhile.
     unsafe { (*ROOT.0.get()).as_ref() }
 }
 
-/// The module's directory, and all in it.
+/// The module's directory. Dropping it removes the directory with all its content.
 pub(crate) struct Files(());
 
 impl Files {
@@ -41,26 +42,27 @@ impl Files {
     ///
     /// # Safety
     ///
-    /// KVM does not know us before, nor when what is returned is dropped.
+    /// The profiler is not registered with KVM: neither when this is called, nor when the
+    /// result is dropped.
     pub(crate) unsafe fn new() -> Files {
         let dir = Dir::new(&Name::new(format_args!("kvm_exitprof")));
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller guarantees that KVM calls no callback, and so nobody reads
+        // `ROOT`.
         unsafe { *ROOT.0.get() = dir };
         Files(())
     }
 
-    /// Makes the host's files.
     pub(crate) fn show_host(&self) {
         if let Some(root) = root() {
             for (name, file) in &HOST {
-                // SAFETY: They are shown while the module is loaded, which is longer.
+                // SAFETY: `HOST` and its functions exist as long as the module, which
+                // outlives its directory.
                 unsafe { root.add(&Name::new(format_args!("{name}")), file) };
             }
         }
     }
 }
 
-/// The host's files.
 static HOST: [(&str, File); 3] = [
     ("exits", File::new(show_host)),
     ("vcpus", File::new(show_vcpus)),
@@ -69,28 +71,33 @@ static HOST: [(&str, File); 3] = [
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: By the contract of `new()`.
+        // SAFETY: The caller of `new()` guarantees that KVM calls no callback, and so
+        // nobody reads `ROOT`.
         unsafe { *ROOT.0.get() = None };
     }
 }
 
-/// Makes a directory for a vCPU, if there is one for its VM or one can be made.
+/// Makes the directory of a vCPU, and of its VM if the VM has none yet. If debugfs cannot
+/// make them, the vCPU has no directory.
 ///
 /// # Safety
 ///
-/// Called once, by who attaches the vCPU; [`remove_vcpu`] comes before that is freed.
+/// The caller attaches the vCPU, and calls this once. [`remove_vcpu`] is called before
+/// the vCPU is freed.
 pub(crate) unsafe fn add_vcpu(vcpu: &Vcpu) {
     let (vm, exits) = (vcpu.vm(), Name::new(format_args!("exits")));
     let mut vm_dir = vm.dir.lock();
     if vm_dir.is_none() {
         let private = vm as *const Vm as *mut c_void;
-        // SAFETY: `remove_vm()` comes before the VM is freed.
+        // SAFETY: `remove_vm()` removes the directory before the VM is freed.
         *vm_dir =
             root().and_then(|root| unsafe { root.with_file(&vm.name, &exits, show_vm, private) });
     }
     let name = Name::new(format_args!("vcpu{}", vcpu.head.number));
     let private = vcpu as *const Vcpu as *mut c_void;
-    // SAFETY: By this function's contract; the VM's directory goes after its last vCPU's.
+    // SAFETY: The caller attaches the vCPU, so nobody else uses `dir()`. `remove_vcpu()`
+    // removes the directory before the vCPU is freed, and before `remove_vm()` removes
+    // the VM's directory.
     unsafe {
         *vcpu.dir() = vm_dir
             .as_ref()
@@ -98,51 +105,51 @@ pub(crate) unsafe fn add_vcpu(vcpu: &Vcpu) {
     }
 }
 
-/// Removes it; then nobody looks at the vCPU any more by a file of its own.
+/// Removes the directory of a vCPU. Afterwards, nobody reads the vCPU through its file.
 ///
 /// # Safety
 ///
-/// Called by who detaches the vCPU.
+/// The caller detaches the vCPU.
 pub(crate) unsafe fn remove_vcpu(vcpu: &Vcpu) {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller detaches the vCPU, so nobody else uses `dir()`.
     unsafe { *vcpu.dir() = None };
 }
 
-/// Removes the directory of a VM, all of whose vCPUs have ended.
+/// Removes the directory of a VM whose vCPUs have all ended.
 pub(crate) fn remove_vm(vm: &Vm) {
     *vm.dir.lock() = None;
 }
 
-/// A file of the host's that is being opened.
+/// Keeps the host's memory in use while a file is opened.
 struct Opening;
 
-// SAFETY: debugfs holds the module for the file, and `Files` are gone before the
-// host's memory.
+// SAFETY: debugfs holds a reference to the module while it opens a file. `Files` waits
+// for that when it is dropped, which is before the host's memory is freed.
 unsafe impl KeepsHost for Opening {}
 
 /// Shows the host's exits by reason.
 ///
 /// # Safety
 ///
-/// As for the others here: called for a file that is being opened, with what that was
-/// made with.
+/// `debugfs.c` calls the functions below when a file is opened, with the file's text and
+/// its private pointer.
 unsafe extern "C" fn show_host(text: TextPtr, _: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     to_c(Host::get(&Opening).map_or(Ok(()), |host| table::by_reason(&host, &mut text)))
 }
 
 /// Shows the host's exits by vCPU.
 unsafe extern "C" fn show_vcpus(text: TextPtr, _: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     let reading = Reading::begin();
     to_c(Host::get(&Opening).map_or(Ok(()), |host| table::by_vcpu(&host, &reading, &mut text)))
 }
 
-/// Shows all, for programs.
+/// Shows everything, for programs.
 unsafe extern "C" fn show_profile(text: TextPtr, _: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     let reading = Reading::begin();
     to_c(Host::get(&Opening).map_or(Ok(()), |host| text::write(&host, &reading, &mut text)))
@@ -150,20 +157,22 @@ unsafe extern "C" fn show_profile(text: TextPtr, _: *mut c_void) -> c_int {
 
 /// Shows a VM's exits by reason.
 unsafe extern "C" fn show_vm(text: TextPtr, vm: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     to_c(NonNull::new(vm.cast::<Vm>()).map_or(Ok(()), |vm| {
-        // SAFETY: `remove_vm()`, which waits for us, comes before it is freed.
+        // SAFETY: `add_vcpu()` made the file for this VM. `remove_vm()` waits for this
+        // call, and comes before the VM is freed.
         table::by_reason(unsafe { vm.as_ref() }, &mut text)
     }))
 }
 
 /// Shows a vCPU's exits by reason.
 unsafe extern "C" fn show_vcpu(text: TextPtr, vcpu: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     to_c(NonNull::new(vcpu.cast::<Vcpu>()).map_or(Ok(()), |vcpu| {
-        // SAFETY: `remove_vcpu()`, which waits for us, comes before it is freed.
+        // SAFETY: `add_vcpu()` made the file for this vCPU. `remove_vcpu()` waits for
+        // this call, and comes before the vCPU is freed.
         table::by_reason(unsafe { vcpu.as_ref() }, &mut text)
     }))
 }

@@ -1,126 +1,105 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a guest that asks is told, which is about itself or about the host.
+//! Answers to guests, from the counters that `scope` selects.
 
 use crate::{
     block::Owned,
     config, epoch,
     host::{Host, KeepsHost},
     profile::{
-        cells::{Cells, Counter},
-        counts::{Profile, Tally},
+        cells::Cells,
+        counts::Profile,
         isa::Isa,
-        leaf::{
-            Command, Identity, Protocol, Responder, Scope, Snapshot, When, FEATURE_SNAPSHOT,
-            VERSION,
-        },
+        leaf::{Command, Identity, Protocol, Scope, SnapshotState, FEATURE_SNAPSHOT, VERSION},
+        query::{Responder, When},
+        reason::Kernel,
         throttle::QueryBudget,
     },
     snapshot::Held,
+    spread::{Read, Spread, SLOT_SIZE},
     sys::{clock, cpu, memory::Wait},
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
-use core::mem;
 
-/// The bytes of a cache line.
+/// The size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// What vCPUs may read together that have no profile.
-static NOBODYS_BUDGET: QueryBudget = QueryBudget::new();
+/// The budget that all vCPUs without a profile share.
+static SHARED_BUDGET: QueryBudget = QueryBudget::new();
 
-/// The counters that a guest is told of, as they are.
+/// The live counters that `scope` selects.
 struct Live<'a> {
     scope: Scope,
     host: Host<'a>,
     own: Option<&'a Vcpu>,
 }
 
-impl Live<'_> {
-    /// Calls `with` for the counters of each CPU or vCPU that are to be summed up, of
-    /// which it reads `bytes`. Waits first if the vCPU has read too much.
-    fn each(&self, bytes: usize, mut with: impl FnMut(Cells<'_>)) {
+impl Spread for Live<'_> {
+    /// Sleeps first if the vCPU has exceeded its budget.
+    fn each(&self, read: Read, mut with: impl FnMut(Cells<'_>)) {
         let budget = match self.own {
             Some(own) => &own.head.budget,
-            None => &NOBODYS_BUDGET,
+            None => &SHARED_BUDGET,
         };
-        let several = match (self.scope, self.own) {
+        let places = match (self.scope, self.own) {
             (Scope::Host, _) => cpu::possible() as usize,
             (Scope::Vm, Some(own)) => own.vm().vcpus().count(),
-            // Its own, which nobody else writes.
+            // Only the vCPU's task writes its counters, so reading them disturbs nobody.
             _ => 0,
         };
-        let lines = (bytes.saturating_add(LINE - 1) / LINE).saturating_mul(several);
-        match budget.take(lines as u64, clock::now()) {
+        let lines = match read {
+            // A counter, and a number of untimed exits.
+            Read::One => 2,
+            Read::All => {
+                let bytes = config::isa().slots().saturating_mul(SLOT_SIZE);
+                bytes.saturating_add(LINE - 1) / LINE
+            }
+        };
+        match budget.take(lines.saturating_mul(places) as u64, clock::now()) {
             0 => (),
             ns => clock::wait(ns),
         }
-        // What others wrote is far away.
+        // Reading the counters of another CPU misses the cache many times.
         let with = |cells: Cells<'_>| {
             with(cells);
             clock::cond_resched();
         };
         match (self.scope, self.own) {
-            (Scope::Host, _) => self.host.each(with),
-            (Scope::Vm, Some(own)) => own.vm().vcpus().map(Vcpu::cells).for_each(with),
-            (Scope::Vcpu, Some(own)) => [own.cells()].into_iter().for_each(with),
+            (Scope::Host, _) => self.host.each(read, with),
+            (Scope::Vm, Some(own)) => own.vm().each(read, with),
+            (Scope::Vcpu, Some(own)) => own.each(read, with),
             (Scope::Vm | Scope::Vcpu, None) => (),
         }
     }
-
-    /// The bytes that the counters of all slots take.
-    fn all() -> usize {
-        let slot = mem::size_of::<Counter>().wrapping_add(mem::size_of::<u64>());
-        config::isa().slots().wrapping_mul(slot)
-    }
 }
 
-impl Profile for Live<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        let mut sum = Tally::default();
-        self.each(Live::all(), |cells| sum = sum + cells.sum(wanted));
-        sum
-    }
-
-    fn total(&self) -> Tally {
-        let mut sum = Tally::default();
-        self.each(Live::all(), |cells| sum = sum + cells.total());
-        sum
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        let mut sum = Tally::default();
-        self.each(2 * LINE, |cells| sum = sum + cells.slot(slot));
-        sum
-    }
-}
-
-/// What answers the guest on a vCPU.
+/// Answers the queries of the guest on a vCPU.
 ///
 /// # Invariants
 ///
-/// KVM has called us in the vCPU's task, and waits for `'a`; `own` is the vCPU's
-/// profile, and there is no other `Guest` of it.
+/// KVM calls the module in the vCPU's task, and waits during `'a`. `live.own` is the
+/// vCPU's profile. The vCPU has no other `Guest`.
 pub(crate) struct Guest<'a> {
     live: Live<'a>,
     epoch: u32,
 }
 
 impl<'a> Guest<'a> {
-    /// For the guest on the vCPU with the profile `own`; `None` if it is to be told
-    /// nothing.
+    /// A responder for the vCPU with profile `own`; `None` if its guest gets no answer.
     ///
     /// # Safety
     ///
-    /// By the type's invariant, `'a` being that of `call`.
+    /// The type's invariants hold for `own` and for the lifetime of `call`.
     pub(crate) unsafe fn new(call: &'a impl KeepsHost, own: Option<&'a Vcpu>) -> Option<Guest<'a>> {
         let scope = config::scope()?;
         if scope != Scope::Host && own.is_none() {
-            // There was no memory to count its exits apart.
+            // There was no memory for the vCPU's profile.
             return None;
         }
-        // INVARIANT: By this function's contract.
+        // INVARIANT: The caller guarantees it.
         Some(Guest {
-            // Before any counter, so that what is mixed up by a reset is of neither epoch.
+            // Read before any counter. So if a reset interferes, the sum has the old
+            // epoch, and no reader takes it for one of the new epoch.
             epoch: epoch::current(),
             live: Live {
                 scope,
@@ -142,26 +121,26 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// What the vCPU holds.
-    fn held(&self) -> (Option<&Held>, Snapshot) {
+    /// The snapshot that the vCPU holds, and the answer of leaf E0.
+    fn held(&self) -> (Option<&Held>, SnapshotState) {
         let own = match self.live.own {
             Some(own) => own,
-            None => return (None, Snapshot::default()),
+            None => return (None, SnapshotState::default()),
         };
-        // SAFETY: By the type's invariant this is the vCPU's task. It is changed
-        // by `snapshot()` alone, which borrows us exclusively.
+        // SAFETY: By the type's invariant, this is the vCPU's task. Only `snapshot()`
+        // changes what the vCPU holds, and it borrows `self` exclusively.
         unsafe { own.head.snapshots.get(self.live.scope, self.epoch) }
     }
 
-    /// A snapshot of all counters, if there is memory, and they are not being set to
-    /// zero: that would be of no epoch.
+    /// Takes a snapshot. `None` if there is no memory, or while the counters restart from
+    /// zero: such a snapshot would belong to no epoch.
     fn take(&self) -> Option<Held> {
         if self.epoch == 0 {
             return None;
         }
         let block = Owned::try_new((), config::vcpu_slots(), Wait::No).ok()?;
         let sum = block.cells();
-        self.live.each(Live::all(), |cells| {
+        self.live.each(Read::All, |cells| {
             for slot in 0..sum.counters.len() {
                 sum.add(slot, cells.slot(slot));
             }
@@ -179,6 +158,10 @@ impl Responder for Guest<'_> {
         config::isa()
     }
 
+    fn kernel(&self) -> Kernel {
+        config::KERNEL
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol {
             version: VERSION,
@@ -188,17 +171,18 @@ impl Responder for Guest<'_> {
                 true => FEATURE_SNAPSHOT,
                 false => 0,
             },
+            kernel: config::KERNEL as u8,
             epoch: self.epoch,
             tsc_khz: clock::tsc_khz(),
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> Snapshot {
+    fn snapshot(&mut self, command: Command) -> SnapshotState {
         let own = self.live.own.filter(|_| config::per_vcpu());
         if let (Some(own), Command::Take | Command::Release) = (own, command) {
-            // The last one goes before there is another: a vCPU holds one at most.
-            // SAFETY: By the type's invariant this is the vCPU's task; what
-            // `held()` has returned is gone, for we are borrowed exclusively.
+            // Release the old snapshot first: a vCPU never holds two.
+            // SAFETY: By the type's invariant, this is the vCPU's task. `self` is
+            // borrowed exclusively, so the references that `held()` returned are gone.
             unsafe { own.head.snapshots.set(None) };
             if command == Command::Take {
                 let taken = self.take();

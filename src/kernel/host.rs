@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The counters of all exits of the host: each CPU has its own, to which it alone
-//! adds. Readers sum over all CPUs.
+//! The counters of all exits of the host. Each CPU writes its own counters. Readers sum
+//! over all CPUs.
 
 use crate::{
     config,
     profile::{
         cells::{Cells, Counter, HistogramCell},
-        counts::{Profile, Tally},
         histogram::Histogram,
         isa::Isa,
     },
+    spread::{Read, Spread, SLOT_SIZE},
     sys::{
         clock,
         percpu::{PerCpu, Zeroable},
@@ -23,22 +23,24 @@ use core::{
 };
 use kernel::prelude::*;
 
-// SAFETY: `AtomicU64` may be zero, and be read while it is changed.
+// SAFETY: It consists of `AtomicU64`, for which zero is valid, and which any CPU may
+// read.
 unsafe impl Zeroable for Counter {}
-// SAFETY: As above.
+// SAFETY: As for `Counter`.
 unsafe impl Zeroable for HistogramCell {}
 
-/// How many histograms one allocation can hold: 32 KiB.
+/// The number of histograms that fit into one per-CPU allocation of 32 KiB.
 const PER_PART: usize = 128;
-#[allow(clippy::assertions_on_constants)] // The one is from the model.
+#[allow(clippy::assertions_on_constants)] // `MAX_SLOTS` is the model's.
 const _: () = assert!(Isa::MAX_SLOTS <= 2 * PER_PART);
 
-/// The memory in use: per-CPU pointers, null unless there is such memory. The counters
-/// are [`Isa::slots`] of all exits, and as many of those unattributed: of vCPUs without a
-/// profile. The same goes for untimed exits.
+/// The memory in use, as per-CPU pointers, which are null if there is none. The arrays of
+/// counters and of untimed exits have [`Isa::slots`] elements for all exits, followed by
+/// as many for unattributed exits: the exits of vCPUs without a profile.
 ///
-/// All accesses are relaxed: KVM calls us only after it has published the registration,
-/// and `record()` only after changing code; the parameters' lock is for the rest.
+/// All accesses are relaxed. KVM calls the module only after it has published the
+/// registration, and `record()` only after it has patched its code. The parameters' lock
+/// orders the rest.
 struct InUse {
     counters: AtomicPtr<Counter>,
     untimed: AtomicPtr<AtomicU64>,
@@ -56,20 +58,19 @@ static IN_USE: InUse = InUse {
     id: AtomicU64::new(0),
 };
 
-/// The per-CPU pointer of the counters, for `record()`.
+/// The per-CPU pointer to the counters, for `record()`.
 #[inline(always)]
 pub(crate) fn counters() -> *mut Counter {
     IN_USE.counters.load(Relaxed)
 }
 
-/// The per-CPU pointer of the numbers of untimed exits, for `record()`.
+/// The per-CPU pointer to the numbers of untimed exits, for `record()`.
 #[inline(always)]
 pub(crate) fn untimed() -> *mut AtomicU64 {
     IN_USE.untimed.load(Relaxed)
 }
 
-/// The per-CPU pointer of the histograms of `slot` and its neighbours, and its index among
-/// them.
+/// The allocation that has the histogram of `slot`, and the histogram's index in it.
 #[inline(always)]
 fn part(isa: Isa, slot: usize) -> (&'static AtomicPtr<HistogramCell>, usize) {
     let [first, second] = &IN_USE.histograms;
@@ -80,35 +81,35 @@ fn part(isa: Isa, slot: usize) -> (&'static AtomicPtr<HistogramCell>, usize) {
     }
 }
 
-/// The per-CPU pointer of the histogram of `slot`, for `record()`.
+/// The per-CPU pointer to the histogram of `slot`, for `record()`.
 ///
 /// # Safety
 ///
-/// The memory is in use, and `slot` below the number of slots.
+/// The memory is in use and includes histograms. `slot` is less than [`Isa::slots`].
 #[inline(always)]
 pub(crate) unsafe fn histogram(isa: Isa, slot: usize) -> *mut HistogramCell {
     let (part, index) = part(isa, slot);
     let part: *const AtomicPtr<HistogramCell> = part;
-    // SAFETY: Nobody writes it while the memory is in use. (The compiler adds to what is
-    // not atomic, rather than load it first.)
+    // SAFETY: Nobody writes the pointer while the memory is in use. (It is not loaded
+    // atomically, so that the compiler can fold the load into the addition.)
     let part = unsafe { *part.cast::<*mut HistogramCell>() };
     part.cast::<u8>()
         .wrapping_add(offset::<HistogramCell>(index))
         .cast()
 }
 
-/// Where the `T` with that index begins. They are few: an instruction less than in 64
-/// bits.
+/// The offset of element `index` of an array of `T` in bytes. Offsets are small, and
+/// 32-bit arithmetic takes an instruction less than 64-bit.
 #[inline(always)]
 pub(crate) fn offset<T>(index: usize) -> usize {
     (index as u32).wrapping_mul(mem::size_of::<T>() as u32) as usize
 }
 
-/// What [`Host`] reads, and `record()` adds to.
+/// The memory that `record()` adds to, and that [`Host`] reads.
 ///
 /// # Invariants
 ///
-/// [`IN_USE`] points to these, or to nothing.
+/// [`IN_USE`] points to this memory, or is null.
 pub(crate) struct Memory {
     counters: PerCpu<Counter>,
     untimed: PerCpu<AtomicU64>,
@@ -116,18 +117,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The bytes for each possible CPU.
+    /// The size of the memory of each possible CPU in bytes.
     pub(crate) fn size() -> usize {
         let histogram = match config::histograms() {
             true => mem::size_of::<HistogramCell>(),
             false => 0,
         };
-        let counter = mem::size_of::<Counter>().wrapping_add(mem::size_of::<AtomicU64>());
-        let slot = histogram.wrapping_add(counter.wrapping_mul(2));
+        let slot = SLOT_SIZE.wrapping_mul(2).wrapping_add(histogram);
         config::isa().slots().wrapping_mul(slot)
     }
 
-    /// Allocates counters, and histograms if they are wanted; none is in use.
+    /// Allocates counters, and histograms unless `histograms=N`. They are not in use
+    /// until [`publish`](Memory::publish).
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl Memory {
             true => (slots.min(PER_PART), slots.saturating_sub(PER_PART)),
             false => (0, 0),
         };
-        // INVARIANT: They point to nothing yet, for there is one profiler.
+        // INVARIANT: `IN_USE` is null, because there is only one profiler.
         Ok(Memory {
             counters: PerCpu::try_new(slots.wrapping_mul(2))?,
             untimed: PerCpu::try_new(slots.wrapping_mul(2))?,
@@ -150,7 +151,7 @@ impl Memory {
         })
     }
 
-    /// Puts it into use, until it is dropped.
+    /// Puts the memory into use until it is dropped.
     pub(crate) fn publish(&self) {
         for (to, from) in IN_USE.histograms.iter().zip(&self.histograms) {
             let part = from.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr);
@@ -172,12 +173,11 @@ impl Drop for Memory {
     }
 }
 
-/// What keeps the memory in use: while it lives, the module is loaded, and neither
-/// begins nor ends to be.
+/// A token that keeps the memory in use.
 ///
 /// # Safety
 ///
-/// That is true of the implementing type.
+/// While a value of the type exists, no other task loads or unloads the module.
 pub(crate) unsafe trait KeepsHost {}
 
 /// The counters of all CPUs.
@@ -189,22 +189,23 @@ pub(crate) unsafe trait KeepsHost {}
 pub(crate) struct Host<'a>(PhantomData<&'a Memory>);
 
 impl<'a> Host<'a> {
-    /// Those in use, if the module is loaded.
+    /// The counters in use; `None` unless the module is loaded.
     pub(crate) fn get(_keeper: &'a impl KeepsHost) -> Option<Host<'a>> {
-        // INVARIANT: `_keeper` keeps it so.
+        // INVARIANT: The memory is in use, and `_keeper` keeps it in use during `'a`.
         (!counters().is_null()).then(|| Host(PhantomData))
     }
 
-    /// A random number of this loading of the module.
+    /// The random number that this load of the module has chosen.
     pub(crate) fn id(&self) -> u64 {
         IN_USE.id.load(Relaxed)
     }
 
-    /// The counters of each CPU: of all exits, and of those unattributed.
+    /// The counters of each CPU: of all exits, and of unattributed exits.
     fn cpus(&self) -> impl Iterator<Item = (Cells<'a>, Cells<'a>)> {
         let slots = config::isa().slots();
         let both = slots.wrapping_mul(2);
-        // SAFETY: By the type's invariant, and as `try_new()` has allocated them.
+        // SAFETY: By the type's invariant, the memory is in use. `Memory::try_new()`
+        // allocated arrays of this length.
         let (counters, untimed) = unsafe {
             (
                 PerCpu::arrays(counters(), both),
@@ -226,17 +227,12 @@ impl<'a> Host<'a> {
         )
     }
 
-    /// Calls `with` for the counters of each CPU.
-    pub(crate) fn each(&self, mut with: impl FnMut(Cells<'_>)) {
-        self.cpus().for_each(|(all, _)| with(all));
-    }
-
-    /// The exits of vCPUs that had no profile.
+    /// The exits of vCPUs without a profile.
     pub(crate) fn unattributed(self) -> Unattributed<'a> {
         Unattributed(self)
     }
 
-    /// The histogram of `slot`, if there are any.
+    /// The histogram of `slot`; `None` with `histograms=N`.
     pub(crate) fn histogram(&self, slot: usize) -> Option<Histogram> {
         let mut sum = Histogram::default();
         self.histograms(slot)?
@@ -244,7 +240,7 @@ impl<'a> Host<'a> {
         Some(sum)
     }
 
-    /// The histogram of `slot` on each CPU.
+    /// The histogram of `slot` of each CPU.
     fn histograms(&self, slot: usize) -> Option<impl Iterator<Item = &'a HistogramCell>> {
         let isa = config::isa();
         if slot >= isa.slots() {
@@ -252,14 +248,14 @@ impl<'a> Host<'a> {
         }
         let (part, index) = part(isa, slot);
         let part = part.load(Relaxed);
-        // SAFETY: By the type's invariant; a part has what is up to the place of any
-        // slot at the least.
+        // SAFETY: By the type's invariant, the memory is in use. `slot` is one of those
+        // in `part`, so the array has more than `index` elements.
         let arrays = |part| unsafe { PerCpu::arrays(part, index.wrapping_add(1)) };
         (!part.is_null())
             .then(|| arrays(part).filter_map(move |cpu: &[HistogramCell]| cpu.get(index)))
     }
 
-    /// Makes all of it zero, while nothing is added.
+    /// Sets all counters to zero. Nobody may add to them meanwhile.
     pub(crate) fn clear(&self) {
         for (all, unattributed) in self.cpus() {
             all.clear();
@@ -275,39 +271,21 @@ impl<'a> Host<'a> {
     }
 }
 
-impl Profile for Host<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, (all, _)| sum + all.sum(wanted))
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, (all, _)| sum + all.slot(slot))
+impl Spread for Host<'_> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
+        self.cpus().for_each(|(all, _)| with(all));
     }
 }
 
 /// See [`Host::unattributed`].
 pub(crate) struct Unattributed<'a>(Host<'a>);
 
-impl<'a> Unattributed<'a> {
-    fn cpus(&self) -> impl Iterator<Item = Cells<'a>> {
-        // Not counted apart if that is all of them.
+impl Spread for Unattributed<'_> {
+    fn each(&self, _: Read, mut with: impl FnMut(Cells<'_>)) {
+        // With `per_vcpu=N`, all exits are unattributed, and are not counted twice.
         let apart = config::per_vcpu();
         self.0
             .cpus()
-            .map(move |(all, unattributed)| if apart { unattributed } else { all })
-    }
-}
-
-impl Profile for Unattributed<'_> {
-    fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, cells| sum + cells.sum(wanted))
-    }
-
-    fn slot(&self, slot: usize) -> Tally {
-        self.cpus()
-            .fold(Tally::default(), |sum, cells| sum + cells.slot(slot))
+            .for_each(|(all, unattributed)| with(if apart { unattributed } else { all }));
     }
 }

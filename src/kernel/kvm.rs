@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What KVM calls, and when it does.
+//! The callbacks that KVM calls, and the registration with KVM.
 
 use crate::{
     calibrate::calibrate,
@@ -11,7 +11,8 @@ use crate::{
     log,
     profile::{
         isa::Isa,
-        leaf::{self, Query, Registers},
+        leaf::{self, Registers},
+        query::Query,
     },
     reading::Reading,
     record::{record, record_untimed},
@@ -20,13 +21,14 @@ use crate::{
         error::from_errno,
         params::ParamLock,
     },
-    vcpus::{self, Vcpu},
+    vm::Vcpu,
+    vms,
 };
 use core::{ffi::c_void, mem, ptr, ptr::NonNull, sync::atomic::AtomicBool, sync::atomic::Ordering};
 use kernel::prelude::*;
 
-// KVM passes us the queries of the block that the protocol describes.
-#[allow(clippy::assertions_on_constants)] // The one is from the model, the other from C.
+// KVM passes queries of the leaves that the protocol defines.
+#[allow(clippy::assertions_on_constants)] // One is the model's, the other C's.
 const _: () = assert!(leaf::DISCOVERY == contract::CPUID_BASE);
 
 const fn ops(record: Record, record_untimed: Record) -> Ops {
@@ -44,7 +46,7 @@ const fn ops(record: Record, record_untimed: Record) -> Ops {
     }
 }
 
-/// What KVM is given, with the `record()` for this CPU and these parameters.
+/// The callbacks for this CPU and these parameters, and their `record()`.
 fn current_ops() -> (&'static Ops, Record) {
     macro_rules! ops {
         ($svm:literal, $vcpu:literal, $histogram:literal) => {{
@@ -65,22 +67,22 @@ fn current_ops() -> (&'static Ops, Record) {
     }
 }
 
-/// That KVM has called us, and waits.
+/// Keeps the host's memory in use while KVM calls the module.
 struct Call;
 
-// SAFETY: KVM calls only while a profiler is registered, and unregistering waits for
-// the calls, before the memory is freed.
+// SAFETY: KVM calls the module only while the profiler is registered. Unregistering waits
+// for all calls, and comes before the memory is freed.
 unsafe impl KeepsHost for Call {}
 
-// SAFETY: Loading and unloading hold the lock.
+// SAFETY: Loading and unloading hold this lock.
 unsafe impl KeepsHost for ParamLock {}
 
-/// Answers a guest's CPUID; false if it is not for us.
+/// Answers a guest's CPUID; returns false if KVM is to answer.
 ///
 /// # Safety
 ///
-/// Called by KVM: see `cpuid()` in `asm/kvm_exit_profiler.h`. The pointers are valid,
-/// and to different things.
+/// KVM calls this: see `cpuid()` in `asm/kvm_exit_profiler.h`. The pointers are valid and
+/// distinct.
 unsafe extern "C" fn cpuid(
     profile: *mut c_void,
     eax: *mut u32,
@@ -88,18 +90,19 @@ unsafe extern "C" fn cpuid(
     ecx: *mut u32,
     edx: *mut u32,
 ) -> bool {
-    // SAFETY: By this function's contract.
+    // SAFETY: KVM's pointers are valid and distinct.
     let (eax, ebx, ecx, edx) = unsafe { (&mut *eax, &mut *ebx, &mut *ecx, &mut *edx) };
-    // SAFETY: KVM does not detach it before we return.
+    // SAFETY: KVM does not detach a profile during a call with it.
     let vcpu = NonNull::new(profile).map(|profile| unsafe { Vcpu::borrow(profile) });
     let call = Call;
-    // SAFETY: KVM has called us in the vCPU's task, and `guest` ends before we return.
+    // SAFETY: KVM calls this in the vCPU's task, and `guest` does not outlive the call.
     let (query, mut guest) = match (Query::new(*eax, *ecx), unsafe { Guest::new(&call, vcpu) }) {
         (Some(query), Some(guest)) => (query, guest),
         _ => return false,
     };
     let answer = query.answer(&mut guest);
-    // SAFETY: Unloading flushes the log after KVM's last call.
+    // SAFETY: `register()` has called `log::init()`. Unloading calls `log::flush()` after
+    // KVM's last call.
     unsafe { log::query(vcpu, query, (*eax, *ecx), answer) };
 
     let out = Registers::from(answer);
@@ -107,21 +110,22 @@ unsafe extern "C" fn cpuid(
     true
 }
 
-/// Makes a profile for a vCPU; without memory, it has none.
+/// Makes a profile for a vCPU; NULL if there is no memory.
 ///
 /// # Safety
 ///
-/// Called by KVM: see `attach()` in `asm/kvm_exit_profiler.h`.
+/// KVM calls this: see `attach()` in `asm/kvm_exit_profiler.h`.
 unsafe extern "C" fn attach(info: *const VcpuInfo) -> *mut c_void {
-    // SAFETY: KVM's pointer is valid.
+    // SAFETY: KVM's pointer is valid during the call.
     let info = unsafe { &*info };
-    match vcpus::attach(info) {
+    match vms::attach(info) {
         Ok(profile) => {
-            // SAFETY: KVM does not know the profile yet.
+            // SAFETY: Only KVM detaches a profile, and it does not have this one yet.
             let vcpu = unsafe { Vcpu::borrow(profile) };
-            // KVM's debugfs names VMs; one that it does not have has no files here.
+            // A VM that has no name in KVM's debugfs has no files here, either.
             if !info.vm_name.is_null() && config::per_vcpu() {
-                // SAFETY: `detach()` removes them before the profile.
+                // SAFETY: This attaches the vCPU. `detach()` removes its directory before
+                // it ends the vCPU.
                 unsafe { files::add_vcpu(vcpu) };
             }
             profile.as_ptr()
@@ -130,75 +134,80 @@ unsafe extern "C" fn attach(info: *const VcpuInfo) -> *mut c_void {
     }
 }
 
-/// A vCPU starts anew, perhaps with another guest: it holds no snapshot any more.
+/// Releases a vCPU's snapshot: the vCPU starts anew, perhaps with another guest.
 ///
 /// # Safety
 ///
-/// Called by KVM: see `reset()` in `asm/kvm_exit_profiler.h`.
+/// KVM calls this: see `reset()` in `asm/kvm_exit_profiler.h`.
 unsafe extern "C" fn reset(profile: *mut c_void) {
     if let Some(profile) = NonNull::new(profile) {
-        // SAFETY: KVM does not detach it before we return, and calls us under
-        // vcpu->mutex, which the vCPU's task holds while it runs.
+        // SAFETY: KVM does not detach a profile during a call with it. It calls this
+        // under vcpu->mutex, which the vCPU's task holds while it runs.
         unsafe { Vcpu::borrow(profile).head.snapshots.set(None) };
     }
 }
 
-/// Frees the profile of a vCPU.
+/// Ends the profile of a vCPU.
 ///
 /// # Safety
 ///
-/// Called by KVM: see `detach()` in `asm/kvm_exit_profiler.h`.
+/// KVM calls this: see `detach()` in `asm/kvm_exit_profiler.h`.
 unsafe extern "C" fn detach(profile: *mut c_void) {
     let profile = match NonNull::new(profile) {
         Some(profile) => profile,
         None => return,
     };
-    // SAFETY: `attach()` has made it, KVM has no other call for it, and it is not ended
-    // yet.
+    // SAFETY: `attach()` returned the profile. KVM makes no other call with it, and the
+    // vCPU has not ended yet.
     unsafe { files::remove_vcpu(Vcpu::borrow(profile)) };
-    // SAFETY: As above; it has no directory any more.
-    if let Some(vm) = unsafe { vcpus::end(profile.cast()) } {
-        // SAFETY: It lives until it is retired, which `end()` leaves to us.
+    // SAFETY: `attach()` returned the profile. KVM makes no other call with it, and the
+    // vCPU has no directory any more.
+    if let Some(vm) = unsafe { vms::end(profile) } {
+        // SAFETY: `end()` returned the VM to this call alone. The VM exists until
+        // `retire()`.
         unsafe {
             files::remove_vm(vm.as_ref());
-            vcpus::retire(vm);
+            vms::retire(vm);
         }
     }
 }
 
-/// Whether KVM knows us; under the parameters' lock.
+/// Whether the profiler is registered with KVM. Protected by the parameters' lock.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// The registration with KVM, the counters, and the files.
 ///
-/// It is dropped under the parameters' lock, by who has unregistered it.
+/// The owner calls [`unregister`](Profiler::unregister) and drops it under the
+/// parameters' lock.
 pub(crate) struct Profiler {
-    // Dropped in this order.
+    // Fields are dropped in this order: the files read the memory.
     files: Files,
     _memory: host::Memory,
 }
 
 impl Profiler {
-    /// Registers a profiler whose counters are zero.
+    /// Sets the counters to zero, and registers the profiler.
     ///
     /// # Errors
     ///
-    /// `ENODEV` without VMX or SVM, `ENOMEM`, `EBUSY` if KVM has a profiler already,
-    /// `EINVAL` if KVM's contract is of another version.
+    /// `ENODEV` without VMX and SVM, `ENOMEM`, `EBUSY` if KVM has a profiler already,
+    /// `EINVAL` if KVM has another version of the contract.
     pub(crate) fn register(lock: &ParamLock) -> Result<Profiler> {
         config::check()?;
         log::init();
         let memory = host::Memory::try_new()?;
         memory.publish();
         let (ops, record) = current_ops();
-        // SAFETY: Its memory is in use, and KVM does not know of it yet.
+        // SAFETY: The memory of `record` is in use. KVM does not call it before the
+        // registration.
         unsafe { calibrate(record) };
         clear(lock);
-        // Before any vCPU has a profile.
-        // SAFETY: KVM does not know us yet, and has forgotten us when they are dropped.
+        // Made before the registration, because `attach()` adds directories to it.
+        // SAFETY: The profiler is not registered yet. `unregister()` comes before `files`
+        // is dropped.
         let files = unsafe { Files::new() };
-        // SAFETY: The callbacks do what they must while the module is loaded, which
-        // goes only after `unregister()`.
+        // SAFETY: The callbacks fulfil the contract while the module is loaded, and
+        // `unregister()` comes before it is unloaded.
         if let Err(r) = unsafe { contract::register(ops) } {
             pr_info!("cannot load: KVM refuses the profiler, error {r}\n");
             return Err(from_errno(r.unsigned_abs()));
@@ -211,42 +220,45 @@ impl Profiler {
         })
     }
 
-    /// Shows the host's counters in files. Loading the module must not fail any more, for
-    /// it would not wait for who has them open.
+    /// Makes the host's files. Loading the module must not fail afterwards, because a
+    /// failed load does not wait for open files.
     pub(crate) fn show(&self) {
         self.files.show_host();
     }
 
-    /// Unregisters; what was counted can still be read.
+    /// Unregisters the profiler. The counters stay readable.
     pub(crate) fn unregister(&mut self, _lock: &ParamLock) {
         if REGISTERED.swap(false, Ordering::Relaxed) {
-            // SAFETY: They are registered.
+            // SAFETY: `register()` has registered these callbacks.
             unsafe { contract::unregister(current_ops().0) };
         }
     }
 }
 
-/// Switches the recording of exits on or off, if a profiler is registered.
+/// Switches the recording of exits on or off. Does nothing if the profiler is not
+/// registered.
 pub(crate) fn set_recording(_lock: &ParamLock, on: bool) {
     if REGISTERED.load(Ordering::Relaxed) {
-        // SAFETY: They are registered, and the lock keeps them so.
+        // SAFETY: `register()` has registered these callbacks, and the lock keeps them
+        // registered.
         unsafe { contract::set_recording(current_ops().0, on) };
     }
 }
 
-/// Lets the counters start from zero, if a profiler is registered. Exits that begin or
-/// end meanwhile, which takes some milliseconds, are not counted.
+/// Restarts the counters from zero. Does nothing if the profiler is not registered. This
+/// takes some milliseconds. Exits that begin or end meanwhile are not counted.
 pub(crate) fn start_from_zero(lock: &ParamLock) {
     if REGISTERED.load(Ordering::Relaxed) {
-        // KVM records no exit while that is off, and drops those that began then.
+        // While recording is off, KVM records no exit. It also drops exits that began
+        // before.
         set_recording(lock, false);
         clear(lock);
         set_recording(lock, config::recording());
     }
 }
 
-/// Sets the counters that are in use to zero, while none of them is added to.
-/// Guests, who cannot be made to wait, see epoch 0 meanwhile.
+/// Sets all counters to zero. Recording is off meanwhile. Guests do not wait for this:
+/// they read epoch 0.
 fn clear(lock: &ParamLock) {
     let mut reading = Reading::begin();
     epoch::change(|| {

@@ -5,7 +5,8 @@
 use crate::{
     config,
     profile::{
-        leaf::{join, split, Answer, Query, Registers},
+        leaf::{join, split, Registers},
+        query::{Answer, Query},
         query_log::{Caller, LogLine},
         queue::Queue,
         throttle::LogBudget,
@@ -14,7 +15,7 @@ use crate::{
         clock,
         work::{self, WorkPtr},
     },
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::{
     ptr,
@@ -25,34 +26,34 @@ use kernel::prelude::*;
 static BUDGET: LogBudget = LogBudget::new();
 static QUEUE: Queue = Queue::new();
 
-/// The lines that were not queued, those of them that were told of, and when.
+/// The number of lines that were not queued, the part of it that was reported, and the
+/// time of the last report.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
-static TOLD: AtomicU64 = AtomicU64::new(0);
-static TOLD_AT: AtomicU64 = AtomicU64::new(0);
+static REPORTED: AtomicU64 = AtomicU64::new(0);
+static REPORTED_AT: AtomicU64 = AtomicU64::new(0);
 
-/// Prepares it, before all else.
+/// Prepares the work items. Called before all other functions of this file.
 pub(crate) fn init() {
     work::init(print_log, print_suppressed);
 }
 
-/// How many lines were not queued since the module was loaded.
+/// The number of lines that were not queued since the module was loaded.
 pub(crate) fn suppressed() -> u64 {
     SUPPRESSED.load(Relaxed)
 }
 
-/// How long suppressed lines are counted before that is logged, in nanoseconds, and how
-/// long it is until that is logged again.
+/// The nanoseconds from a suppressed line to the report, and from one report to the next.
 const SUPPRESSED_DELAY: u64 = 1_000_000_000;
 const SUPPRESSED_PERIOD: u64 = 3600 * 1_000_000_000;
 
-/// The budget's number of guests that are not known.
-const NOBODY: u64 = 1;
+/// The guest in [`BUDGET`] that stands for all vCPUs without a profile.
+const UNKNOWN_GUEST: u64 = 1;
 
-/// Queues the log line for a query with EAX and ECX as in `input`; never waits.
+/// Queues the log line of a query; `input` has the guest's EAX and ECX. Never waits.
 ///
 /// # Safety
 ///
-/// [`init`] came before, and [`flush`] comes before the module goes.
+/// [`init`] was called before. [`flush`] is called before the module is unloaded.
 pub(crate) unsafe fn query(vcpu: Option<&Vcpu>, query: Query, input: (u32, u32), answer: Answer) {
     if !config::log() {
         return;
@@ -71,19 +72,20 @@ pub(crate) unsafe fn query(vcpu: Option<&Vcpu>, query: Query, input: (u32, u32),
         join(out.eax, out.ebx),
         join(out.ecx, out.edx),
     ];
-    let guest = vcpu.map_or(NOBODY, |vcpu| vcpu.vm().id);
+    let guest = vcpu.map_or(UNKNOWN_GUEST, |vcpu| vcpu.vm().id);
     let now = clock::now();
     if BUDGET.take(guest, now) && QUEUE.push(line) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller guarantees that `init()` came before, and that `flush()`
+        // follows.
         unsafe { work::queue_log() };
     } else {
         SUPPRESSED.fetch_add(1, Relaxed);
-        // SAFETY: By this function's contract.
+        // SAFETY: As above.
         unsafe { work::queue_suppressed(SUPPRESSED_DELAY) };
     }
 }
 
-/// A caller in a word of the queue: no process has the number 0.
+/// Packs a caller into a word of the queue. 0 stands for none: no process has PID 0.
 fn pack(caller: Option<Caller>) -> u64 {
     caller.map_or(0, |caller| join(caller.pid, caller.vcpu))
 }
@@ -93,7 +95,7 @@ fn unpack(word: u64) -> Option<Caller> {
     (pid != 0).then(|| Caller { pid, vcpu })
 }
 
-/// Prints what was queued: the work item, which runs on one CPU at a time.
+/// The work function that prints the queue. It never runs on two CPUs at the same time.
 extern "C" fn print_log(_work: WorkPtr) {
     while let Some([caller, input, out_low, out_high]) = QUEUE.pop() {
         let (leaf, subleaf) = split(input);
@@ -108,36 +110,35 @@ extern "C" fn print_log(_work: WorkPtr) {
     }
 }
 
-/// Logs how many lines were not queued, once in [`SUPPRESSED_PERIOD`].
+/// The work function that reports suppressed lines, once in [`SUPPRESSED_PERIOD`].
 ///
-/// The work item itself looks whether it is time, for a query may queue it while it
-/// prints.
+/// It checks the time itself, because a query can queue it again while it runs.
 extern "C" fn print_suppressed(_work: WorkPtr) {
     let now = clock::now();
-    let wait = match TOLD_AT.load(Relaxed) {
+    let wait = match REPORTED_AT.load(Relaxed) {
         0 => 0,
-        told_at => told_at.saturating_add(SUPPRESSED_PERIOD).saturating_sub(now),
+        last => last.saturating_add(SUPPRESSED_PERIOD).saturating_sub(now),
     };
     if wait > 0 {
-        // SAFETY: The item runs, and `flush()` cancels it.
+        // SAFETY: This work function runs, so `init()` came before. `flush()` cancels it.
         unsafe { work::queue_suppressed(wait) };
         return;
     }
-    TOLD_AT.store(now, Relaxed);
-    print_untold();
+    REPORTED_AT.store(now, Relaxed);
+    print_unreported();
 }
 
-fn print_untold() {
+fn print_unreported() {
     let all = suppressed();
-    let untold = all.wrapping_sub(TOLD.swap(all, Relaxed));
-    if untold > 0 {
-        pr_info!("{untold} log lines suppressed\n");
+    let unreported = all.wrapping_sub(REPORTED.swap(all, Relaxed));
+    if unreported > 0 {
+        pr_info!("{unreported} log lines suppressed\n");
     }
 }
 
-/// Prints what is still queued; KVM calls us no more.
+/// Prints the rest of the queue. KVM must not call [`query`] any more.
 pub(crate) fn flush() {
     work::cancel();
     print_log(ptr::null_mut());
-    print_untold();
+    print_unreported();
 }

@@ -1,21 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! kvm_exitprof.ko: counts KVM's VM exits by reason, and answers guests' CPUID.
+//! kvm_exitprof.ko: counts KVM's VM exits by reason, and answers guests' CPUID queries.
 //!
-//! The hooks are in KVM: see `patches/`. Each file knows only those below it:
-//!
-//! - `params`: what is done when a parameter is written;
-//! - `kvm`: what KVM calls;
-//! - `files`, `table`, `text`: which files there are, and how they look;
-//! - `guest`, `log`, `calibrate`: what one guest is told, and the log of that;
-//! - `record`: what is done at each exit;
-//! - `reading`, `vcpus`, `snapshot`: the counters of vCPUs, by VM;
-//! - `host`, `block`: the counters of CPUs, and of what is none;
-//! - `epoch`, `config`: since when they count, and what the parameters say;
-//! - `sys`: the kernel's facilities.
-//!
-//! What a profile is, and what guests are answered, is [`profile`], which knows none
-//! of them.
+//! The hooks in KVM are in `patches/`. README.md in this folder lists the files, each of
+//! which uses only files below it. [`profile`] is the model that the module shares with
+//! the tools.
 
 mod block;
 mod calibrate;
@@ -28,28 +17,41 @@ mod kvm;
 mod log;
 mod params;
 #[path = "../profile/lib.rs"]
-#[allow(dead_code, unreachable_pub)] // The tools use it all.
+#[allow(dead_code, unreachable_pub)] // The tools use the rest.
 mod profile;
 mod reading;
 mod record;
 mod snapshot;
+mod spread;
 mod sys;
 mod table;
 mod text;
-mod vcpus;
+mod vm;
+mod vms;
 
 use ::kernel::prelude::*;
 use profile::leaf::Scope;
 use sys::params::ParamLock;
 
 #[cfg(not(CONFIG_SMP))]
-compile_error!("per-CPU memory is at gs: only with CONFIG_SMP");
+compile_error!("CONFIG_SMP is required: without it, per-CPU memory is not relative to gs");
 
-#[cfg(CONFIG_X86_KERNEL_IBT)]
+#[cfg(all(CONFIG_X86_KERNEL_IBT, not(exitprof_endbr)))]
 compile_error!(
-    "Rust of Linux 6.1 emits no endbr64, without which CONFIG_X86_KERNEL_IBT faults: switch that off"
+    "CONFIG_X86_KERNEL_IBT must be off: calls into the module would fault, because this kernel's Rust emits no ENDBR64"
 );
 
+#[cfg(exitprof_authors)]
+module! {
+    type: ExitProf,
+    name: "kvm_exitprof",
+    authors: ["The kvm-exitprof authors"],
+    description: "Counts VM exits and the cycles of their handling, by reason",
+    license: "GPL v2",
+}
+
+// Linux 6.1 to 6.12.
+#[cfg(not(exitprof_authors))]
 module! {
     type: ExitProf,
     name: b"kvm_exitprof",
@@ -59,7 +61,7 @@ module! {
 }
 
 struct ExitProf {
-    /// Until the module is unloaded.
+    /// `None` only while it is dropped.
     profiler: Option<kvm::Profiler>,
 }
 
@@ -89,7 +91,7 @@ impl Drop for ExitProf {
         }
         log::flush();
         params::report(&lock, false);
-        // Under the lock: parameters can be written until we have returned.
+        // Dropped under the lock, because parameters can be written until this returns.
         self.profiler = None;
         pr_info!("unloaded\n");
     }

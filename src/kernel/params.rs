@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done when a parameter is written.
+//! Actions when a parameter is written.
 
 use crate::{
     config,
@@ -15,10 +15,10 @@ use crate::{
 ///
 /// # Safety
 ///
-/// As for the others here: `sys/params.c` calls it, with the parameters' lock held.
+/// `sys/params.c` calls the functions below, and holds the parameters' lock.
 #[no_mangle]
 unsafe extern "C" fn exitprof_recording_changed() {
-    // SAFETY: By this function's contract.
+    // SAFETY: `sys/params.c` holds the lock during the call.
     let lock = unsafe { ParamLock::held() };
     kvm::set_recording(&lock, config::recording());
 }
@@ -26,7 +26,7 @@ unsafe extern "C" fn exitprof_recording_changed() {
 /// Parameter `reset` was written.
 #[no_mangle]
 unsafe extern "C" fn exitprof_reset() {
-    // SAFETY: By this function's contract.
+    // SAFETY: `sys/params.c` holds the lock during the call.
     let lock = unsafe { ParamLock::held() };
     kvm::start_from_zero(&lock);
 }
@@ -34,14 +34,14 @@ unsafe extern "C" fn exitprof_reset() {
 /// Parameter `report` was written.
 #[no_mangle]
 unsafe extern "C" fn exitprof_report(by_vcpu: bool) {
-    // SAFETY: By this function's contract.
+    // SAFETY: `sys/params.c` holds the lock during the call.
     let lock = unsafe { ParamLock::held() };
     report(&lock, by_vcpu);
 }
 
-/// Puts the exits into the log.
+/// Logs a table of exits.
 pub(crate) fn report(lock: &ParamLock, by_vcpu: bool) {
-    // Only memory can be lacking, for which the kernel has its own words.
+    // The only error is a lack of memory, which the kernel logs itself.
     let _ = match Host::get(lock) {
         Some(host) if by_vcpu => table::by_vcpu(&host, &Reading::begin(), &mut Log),
         Some(host) => table::by_reason(&host, &mut Log),

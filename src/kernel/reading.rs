@@ -1,57 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading all VMs at one time.
+//! A consistent reading of all VMs.
 
 use crate::{
     config,
-    profile::{counts::Tally, isa::Isa},
+    profile::counts::Tally,
     sys::{
         clock,
         lock::{Guard, Mutex, ReadingMutex},
     },
-    vcpus::{self, Begun, Vcpu, Vm, NOTHING},
+    vm::{Vcpu, Vm},
+    vms::{self, Begun, Tallies, NO_EXITS},
 };
 
-/// What vCPUs have counted that had ended when the reading began, by slot.
-type Ended = [Tally; Isa::MAX_SLOTS];
+// SAFETY: No other `Mutex` has this mutex. Its holder may wait for memory or for the log.
+// Only readings and resets wait for it.
+static READING: Mutex<ReadingMutex, Tallies> = unsafe { Mutex::new(ReadingMutex, NO_EXITS) };
 
-// SAFETY: Nobody else has the mutex. Who holds it may wait for memory, or for the log;
-// nobody waits for it but who reads, or lets the counters start from zero.
-static READING: Mutex<ReadingMutex, Ended> = unsafe { Mutex::new(ReadingMutex, NOTHING) };
-
-/// A reading of all VMs, as they were when it began. Counters do not start from zero
-/// meanwhile; vCPUs that end are as they were; and nobody waits for it but who
-/// wants to read or to let them start from zero, too.
+/// A reading of all VMs, as they were when it began. Meanwhile, counters do not restart
+/// from zero, and the counters of vCPUs that end stay as they are. Only other readings
+/// and resets wait for it.
 ///
 /// # Invariants
 ///
-/// It is between `begin_reading()` and `end_reading()`.
+/// It exists from `begin_reading()` to `end_reading()`.
 pub(crate) struct Reading {
-    ended: Guard<'static, ReadingMutex, Ended>,
+    ended: Guard<'static, ReadingMutex, Tallies>,
     begun: Begun,
 }
 
 impl Reading {
-    /// Begins one, when others have ended.
+    /// Begins a reading, after all other readings have ended.
     ///
     /// # Context
     ///
-    /// Where one may sleep.
+    /// May sleep.
     pub(crate) fn begin() -> Reading {
         let mut ended = READING.lock();
-        let begun = vcpus::begin_reading(&mut ended);
-        // INVARIANT: It was begun just now.
+        let begun = vms::begin_reading(&mut ended);
+        // INVARIANT: `begin_reading()` was called above.
         Reading { ended, begun }
     }
 
     /// All VMs.
     pub(crate) fn vms(&self) -> impl Iterator<Item = &Vm> {
-        // SAFETY: By the type's invariant, here and below.
-        let all = unsafe { vcpus::all() };
+        // SAFETY: By the type's invariant, no VM leaves the list or is freed while `self`
+        // exists: here and below.
+        let all = unsafe { vms::all() };
         all.map(|vm| unsafe { &*vm.as_ptr() })
     }
 
-    /// The vCPUs of a VM that have counters.
+    /// The vCPUs of a VM that existed when the reading began; none with `per_vcpu=N`.
     pub(crate) fn vcpus<'a>(&self, vm: &'a Vm) -> impl Iterator<Item = &'a Vcpu> {
         let generation = self.begun.generation;
         let counted = config::per_vcpu();
@@ -59,31 +58,32 @@ impl Reading {
             .filter(move |vcpu| counted && vcpu.was_live(generation))
     }
 
-    /// How many vCPUs there were.
+    /// The number of vCPUs when the reading began.
     pub(crate) fn count(&self) -> usize {
         self.begun.vcpus
     }
 
-    /// What the vCPUs have counted that had ended, by slot.
+    /// The tallies of the vCPUs that had ended when the reading began, by slot.
     pub(crate) fn ended(&self) -> &[Tally] {
         &*self.ended
     }
 
-    /// Sets the counters of all vCPUs to zero, while none is added to.
+    /// Sets the counters of all vCPUs to zero. Nobody may add to them meanwhile.
     pub(crate) fn clear(&mut self) {
         for vm in self.vms() {
-            // Those as well that end meanwhile.
+            // All vCPUs, including those that end meanwhile.
             vm.attached().for_each(|vcpu| vcpu.cells().clear());
             clock::cond_resched();
         }
-        vcpus::clear_ended();
-        self.ended.copy_from_slice(&NOTHING);
+        vms::clear_ended();
+        self.ended.copy_from_slice(&NO_EXITS);
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant; what was found is borrowed from this.
-        unsafe { vcpus::end_reading() };
+        // SAFETY: By the type's invariant, `begin_reading()` came before. The VMs that it
+        // kept were borrowed from `self`.
+        unsafe { vms::end_reading() };
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done at each exit.
+//! The code that runs at each exit.
 //!
-//! Each CPU writes only its own counters, by single instructions relative to
-//! its per-CPU base: atomic where it matters without a lock prefix. A vCPU's are
-//! written by its task alone.
+//! Each CPU writes only its own counters, with single instructions relative to its
+//! per-CPU base. These are atomic on one CPU without a lock prefix. Only a vCPU's own
+//! task writes the counters of the vCPU.
 
 use crate::{
     host::{self, offset},
@@ -14,7 +14,7 @@ use crate::{
         isa::Isa,
     },
     sys::contract::Sample,
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::{
     arch::asm,
@@ -23,19 +23,19 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-// What the instructions below know.
+// The assembly below relies on these sizes.
 const _: () = assert!(mem::size_of::<Counter>() == 16);
 const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 
-/// Records an exit: KVM's `record()` for the instruction set that `SVM` says. `VCPU`
-/// counts it for the vCPU, too: in its profile, or as unattributed; `HISTOGRAM` how
-/// many cycles it took.
+/// Records an exit: KVM's `record()`. `SVM` selects the virtualization extension. With
+/// `VCPU`, the exit is also counted for the vCPU: in its profile, or as unattributed.
+/// With `HISTOGRAM`, its cycles are also added to the histogram.
 ///
 /// # Safety
 ///
-/// Called with preemption disabled, with counters for all of this in use. With
-/// `VCPU` in the task of a vCPU whose profile is `profile`, made with counters, or
-/// null if it has none.
+/// Preemption is disabled, and the memory for all of this is in use. With `VCPU`, this
+/// runs in the task of a vCPU, and `profile` is the vCPU's profile, which was made with
+/// counters, or null if it has none.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
     sample: Sample,
@@ -44,18 +44,18 @@ pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const 
     match isa.own_slot(sample.exit as u32) {
         Some(slot) if !HISTOGRAM || histogram::is_ordinary(sample.cycles) => {
             let bucket = histogram::log2(sample.cycles);
-            // SAFETY: By this function's contract; such a slot is below `Isa::slots()`,
-            // and such a bucket is one.
+            // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
+            // than `Isa::slots()`. The bucket of ordinary cycles is their logarithm.
             unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, sample.cycles, bucket) }
         }
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller fulfils the contract of `record()`.
         _ => unsafe { record_rare::<SVM, VCPU, HISTOGRAM>(profile, sample) },
     }
 }
 
-/// Records an exit whose reason has no slot of its own, or that took no time or very
-/// long. With the
-/// arguments of [`record`], which are where they must be.
+/// Records an exit whose reason has no slot of its own, or that took 0 or very many
+/// cycles. It has the signature of [`record`], so its arguments are in the right
+/// registers already.
 ///
 /// # Safety
 ///
@@ -68,8 +68,8 @@ unsafe extern "C" fn record_rare<const SVM: bool, const VCPU: bool, const HISTOG
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     let (slot, bucket) = (isa.slot(exit as u32), histogram::bucket(cycles));
-    // SAFETY: By this function's contract; such a slot is below `Isa::slots()`, and such
-    // a bucket is one.
+    // SAFETY: The caller fulfils the contract of `record()`. `slot()` is less than
+    // `Isa::slots()`, and `bucket()` is less than `BUCKETS`.
     unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) };
 }
 
@@ -84,14 +84,15 @@ pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     match isa.own_slot(sample.exit as u32) {
-        // SAFETY: By this function's contract; such a slot is below `Isa::slots()`.
+        // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
+        // than `Isa::slots()`.
         Some(slot) => unsafe { add_untimed::<VCPU>(isa, slot, profile) },
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller fulfils the contract of `record()`.
         None => unsafe { record_rare_untimed::<SVM, VCPU>(profile, sample) },
     }
 }
 
-/// As [`record_rare`].
+/// Records an untimed exit whose reason has no slot of its own: see [`record_rare`].
 ///
 /// # Safety
 ///
@@ -103,7 +104,8 @@ unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(
     _: Sample,
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    // SAFETY: By this function's contract; such a slot is below `Isa::slots()`.
+    // SAFETY: The caller fulfils the contract of `record()`. `other_slot()` is less than
+    // `Isa::slots()`.
     unsafe { add_untimed::<VCPU>(isa, isa.other_slot(), profile) };
 }
 
@@ -111,7 +113,8 @@ unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(
 ///
 /// # Safety
 ///
-/// As for [`record`]; `slot` is below [`Isa::slots`], and `bucket` below `BUCKETS`.
+/// As for [`record`]. `slot` is less than [`Isa::slots`], and `bucket` is less than
+/// `BUCKETS`.
 #[inline(always)]
 unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     isa: Isa,
@@ -121,20 +124,22 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     bucket: usize,
 ) {
     if HISTOGRAM {
-        // Ahead of the exit itself: who sees that sees it in the histogram.
-        // SAFETY: By this function's contract.
+        // Added first: a reader that finds the exit in the counters also finds it in the
+        // histogram.
+        // SAFETY: The caller guarantees that histograms are in use, and the bounds of
+        // `slot` and `bucket`.
         unsafe { add_to_histogram(isa, slot, cycles, bucket) };
     }
-    // SAFETY: There are twice as many counters as slots.
+    // SAFETY: The caller guarantees that `slot` is less than the number of slots.
     unsafe { add_on_cpu(slot, cycles) };
     if !VCPU {
         return;
     }
     if profile.is_null() {
-        // SAFETY: As above.
+        // SAFETY: There are twice as many counters as slots.
         return unsafe { add_on_cpu(slot.wrapping_add(isa.slots()), cycles) };
     }
-    // SAFETY: A profile with counters has one for each slot.
+    // SAFETY: The caller guarantees that the profile has a counter for each slot.
     let counter = unsafe {
         let counters = profile.cast::<u8>().add(Vcpu::COUNTERS).cast::<Counter>();
         &*counters
@@ -142,12 +147,13 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
             .add(offset::<Counter>(slot))
             .cast::<Counter>()
     };
-    // Only the vCPU's task writes it.
+    // Only the vCPU's task writes this counter.
     increase(&counter.exits, 1);
     increase(&counter.cycles, cycles);
 }
 
-/// Adds to what nobody else writes: without a lock prefix.
+/// Adds to a number that nobody else writes. Compiles to an addition without a lock
+/// prefix.
 #[inline(always)]
 fn increase(number: &AtomicU64, by: u64) {
     number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
@@ -157,13 +163,13 @@ fn increase(number: &AtomicU64, by: u64) {
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and the counters are in use; `slot` is below twice the
+/// Preemption is disabled, and the counters are in use. `slot` is less than twice the
 /// number of slots.
 #[inline(always)]
 unsafe fn add_on_cpu(slot: usize, cycles: u64) {
-    // SAFETY: By this function's contract, it is per-CPU memory. Aligned additions are
-    // atomic with regard to this CPU, the only one that writes its counters, and to
-    // other CPUs' loads.
+    // SAFETY: The caller guarantees that the addresses are in per-CPU memory. An aligned
+    // addition is atomic on its CPU, the only one that writes these counters. Other CPUs'
+    // loads see whole values.
     unsafe {
         asm!(
             "inc qword ptr gs:[{counters} + {offset}]",
@@ -180,14 +186,15 @@ unsafe fn add_on_cpu(slot: usize, cycles: u64) {
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and histograms are in use; `slot` is below the number of
-/// slots, and `bucket` below `BUCKETS`.
+/// Preemption is disabled, and histograms are in use. `slot` is less than the number of
+/// slots, and `bucket` is less than `BUCKETS`.
 #[inline(always)]
 unsafe fn add_to_histogram(isa: Isa, slot: usize, cycles: u64, bucket: usize) {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that histograms are in use, and the bound of `slot`.
     let cell = unsafe { host::histogram(isa, slot) };
-    // SAFETY: As in `add_on_cpu()`. Nothing comes between comparing and storing that
-    // could record another exit on this CPU: KVM does so in vCPUs' tasks alone.
+    // SAFETY: The addresses are in per-CPU memory: see `add_on_cpu()`. No other exit can
+    // be recorded on this CPU between the compare and the store, because preemption is
+    // disabled, and KVM records exits only in vCPUs' tasks.
     unsafe {
         asm!(
             "cmp gs:[{cell}], {cycles}",
@@ -207,42 +214,42 @@ unsafe fn add_to_histogram(isa: Isa, slot: usize, cycles: u64, bucket: usize) {
     }
 }
 
-/// Adds an exit that was not timed to the counters of `slot`.
+/// Adds an untimed exit to the counters of `slot`.
 ///
 /// # Safety
 ///
-/// As for [`record`]; `slot` is below [`Isa::slots`].
+/// As for [`record`]. `slot` is less than [`Isa::slots`].
 #[inline(always)]
 unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_void) {
-    // SAFETY: There are twice as many counters as slots.
+    // SAFETY: The caller guarantees that `slot` is less than the number of slots.
     unsafe { add_untimed_on_cpu(slot) };
     if !VCPU {
         return;
     }
     if profile.is_null() {
-        // SAFETY: As above.
+        // SAFETY: There are twice as many counters as slots.
         return unsafe { add_untimed_on_cpu(slot.wrapping_add(isa.slots())) };
     }
-    // SAFETY: A profile with counters has both for each slot.
+    // SAFETY: The caller guarantees that the profile has both numbers for each slot.
     let (untimed, exits) = unsafe {
         let profile = profile.cast::<u8>();
         let untimed = profile.add(Vcpu::untimed(isa.slots())).cast::<AtomicU64>();
         let counter = profile.add(Vcpu::COUNTERS).add(offset::<Counter>(slot));
         (&*untimed.add(slot), &(*counter.cast::<Counter>()).exits)
     };
-    // Only the vCPU's task writes them.
+    // Only the vCPU's task writes these numbers.
     increase(exits, 1);
     increase(untimed, 1);
 }
 
-/// Adds an exit that was not timed to the CPU's counters.
+/// Adds an untimed exit to the CPU's counters.
 ///
 /// # Safety
 ///
 /// As for [`add_on_cpu`].
 #[inline(always)]
 unsafe fn add_untimed_on_cpu(slot: usize) {
-    // SAFETY: As there.
+    // SAFETY: As in `add_on_cpu()`.
     unsafe {
         asm!(
             "inc qword ptr gs:[{counters} + {offset}]",

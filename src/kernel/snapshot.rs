@@ -4,19 +4,21 @@
 
 use crate::{
     block::Owned,
-    profile::leaf::{Identity, Scope, Snapshot},
+    profile::leaf::{Identity, Scope, SnapshotState},
 };
 use core::cell::UnsafeCell;
 
-/// What a guest has read at one time.
+/// A snapshot.
 pub(crate) struct Held {
-    /// Whose exits these are, and of which epoch: void if either is another now.
+    /// The scope and the identity of the counters. When the scope or the epoch changes,
+    /// the snapshot is void.
     pub(crate) scope: Scope,
     pub(crate) identity: Identity,
     pub(crate) block: Owned<()>,
 }
 
-/// A vCPU's snapshot, for who holds KVM's vcpu->mutex, as the vCPU's task does.
+/// A place for a vCPU's snapshot. Protected by KVM's vcpu->mutex, which the vCPU's task
+/// holds.
 #[derive(Default)]
 pub(crate) struct Snapshots(UnsafeCell<Inner>);
 
@@ -27,31 +29,32 @@ struct Inner {
 }
 
 impl Snapshots {
-    /// The snapshot that is held, if it is of that scope and epoch.
+    /// The snapshot, if it has this scope and epoch, and the answer of leaf E0.
     ///
     /// # Safety
     ///
-    /// Called under vcpu->mutex; what is returned is gone before the next call of
-    /// [`set`](Snapshots::set).
-    pub(crate) unsafe fn get(&self, scope: Scope, epoch: u32) -> (Option<&Held>, Snapshot) {
-        // SAFETY: One task at a time comes here, by this function's contract.
+    /// The caller holds vcpu->mutex. The returned reference does not outlive the next
+    /// call of [`set`](Snapshots::set).
+    pub(crate) unsafe fn get(&self, scope: Scope, epoch: u32) -> (Option<&Held>, SnapshotState) {
+        // SAFETY: The caller holds vcpu->mutex, so nobody writes it.
         let Inner { held, taken } = unsafe { &*self.0.get() };
         let valid = |held: &&Held| held.scope == scope && held.identity.epoch == epoch;
         let held = held.as_ref().filter(valid);
-        let snapshot = Snapshot {
+        let snapshot = SnapshotState {
             held: held.is_some(),
             taken: *taken,
         };
         (held, snapshot)
     }
 
-    /// Holds another, or none.
+    /// Replaces the snapshot.
     ///
     /// # Safety
     ///
-    /// As for [`get`](Snapshots::get).
+    /// The caller holds vcpu->mutex. References from [`get`](Snapshots::get) are gone.
     pub(crate) unsafe fn set(&self, held: Option<Held>) {
-        // SAFETY: As in `get()`.
+        // SAFETY: The caller holds vcpu->mutex, and nobody has a reference to the
+        // snapshot.
         let inner = unsafe { &mut *self.0.get() };
         inner.taken = inner.taken.wrapping_add(held.is_some().into());
         inner.held = held;

@@ -12,7 +12,6 @@ use crate::{
     },
     reading::Reading,
     sys::{clock, memory::Wait},
-    vcpus::Vcpu,
 };
 use core::{
     fmt::{self, Display, Write},
@@ -23,7 +22,7 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// The host's log, of which each call of `write_fmt()` is a line.
+/// The host's log. Each call of `write_fmt()` is a line.
 pub(crate) struct Log;
 
 impl Write for Log {
@@ -38,20 +37,20 @@ impl Write for Log {
     }
 }
 
-/// About how long it takes to let the counters start from zero.
+/// Roughly the time that a reset takes, in nanoseconds.
 const RESET_NS: u64 = 1_000_000;
 
-/// The reasons that occurred, most frequent first. Nobody waits for it.
+/// Writes the exits of each reason that occurred, most frequent first. Takes no lock.
 ///
 /// # Errors
 ///
 /// If there is no memory.
 pub(crate) fn by_reason(profile: &dyn Profile, to: &mut dyn Write) -> fmt::Result {
     let isa = config::isa();
-    // Tables of it are too large for the stack.
+    // The stack is too small for a tally of each reason.
     let sums = Owned::try_new((), isa.slots(), Wait::Yes).map_err(|_| fmt::Error)?;
     let sums = sums.cells();
-    // Until the counters have not started from zero meanwhile.
+    // Repeated if the counters restart from zero meanwhile.
     loop {
         let before = epoch::current();
         sums.clear();
@@ -68,7 +67,7 @@ pub(crate) fn by_reason(profile: &dyn Profile, to: &mut dyn Write) -> fmt::Resul
     let total = sums.total();
 
     to.write_fmt(format_args!("{}\n", TableRow::HEAD))?;
-    // Sorting by core::slice could panic, as far as the compiler knows.
+    // The sorting functions of `core::slice` can panic as far as the compiler knows.
     while let Some(slot) = (0..isa.slots())
         .filter(|&slot| sums.slot(slot).exits > 0)
         .max_by_key(|&slot| sums.slot(slot).exits)
@@ -89,8 +88,8 @@ pub(crate) fn by_reason(profile: &dyn Profile, to: &mut dyn Write) -> fmt::Resul
     to.write_fmt(format_args!("{}\n", TableRow("total", "", exits, cycles)))
 }
 
-/// Each VM and its vCPUs, and what makes these the host's total: the vCPUs that
-/// have ended, and exits that were counted of none.
+/// Writes the exits of each VM and vCPU, and what completes the host's total: ended vCPUs
+/// and unattributed exits.
 ///
 /// # Errors
 ///
@@ -106,17 +105,17 @@ pub(crate) fn by_vcpu(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) ->
             "{vm:<24} {vcpu:>6} {exits:>12} {cycles:>17}\n"
         ))
     };
-    let sum = |sum, vcpu: &Vcpu| sum + vcpu.total();
-    // Ahead of the vCPUs', which may run.
+    // Read before the counters of vCPUs, which may be running.
     let (unattributed, total) = (host.unattributed().total(), host.total());
     for vm in reading.vms() {
-        if reading.vcpus(vm).next().is_none() {
-            continue;
-        }
-        let all = reading.vcpus(vm).fold(Tally::default(), sum);
-        row(vm.name.as_str(), &"all", all)?;
+        let (name, mut all) = (vm.name.as_str(), None);
         for vcpu in reading.vcpus(vm) {
-            row(vm.name.as_str(), &vcpu.head.number, vcpu.total())?;
+            let tally = vcpu.total();
+            row(name, &vcpu.head.number, tally)?;
+            all = Some(all.unwrap_or_default() + tally);
+        }
+        if let Some(all) = all {
+            row(name, &"all", all)?;
         }
         clock::cond_resched();
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The profile for programs: see [`profile::text`](crate::profile::text).
+//! The file `profile` for programs: see [`profile::text`](crate::profile::text).
 
 use crate::{
     calibrate::overhead,
@@ -14,12 +14,11 @@ use crate::{
     },
     reading::Reading,
     sys::{clock, cpu},
-    vcpus::Vcpu,
+    vm::Vcpu,
 };
 use core::fmt::{self, Write};
 
-/// Writes it line by line. The reading keeps the counters from starting from zero
-/// meanwhile.
+/// Writes the file. Counters do not restart from zero meanwhile, because of the reading.
 ///
 /// # Errors
 ///
@@ -85,7 +84,7 @@ fn account(reading: &Reading) -> Account {
     }
 }
 
-/// Where lines are put, and how many were.
+/// Writes and counts lines.
 struct Lines<'a> {
     to: &'a mut dyn Write,
     count: u64,
@@ -97,7 +96,8 @@ impl Lines<'_> {
         self.to.write_fmt(format_args!("{line}\n"))
     }
 
-    /// Those of the reasons that occurred, with the histograms of `host`, if any.
+    /// Writes a line for each reason that occurred, with its histogram if `host` is
+    /// given.
     fn rows(
         &mut self,
         owner: Owner<'_>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one CPU or task adds to, and any CPU reads.
+//! Counters that one CPU or task writes, and that any CPU reads.
 
 use super::{
     counts::Tally,
@@ -11,7 +11,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
-/// Exits, and their cycles.
+/// A slot's exits and cycles.
 #[derive(Debug, Default)]
 #[repr(C, align(16))]
 #[allow(missing_docs)] // As in `Tally`.
@@ -25,13 +25,15 @@ pub struct Counter {
 pub struct Cells<'a> {
     /// Exits and cycles.
     pub counters: &'a [Counter],
-    /// How many of the exits were not timed.
+    /// The number of exits that were not timed.
     pub untimed: &'a [AtomicU64],
 }
 
 impl Cells<'_> {
-    /// What `slot` has come to; nothing if there is none. Of an exit that is being added,
-    /// that it was not timed comes last: there are never more of these than exits.
+    /// The tally of `slot`; zeros if there is no such slot.
+    ///
+    /// A writer adds to `untimed` last, and this reads it first. So it never exceeds
+    /// `exits`.
     #[inline]
     pub fn slot(&self, slot: usize) -> Tally {
         let untimed = self.untimed.get(slot).map_or(0, |n| n.load(Acquire));
@@ -45,7 +47,7 @@ impl Cells<'_> {
         }
     }
 
-    /// What all slots have come to.
+    /// The tally of all slots.
     pub fn total(&self) -> Tally {
         let mut total = Tally::default();
         for untimed in self.untimed {
@@ -58,14 +60,14 @@ impl Cells<'_> {
         total
     }
 
-    /// What the slots that `wanted` chooses have come to.
+    /// The sum over the slots for which `wanted` returns true.
     pub fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally {
         (0..self.counters.len())
             .filter(|&slot| wanted(slot))
             .fold(Tally::default(), |sum, slot| sum + self.slot(slot))
     }
 
-    /// Adds to `slot`, which nobody else writes at present.
+    /// Adds `more` to `slot`. Nobody else may write the slot meanwhile.
     pub fn add(&self, slot: usize, more: Tally) {
         let sum = self.slot(slot) + more;
         if let Some(counter) = self.counters.get(slot) {
@@ -77,7 +79,7 @@ impl Cells<'_> {
         }
     }
 
-    /// Makes all of them zero; nobody else writes them at present.
+    /// Sets all counters to zero. Nobody else may write them meanwhile.
     pub fn clear(&self) {
         for counter in self.counters {
             counter.exits.store(0, Relaxed);
@@ -87,7 +89,8 @@ impl Cells<'_> {
     }
 }
 
-/// A [`Histogram`]. Zeroed memory is none: see [`clear`](HistogramCell::clear).
+/// The counters of a [`Histogram`]. Zeroed memory is not a valid one: see
+/// [`clear`](HistogramCell::clear).
 #[derive(Debug)]
 #[repr(C)]
 #[allow(missing_docs)] // As in `Histogram`.
@@ -98,7 +101,7 @@ pub struct HistogramCell {
 }
 
 impl HistogramCell {
-    /// Makes it one of no exits; nobody adds to it meanwhile.
+    /// Empties the histogram. Nobody may add to it meanwhile.
     pub fn clear(&self) {
         let empty = Histogram::default();
         self.min.store(empty.min, Relaxed);
@@ -106,8 +109,8 @@ impl HistogramCell {
         self.buckets.iter().for_each(|n| n.store(0, Relaxed));
     }
 
-    /// What it has come to. Of an exit that is being added, min and max come before
-    /// its bucket.
+    /// The histogram as it is now. A writer sets `min` and `max` before it adds to a
+    /// bucket, and this reads the buckets first. So each exit is within `min` and `max`.
     pub fn load(&self) -> Histogram {
         let mut buckets = [0; BUCKETS];
         for (to, from) in buckets.iter_mut().zip(&self.buckets) {

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is counted, and sums over it.
+//! Tallies of exits, and sums over them.
 
-use super::{isa::Isa, reason::Status};
+use super::{
+    isa::Isa,
+    reason::{Kernel, Status},
+};
 use core::ops::Add;
 
-/// What was counted of a set of VM exits.
-///
-/// All numbers wrap at 2^64.
+/// The counts of a set of VM exits. All numbers wrap at 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// The number of exits.
     pub exits: u64,
-    /// Cycles of the host's TSC that their handling took, as far as it was timed.
+    /// The cycles of the host's TSC that the handling of timed exits took.
     pub cycles: u64,
-    /// How many of the exits were not timed: KVM re-entered the guest without
-    /// handling them, or the handler ended on a CPU whose TSC is behind.
+    /// The number of exits that were not timed: KVM's fastpath re-entered the guest, or
+    /// the handler ended on a CPU whose TSC is behind.
     pub untimed: u64,
 }
 
@@ -31,43 +32,45 @@ impl Add for Tally {
     }
 }
 
-/// Exits by reason, wherever they are counted.
+/// Exits by reason, wherever their counters are.
 pub trait Profile {
-    /// The sum over the slots that `wanted` chooses; below [`Isa::slots`].
+    /// The sum over the slots for which `wanted` returns true. Slots are less than
+    /// [`Isa::slots`].
     fn sum(&self, wanted: &dyn Fn(usize) -> bool) -> Tally;
 
-    /// What is counted in `slot`.
+    /// The tally of `slot`.
     fn slot(&self, slot: usize) -> Tally {
         self.sum(&|other| other == slot)
     }
 
-    /// All exits.
+    /// The tally of all exits.
     fn total(&self) -> Tally {
         self.sum(&|_| true)
     }
 
-    /// The exits of one reason as a guest sees them, `None` if it is undefined:
-    /// those that KVM does not handle read as zero, whatever was counted.
-    fn visible(&self, isa: Isa, reason: u32) -> Option<Tally> {
-        match isa.status(reason) {
+    /// The tally of `reason` as a guest sees it. A reason that `kernel` does not handle
+    /// reads zero, whatever was counted. `None` if the reason is undefined.
+    fn visible(&self, isa: Isa, kernel: Kernel, reason: u32) -> Option<Tally> {
+        match isa.status(kernel, reason) {
             Status::Handled => Some(self.slot(isa.slot(reason))),
             Status::Unhandled => Some(Tally::default()),
             Status::Undefined => None,
         }
     }
 
-    /// The exits that [`visible`] hides: [`total`] less the sum of those.
+    /// The exits that [`visible`] hides: [`total`] minus the sum of [`visible`] over all
+    /// reasons.
     ///
     /// [`total`]: Profile::total
     /// [`visible`]: Profile::visible
-    fn hidden(&self, isa: Isa) -> Tally {
-        // Found out once, for a sum may be over many CPUs.
-        let mut hidden = [false; Isa::MAX_SLOTS];
-        for slot in isa.unhandled_slots() {
-            if let Some(hidden) = hidden.get_mut(slot) {
-                *hidden = true;
+    fn hidden(&self, isa: Isa, kernel: Kernel) -> Tally {
+        // Computed once: the sum may be over many CPUs.
+        let mut handled = [false; Isa::MAX_SLOTS];
+        isa.each_handled_slot(kernel, |slot| {
+            if let Some(handled) = handled.get_mut(slot) {
+                *handled = true;
             }
-        }
-        self.sum(&|slot| hidden.get(slot) == Some(&true))
+        });
+        self.sum(&|slot| handled.get(slot) == Some(&false))
     }
 }

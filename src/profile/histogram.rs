@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the cycles of exits are distributed: minimum, maximum, and log2 buckets.
+//! The distribution of exits' cycles: minimum, maximum, and log2 buckets.
 
-/// The number of buckets: with minimum and maximum, they fill 256 bytes.
+/// The number of buckets. With minimum and maximum, they fill 256 bytes.
 pub const BUCKETS: usize = 30;
 
-/// The bucket of an exit that took `cycles`: their binary logarithm, rounded down.
-/// The first holds 0 cycles, too, and the last all that is more.
+/// The bucket of an exit that took `cycles`: the binary logarithm, rounded down. The
+/// first bucket also holds 0 cycles. The last bucket also holds all higher numbers.
 #[inline(always)]
 pub fn bucket(cycles: u64) -> usize {
     log2(cycles).min(BUCKETS - 1)
 }
 
-/// Whether `cycles` are more than 0, and in a bucket before the last.
+/// Whether `cycles` is greater than 0 and not in the last bucket.
 #[inline(always)]
 pub fn is_ordinary(cycles: u64) -> bool {
     cycles.wrapping_sub(1) < (1 << (BUCKETS - 1)) - 1
@@ -27,7 +27,8 @@ pub fn log2(cycles: u64) -> usize {
     }
 }
 
-/// The least and the most cycles that `bucket` holds, which is below [`BUCKETS`].
+/// The lowest and the highest number of cycles in `bucket`, which is less than
+/// [`BUCKETS`].
 pub fn bounds(bucket: usize) -> (u64, u64) {
     let power = |n: usize| u32::try_from(n).ok().and_then(|n| 1_u64.checked_shl(n));
     let first = match bucket {
@@ -41,14 +42,16 @@ pub fn bounds(bucket: usize) -> (u64, u64) {
     (first, last)
 }
 
-/// How many cycles each of a set of exits took, as far as they were timed.
+/// The distribution of the cycles of a set of timed exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
-    /// The fewest, of any exit; `u64::MAX` if there is none.
+    /// The lowest number of cycles of an exit; `u64::MAX` if there is no exit.
     pub min: u64,
-    /// The most, of any exit; 0 if there is none.
+    /// The highest number of cycles of an exit; 0 if there is no exit.
     pub max: u64,
-    /// How many took as many as [`bounds`] says; wraps at 2^64.
+    /// The number of exits by bucket: see [`bounds`]. Wraps at 2^64.
+    #[cfg_attr(feature = "serde", serde(rename = "log2"))]
     pub buckets: [u64; BUCKETS],
 }
 

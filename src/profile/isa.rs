@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The exit reasons of VMX and of SVM: which there are, what they are called, who
-//! handles them, and which counter is whose.
+//! The exit reasons of VMX and SVM: their names, their status, and the slots in which
+//! they are counted.
 
 use super::{
-    reason::{Entry, Range, Status},
+    reason::{status, Entry, Kernel, Range, Status},
     svm, vmx,
 };
 use core::{fmt, iter::successors};
 
-/// The instruction set whose exits are profiled; its number in the protocol.
+/// The virtualization extension whose exits are counted, by its number in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[repr(u8)]
 pub enum Isa {
-    /// Intel's VMX, whose reasons are the basic exit reasons.
+    /// Intel's VMX. Reasons are basic exit reasons.
     Vmx = 1,
-    /// AMD's SVM, whose reasons are the exit codes.
+    /// AMD's SVM. Reasons are exit codes.
     Svm = 2,
 }
 
 impl Isa {
-    /// The instruction set with that number in the protocol.
+    /// The inverse of `as u8`.
     pub fn from_number(number: u8) -> Option<Isa> {
         [Isa::Vmx, Isa::Svm]
             .iter()
@@ -35,8 +40,8 @@ impl Isa {
         }
     }
 
-    /// The number of counters that a profile needs: one for each number in the
-    /// tables, defined or not, and a last one for all other numbers.
+    /// The number of slots of a profile: one for each number in the tables, defined or
+    /// not, and the last one for all other numbers.
     pub const fn slots(self) -> usize {
         let mut slots = 1_usize;
         let mut rest = self.ranges();
@@ -47,7 +52,7 @@ impl Isa {
         slots
     }
 
-    /// The most slots that there are.
+    /// The number of slots that is enough for both.
     pub const MAX_SLOTS: usize = {
         let (vmx, svm) = (Isa::Vmx.slots(), Isa::Svm.slots());
         if vmx > svm {
@@ -57,14 +62,13 @@ impl Isa {
         }
     };
 
-    /// The counter of `reason`, which may be any number: below [`slots`].
-    ///
-    /// [`slots`]: Isa::slots
+    /// The slot of `reason`, which may be any number. It is less than
+    /// [`slots()`](Isa::slots).
     pub fn slot(self, reason: u32) -> usize {
         self.own_slot(reason).unwrap_or_else(|| self.other_slot())
     }
 
-    /// The counter of `reason`, if it has one of its own.
+    /// The slot of `reason`; `None` if it shares the last one.
     #[inline(always)]
     pub fn own_slot(self, reason: u32) -> Option<usize> {
         let mut before = 0_u32;
@@ -77,12 +81,12 @@ impl Isa {
         None
     }
 
-    /// The counter of the numbers that have none of their own: the last one.
+    /// The last slot, which all reasons without a slot of their own share.
     pub const fn other_slot(self) -> usize {
         self.slots().wrapping_sub(1)
     }
 
-    /// The reason that `slot` counts; `None` for the one of all other numbers.
+    /// The reason that `slot` counts; `None` for the last slot.
     pub fn reason(self, slot: usize) -> Option<u32> {
         let mut index = u32::try_from(slot).ok()?;
         for range in self.ranges() {
@@ -94,35 +98,36 @@ impl Isa {
         None
     }
 
-    /// The slots whose reasons KVM does not handle, the last one included.
-    pub fn unhandled_slots(self) -> impl Iterator<Item = usize> {
-        let entries = self.ranges().iter().flat_map(Range::entries);
-        let unhandled = |entry: &Entry| !matches!(entry, Some((_, Status::Handled)));
-        entries
-            .chain([None])
-            .enumerate()
-            .filter(move |(_, entry)| unhandled(entry))
-            .map(|(slot, _)| slot)
+    /// Calls `f` for each slot whose reason `kernel` handles.
+    pub fn each_handled_slot(self, kernel: Kernel, mut f: impl FnMut(usize)) {
+        let mut slot = 0_usize;
+        for range in self.ranges() {
+            for entry in range.entries() {
+                if status(*entry, kernel) == Status::Handled {
+                    f(slot);
+                }
+                slot = slot.wrapping_add(1);
+            }
+        }
     }
 
     fn entry(self, reason: u32) -> Entry {
         self.ranges().iter().find_map(|range| range.entry(reason))
     }
 
-    /// How `reason`, which may be any number, is treated.
-    pub fn status(self, reason: u32) -> Status {
-        self.entry(reason)
-            .map_or(Status::Undefined, |(_, status)| status)
+    /// The status of `reason`, which may be any number, with `kernel`.
+    pub fn status(self, kernel: Kernel, reason: u32) -> Status {
+        status(self.entry(reason), kernel)
     }
 
-    /// What `reason`, which may be any number, is called: prints as the
-    /// kernel's name for it, or as `UNKNOWN(n)`.
+    /// The name of `reason`, which may be any number: the kernel's name, or
+    /// `UNKNOWN(n)`.
     pub fn name(self, reason: u32) -> Name {
         Name(self.entry(reason).map(|(name, _)| name), reason)
     }
 
-    /// `reason` as the instruction set's manuals print it, right-aligned: basic
-    /// exit reasons in decimal, exit codes in hexadecimal.
+    /// `reason` as the manuals print it, right-aligned: basic exit reasons in decimal,
+    /// exit codes in hexadecimal.
     pub fn number(self, reason: u32) -> Number {
         Number(self, reason)
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest's query as a line of the host's log.
+//! The line that a guest's query leaves in the host's log.
 
-use super::leaf::{Answer, Figure, Query, When, CYCLES, EXITS, TOTAL_CYCLES, TOTAL_EXITS};
+use super::{
+    leaf::{CYCLES, EXITS, TOTAL_CYCLES, TOTAL_EXITS},
+    query::{Answer, Figure, Query, When},
+};
 use core::fmt;
 
 /// The vCPU that asks.
@@ -14,7 +17,7 @@ pub struct Caller {
     pub vcpu: u32,
 }
 
-/// A query and its answer; only those of leaves FC to FF have a line.
+/// A query and its answer. Only queries of leaves FC to FF have a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLine {
     caller: Option<Caller>,
@@ -23,8 +26,8 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// The line for `query` that was answered by `answer`, if there is one. The caller
-    /// is not known of a vCPU without a profile.
+    /// The line for `query` and `answer`, if there is one. `caller` is `None` for a vCPU
+    /// without a profile.
     pub fn new(caller: Option<Caller>, query: Query, answer: Answer) -> Option<LogLine> {
         let figure = match query {
             Query::Figure(When::Now, figure) => figure,

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A bounded queue, by which a guest's query gets into the host's log without
-//! waiting for it.
+//! A bounded queue. It carries guests' queries to the work item that logs them, so that no
+//! vCPU waits for the log.
 
-// Only constants can initialize statics, where the type is made for.
+// The type is made for statics, which only constants can initialize.
 #![allow(clippy::declare_interior_mutable_const, clippy::new_without_default)]
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
-/// Entries that a [`Queue`] holds: the bursts of four guests at the same time.
+/// The number of entries of a [`Queue`]: enough for the bursts of four guests at once.
 const CAPACITY: u64 = 1024;
-/// Words of an entry.
+/// The number of words of an entry.
 pub const WORDS: usize = 4;
 
-/// An entry, and whose turn it is to use it: that of the `turn / 2`th writer
-/// where even, else its reader's.
+/// An entry. If `turn` is even, the next to use it is its `turn / 2`th writer. If it is
+/// odd, the next is the reader.
 struct Entry {
     turn: AtomicU64,
     words: [AtomicU64; WORDS],
 }
 
-/// A bounded queue of entries of [`WORDS`] words, for many writers and one reader, none of
-/// which waits for another.
+/// A bounded queue for many writers and one reader. Nobody waits for anybody else.
 pub struct Queue {
     entries: [Entry; CAPACITY as usize],
     written: AtomicU64,
@@ -48,7 +47,7 @@ impl Queue {
         Some((entry, position / CAPACITY * 2))
     }
 
-    /// Appends `words`; false if the queue is full.
+    /// Appends `words`. Returns false if the queue is full.
     pub fn push(&self, words: [u64; WORDS]) -> bool {
         let mut position = self.written.load(Relaxed);
         while let Some((entry, turn)) = self.entry(position) {
@@ -79,8 +78,8 @@ impl Queue {
         false
     }
 
-    /// Takes the oldest entry; for one reader at a time. An entry that is still
-    /// being written hides those after it.
+    /// Takes the oldest entry. Only one reader may call this at a time. If an entry is
+    /// still being written, this returns `None` even if later entries are complete.
     pub fn pop(&self) -> Option<[u64; WORDS]> {
         let position = self.read.load(Relaxed);
         let (entry, turn) = self.entry(position)?;

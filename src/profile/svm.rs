@@ -3,19 +3,20 @@
 //! SVM's exit codes, as of Linux 6.1.
 
 use super::reason::{
+    Handler::{Handled, Since, Unhandled},
+    Kernel::V7_3,
     Range,
-    Status::{Handled, Unhandled},
 };
 
-/// SVM's exit codes; a number that is missing is undefined.
+/// SVM's exit codes. Numbers that are missing are undefined.
 ///
-/// Numbers and names: the kernel's `uapi/asm/svm.h`, exceptions by their
-/// vectors in `uapi/asm/kvm.h`. `make test T=check.reasons` compares all columns
-/// with the kernel's source.
+/// Numbers and names come from the kernel's `uapi/asm/svm.h`, and the names of
+/// exceptions from the vectors in `uapi/asm/kvm.h`. `make check` compares them and the
+/// handlers with the source of the kernel.
 pub(super) const RANGES: &[Range] = &[
     Range::new(
         0x0,
-        &Range::dense::<0xa3>(
+        &Range::dense::<0xa7>(
             0x0,
             &[
                 (0x0, "READ_CR0", Handled),
@@ -65,16 +66,16 @@ pub(super) const RANGES: &[Range] = &[
                 (0x52, "EXCP_MC", Handled),
                 (0x53, "EXCP_XM", Unhandled),
                 (0x54, "EXCP_VE", Unhandled),
-                (0x55, "EXCP_21", Unhandled),
+                (0x55, "EXCP_CP", Unhandled),
                 (0x56, "EXCP_22", Unhandled),
                 (0x57, "EXCP_23", Unhandled),
                 (0x58, "EXCP_24", Unhandled),
                 (0x59, "EXCP_25", Unhandled),
                 (0x5a, "EXCP_26", Unhandled),
                 (0x5b, "EXCP_27", Unhandled),
-                (0x5c, "EXCP_28", Unhandled),
-                (0x5d, "EXCP_29", Unhandled),
-                (0x5e, "EXCP_30", Unhandled),
+                (0x5c, "EXCP_HV", Unhandled),
+                (0x5d, "EXCP_VC", Unhandled),
+                (0x5e, "EXCP_SX", Unhandled),
                 (0x5f, "EXCP_31", Unhandled),
                 (0x60, "INTR", Handled),
                 (0x61, "NMI", Handled),
@@ -116,7 +117,7 @@ pub(super) const RANGES: &[Range] = &[
                 (0x85, "CLGI", Handled),
                 (0x86, "SKINIT", Handled),
                 (0x87, "RDTSCP", Handled),
-                (0x88, "ICEBP", Unhandled),
+                (0x88, "ICEBP", Since(V7_3)),
                 (0x89, "WBINVD", Handled),
                 (0x8a, "MONITOR", Handled),
                 (0x8b, "MWAIT", Handled),
@@ -141,6 +142,8 @@ pub(super) const RANGES: &[Range] = &[
                 (0x9e, "CR14_WRITE_TRAP", Unhandled),
                 (0x9f, "CR15_WRITE_TRAP", Unhandled),
                 (0xa2, "INVPCID", Handled),
+                (0xa5, "BUS_LOCK", Since(V7_3)),
+                (0xa6, "IDLE_HLT", Since(V7_3)),
             ],
         ),
     ),
@@ -158,7 +161,7 @@ pub(super) const RANGES: &[Range] = &[
     ),
     Range::new(
         0x8000_0001,
-        &Range::dense::<0x13>(
+        &Range::dense::<0x1a>(
             0x8000_0001,
             &[
                 (0x8000_0001, "VMGEXIT_MMIO_READ", Unhandled),
@@ -170,6 +173,8 @@ pub(super) const RANGES: &[Range] = &[
                 (0x8000_0011, "VMGEXIT_GUEST_REQUEST", Unhandled),
                 (0x8000_0012, "VMGEXIT_EXT_GUEST_REQUEST", Unhandled),
                 (0x8000_0013, "VMGEXIT_AP_CREATION", Unhandled),
+                (0x8000_0018, "VMGEXIT_SNP_RUN_VMPL", Unhandled),
+                (0x8000_001a, "VMGEXIT_SAVIC", Unhandled),
             ],
         ),
     ),

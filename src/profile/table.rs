@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A table of exits, as the host's log and the tool print it.
+//! A row of the table of exits that the host's log, debugfs and the tool print.
 
 use core::fmt;
 
-/// A row.
+/// A row: reason, name, exits, cycles.
 pub struct TableRow<R, N, E, C>(pub R, pub N, pub E, pub C);
 
 impl TableRow<&'static str, &'static str, &'static str, &'static str> {

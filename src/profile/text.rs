@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The profile as text for programs: the file `profile` in debugfs.
+//! The text of the debugfs file `profile`, which programs read.
 //!
-//! Each line is a kind and fields, `kind key=value key=value …`, with one space
-//! between them and none in a value. Numbers are decimal, unless said otherwise.
+//! Each line consists of a kind and fields: `kind key=value key=value …`. One space
+//! separates them. A value has no space. Numbers are decimal unless noted.
 //!
 //! ```text
 //! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1
@@ -14,25 +14,26 @@
 //! end epoch=7 lines=6
 //! ```
 //!
-//! | kind         | lines                                                          |
+//! | kind         | content                                                        |
 //! |--------------|----------------------------------------------------------------|
-//! | profile      | the first: [`Head`]                                            |
-//! | account      | the profiler's own account: [`Account`]                        |
-//! | host         | the exits of all guests, by reason: [`Row`]                    |
-//! | attached     | a vCPU that has counters of its own: [`Owner::Vcpu`]           |
-//! | vcpu         | its exits, by reason                                           |
-//! | ended        | those of vCPUs that had counters and have ended, by reason     |
-//! | unattributed | those of vCPUs that had none, by reason                        |
-//! | end          | the last: the epoch again, and how many lines there are        |
+//! | profile      | the first line: [`Head`]                                       |
+//! | account      | what the profiler itself uses: [`Account`]                     |
+//! | host         | exits of all guests, by reason: [`Row`]                        |
+//! | attached     | a vCPU that has its own counters: [`Owner::Vcpu`]              |
+//! | vcpu         | exits of this vCPU, by reason                                  |
+//! | ended        | exits of vCPUs that have ended, by reason                      |
+//! | unattributed | exits of vCPUs without their own counters, by reason           |
+//! | end          | the last line: the epoch again, and the number of lines        |
 //!
-//! Reasons without an exit have no line. The lines of a file are of one time, to the
-//! exits that are handled meanwhile: the counters never start from zero between two
-//! of them. While nothing runs, the lines `vcpu`, `ended` and `unattributed` of a
-//! reason add up to that of `host`; if there are none of the first (`per_vcpu=0`),
-//! all are `unattributed`. The version changes when a reader of the old one would
-//! misunderstand the new one; kinds and keys that it does not know are to be passed
-//! over. Version 1, of the first edition, had no `id` and `untimed`, and called
-//! `recording` and `histograms` `sampling` and `distributions`; it is still parsed.
+//! A reason without an exit has no line. All lines are read at one time, apart from
+//! exits that are handled meanwhile. The counters never restart from zero between two
+//! lines. While nothing runs, the lines `vcpu`, `ended` and `unattributed` of a reason add
+//! up to its line `host`. With `per_vcpu=0`, all exits are `unattributed`.
+//!
+//! The version changes when a reader of the old version would misunderstand the new one. A
+//! reader must skip kinds and keys that it does not know. Version 1 had no `id` and
+//! no `untimed`, and its names of `recording` and `histograms` were `sampling` and
+//! `distributions`. The parser still accepts it.
 
 use super::{
     counts::Tally,
@@ -43,91 +44,93 @@ use core::{fmt, str::FromStr};
 
 /// The version of the text.
 pub const VERSION: u32 = 2;
-/// The oldest that is parsed.
+/// The oldest version that the parser accepts.
 pub const OLDEST: u32 = 1;
 
-/// What all lines have in common.
+/// The properties of the whole text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The version of the text: [`VERSION`].
     pub version: u32,
-    /// The instruction set that the reasons belong to: `vmx` or `svm`.
+    /// The instruction set of the reasons: `vmx` or `svm`.
     pub isa: Isa,
-    /// A random number of this loading of the module, in hexadecimal: that of
-    /// [`leaf::Identity`](super::leaf::Identity) for the host. 0 in version 1.
+    /// The host's random number, in hexadecimal, as in
+    /// [`leaf::Identity`](super::leaf::Identity). 0 in version 1.
     pub id: u64,
-    /// Another number when the counters start from zero; never 0.
+    /// Changes when the counters restart from zero; never 0.
     pub epoch: u32,
     /// The frequency of the host's TSC in kHz, 0 if unknown.
     pub tsc_khz: u32,
-    /// When the profile was read: nanoseconds of CLOCK_MONOTONIC.
+    /// The time of the reading, in nanoseconds of CLOCK_MONOTONIC.
     pub time_ns: u64,
-    /// When the counters started from zero, by the same clock.
+    /// The time at which the counters started from zero, by the same clock.
     pub since_ns: u64,
-    /// The number of the host's CPUs that are online.
+    /// The number of online CPUs of the host.
     pub cpus: u32,
     /// 1 if exits are recorded, 0 if not.
     pub recording: bool,
-    /// 1 if vCPUs have counters of their own, 0 if not.
+    /// 1 if vCPUs have their own counters, 0 if not.
     pub per_vcpu: bool,
     /// 1 if the lines `host` have histograms, 0 if not.
     pub histograms: bool,
 }
 
-/// What the profiler costs.
+/// What the profiler itself uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Account {
-    /// The cycles that an exit's figure is too high by, for it holds a reading of
-    /// the TSC: the least that was measured when the module was loaded, or 0.
+    /// The cycles by which each exit's cycles are too high, because they include a reading
+    /// of the TSC: the lowest number that was measured at load, or 0.
     pub sample_cycles: u64,
-    /// The cycles that taking and recording a sample adds to an exit, measured so.
+    /// The cycles that a sample adds to an exit, measured in the same way.
     pub record_cycles: u64,
-    /// The bytes of memory that the counters take, without snapshots and what the
-    /// allocator adds.
+    /// The bytes of memory that the counters take, without snapshots and the allocator's
+    /// overhead.
     pub memory_bytes: u64,
-    /// Lines that were not put into the host's log, as there were too many.
+    /// The number of log lines that were suppressed because there were too many.
     pub suppressed: u64,
 }
 
-/// Whose exits a line is of.
+/// Whose exits a line counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Of the fields.
 pub enum Owner<'a> {
-    /// All guests': `host`.
+    /// All guests: `host`.
     Host,
-    /// A vCPU's: `vcpu`, by its VM, `<pid>-<fd>` as in KVM's debugfs, and number. Of a VM
-    /// that KVM's debugfs does not have, that is `<pid>`; and while one ends, the next of
-    /// its process may have its name: so two may be alike but for `id`, a random number
-    /// of the vCPU in hexadecimal. It is 0 in version 1.
+    /// A vCPU: `vcpu`, with the name of its VM and its number. The name is `<pid>-<fd>` as in
+    /// KVM's debugfs, or `<pid>` if the VM is not there. A new VM of the same process may
+    /// get the name of one that is ending. Only `id` tells their vCPUs apart: a random
+    /// number in hexadecimal, 0 in version 1.
     Vcpu { vm: &'a str, vcpu: u32, id: u64 },
-    /// Those of vCPUs that have ended: `ended`.
+    /// vCPUs that have ended: `ended`.
     Ended,
-    /// Those of vCPUs without counters: `unattributed`.
+    /// vCPUs without their own counters: `unattributed`.
     Unattributed,
 }
 
-/// The exits of a reason.
+/// The exits of one owner and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<'a, N> {
-    /// Whose they are.
+    /// Whose exits they are.
     pub owner: Owner<'a>,
-    /// The reason's number; `other` is all without a line of their own.
+    /// The reason's number. `None` is written as `other`: all reasons without a slot of their
+    /// own.
     pub reason: Option<u32>,
-    /// What it is called; `other` has no other name.
+    /// The reason's name, or `other`.
     pub name: N,
-    /// How many, their cycles, and how many were not timed (not in version 1).
+    /// `exits`, `cycles`, and `untimed` (not in version 1).
     pub tally: Tally,
-    /// How the cycles of those that were timed are distributed. `min` and `max` are
-    /// those of any exit since the counters started from zero; `log2` has
-    /// `bucket:exits` for each bucket with exits, separated by commas, where bucket `b`
-    /// is of 2^b to 2^(b+1) - 1 cycles, and the first (0) and last (29) also of fewer
-    /// and of more.
+    /// The distribution of the timed exits' cycles. `min` and `max` are the lowest and
+    /// the highest number of cycles since the counters started from zero. `log2` has
+    /// `bucket:exits` for each bucket with exits, separated by commas. Bucket `b` counts
+    /// exits of 2^b to 2^(b+1) - 1 cycles. The first (0) also counts shorter ones, and the
+    /// last (29) longer ones.
     pub histogram: Option<Histogram>,
 }
 
 /// A line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // Of what is described above.
+#[allow(missing_docs)] // Described above.
 #[allow(clippy::large_enum_variant)] // There is one at a time, and no `Box` in `core`.
 pub enum Line<'a, N> {
     Head(Head),
@@ -142,7 +145,7 @@ pub enum Line<'a, N> {
         epoch: u32,
         lines: u64,
     },
-    /// Of a kind that is not known.
+    /// A line of an unknown kind.
     Unknown,
 }
 
@@ -216,12 +219,12 @@ impl<N: fmt::Display> fmt::Display for Row<'_, N> {
     }
 }
 
-/// What is wrong with a line.
+/// Why a line cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// A field that the line must have is not there.
+    /// The line lacks a field.
     Missing(&'static str),
-    /// A field's value is not one that it can have.
+    /// A field has an invalid value.
     Invalid(&'static str),
 }
 
@@ -271,7 +274,7 @@ impl<'a> Fields<'a> {
         u64::from_str_radix(text, 16).map_err(|_| Malformed::Invalid("id"))
     }
 
-    /// That of a line which does not tell its version: 0 if there is none.
+    /// The id of a line that does not tell its version: 0 if there is none.
     fn id_since_version_2(self) -> Result<u64, Malformed> {
         self.get("id").map_or(Ok(0), |_| self.id())
     }
@@ -352,11 +355,11 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Line<'a, &'a str> {
-    /// The line that `text` is, which has no line feed.
+    /// Parses a line without its line feed.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with it.
+    /// Says which field is wrong.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let (kind, fields) = text.split_once(' ').unwrap_or((text, ""));
         let fields = Fields(fields);

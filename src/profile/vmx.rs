@@ -3,17 +3,18 @@
 //! VMX's basic exit reasons.
 
 use super::reason::{
+    Handler::{Handled, Since, Unhandled},
+    Kernel::V7_3,
     Range,
-    Status::{Handled, Unhandled},
 };
 
-/// VMX's basic exit reasons; a number that is missing is undefined.
+/// VMX's basic exit reasons. Numbers that are missing are undefined.
 ///
-/// Numbers: SDM, appendix "VMX Basic Exit Reasons": up to 69 as of April 2022, the
-/// edition of the first user's document; 70 and 72 to 79 as of 2023; 80, 81, 84 and 85
-/// as of 2025 (Linux has 84 and 85 since 6.18). Names: the kernel's `uapi/asm/vmx.h`,
-/// where it has them. Handlers: Linux 6.1. `make test T=check.reasons` compares names
-/// and handlers with the kernel's source.
+/// The numbers come from the SDM, appendix "VMX Basic Exit Reasons". The edition of
+/// April 2022 has those up to 69. The editions of 2023 add 70 and 72 to 79, and those of
+/// 2025 add 80, 81, 84 and 85 (Linux has 84 and 85 since 6.18). The names come from the
+/// kernel's `uapi/asm/vmx.h`, where it has them. `make check` compares names and
+/// handlers with the source of the kernel.
 pub(super) const RANGES: &[Range] = &[Range::new(
     0,
     &Range::dense::<86>(
@@ -91,14 +92,14 @@ pub(super) const RANGES: &[Range] = &[Range::new(
             (73, "ENQCMDS", Unhandled),
             (74, "BUS_LOCK", Handled),
             (75, "NOTIFY", Handled),
-            (76, "SEAMCALL", Unhandled),
-            (77, "TDCALL", Unhandled),
+            (76, "SEAMCALL", Since(V7_3)),
+            (77, "TDCALL", Since(V7_3)),
             (78, "RDMSRLIST", Unhandled),
             (79, "WRMSRLIST", Unhandled),
             (80, "URDMSR", Unhandled),
             (81, "UWRMSR", Unhandled),
-            (84, "MSR_READ_IMM", Unhandled),
-            (85, "MSR_WRITE_IMM", Unhandled),
+            (84, "MSR_READ_IMM", Since(V7_3)),
+            (85, "MSR_WRITE_IMM", Since(V7_3)),
         ],
     ),
 )];

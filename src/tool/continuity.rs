@@ -1,36 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether a snapshot goes on counting from an earlier one.
+//! Whether a snapshot continues an earlier one.
 
-use crate::snapshot::{Snapshot, Source};
+use crate::snapshot::{Origin, Snapshot};
 use serde::Serialize;
 use std::{error::Error, fmt};
 
-/// Why a snapshot does not go on from an earlier one: they cannot be subtracted.
+/// Why a snapshot does not continue an earlier one, so that they cannot be subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
-    /// One was read elsewhere, or is of another scope.
-    Source,
-    /// They are of two hosts, or of two loadings of the module.
+    /// They were read in different places, or have different scopes.
+    #[serde(rename = "source")]
+    Origin,
+    /// They are of two hosts, or of two loads of the module.
     Host,
-    /// They are of two VMs, or of two loadings of the module.
+    /// They are of two VMs, or of two loads of the module.
     Vm,
-    /// They are of two vCPUs, or of two loadings of the module.
+    /// They are of two vCPUs, or of two loads of the module.
     Vcpu,
-    /// The counters have started from zero.
+    /// The counters started from zero.
     Zero,
-    /// A counter is lower, for whatever reason.
+    /// A counter is lower, for an unknown reason.
     Fell,
 }
+
+/// What messages say ahead of a [`Break`].
+pub const REPLACED: &str = "the counters are not the same as before";
 
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Break::Source => "the place or the scope is another",
-            Break::Host => "the host is another, or its module was loaded again",
-            Break::Vm => "the VM is another, or the host's module was loaded again",
-            Break::Vcpu => "the vCPU is another, or the host's module was loaded again",
+            Break::Origin => "the source or the scope differs",
+            Break::Host => "the host differs, or its module was reloaded",
+            Break::Vm => "the VM differs, or the host's module was reloaded",
+            Break::Vcpu => "the vCPU differs, or the host's module was reloaded",
             Break::Zero => "the counters started from zero",
             Break::Fell => "a counter is lower than before",
         })
@@ -40,18 +44,18 @@ impl fmt::Display for Break {
 impl Error for Break {}
 
 impl Snapshot {
-    /// Checks that this one and `earlier` say that they are of the same counters. One that
-    /// tells no identity may be wrong.
+    /// Checks that this snapshot and `earlier` say that they are of the same counters.
+    /// Without identities, that may be wrong.
     pub(crate) fn check_same_count(&self, earlier: &Snapshot) -> Result<(), Break> {
-        if self.source != earlier.source || self.isa != earlier.isa {
-            return Err(Break::Source);
+        if self.origin != earlier.origin || self.isa != earlier.isa {
+            return Err(Break::Origin);
         }
         let identities = self.identity.zip(earlier.identity);
         if identities.is_some_and(|(now, before)| now != before) {
-            return Err(match self.source {
-                Source::Host | Source::GuestOfHost => Break::Host,
-                Source::GuestOfVm => Break::Vm,
-                Source::GuestOfVcpu => Break::Vcpu,
+            return Err(match self.origin {
+                Origin::Host | Origin::GuestOfHost => Break::Host,
+                Origin::GuestOfVm => Break::Vm,
+                Origin::GuestOfVcpu => Break::Vcpu,
             });
         }
         let other_start = identities.is_none() && self.since_ns != earlier.since_ns;
@@ -61,9 +65,9 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Whether the times of this one and of `earlier`, which are of the same counters,
-    /// are of one clock. That of a guest starts anew with the guest.
+    /// Whether the times of this snapshot and of `earlier`, of the same counters, are by the
+    /// same clock. A guest's clock starts over when the guest boots.
     pub(crate) fn has_clock_of(&self, earlier: &Snapshot) -> bool {
-        self.source == Source::Host || (self.boot.is_some() && self.boot == earlier.boot)
+        self.origin == Origin::Host || (self.boot.is_some() && self.boot == earlier.boot)
     }
 }

@@ -4,83 +4,87 @@
 
 use crate::{
     continuity::Break,
-    snapshot::{Histogram, Owner, Reading, Row, Snapshot},
+    reasons,
+    snapshot::{Counter, Owner, Reading, Snapshot, histogram},
 };
-use profile::histogram::{BUCKETS, bounds};
+use profile::histogram::Histogram;
 use std::collections::{HashMap, HashSet};
 
 /// By owner and reason.
-type Rows<'a> = HashMap<(&'a Owner, Option<u32>), &'a Row>;
+type Counters<'a> = HashMap<(&'a Owner, Option<u32>), &'a Counter>;
 
 impl Snapshot {
-    /// What was counted since `earlier`, without the exits that the reading in a
-    /// guest has caused. Their cycles are not known: CPUID's are taken to have
-    /// been alike.
+    /// What was counted since `earlier`, without the exits that reading in a guest
+    /// causes. Their cycles are not known: they are taken to be as long as other CPUIDs.
     ///
     /// # Errors
     ///
-    /// If it does not go on from `earlier`.
+    /// If this snapshot does not continue `earlier`.
     pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
         self.check_same_count(earlier)?;
         let lower = self.lower(earlier);
-        let is_vcpu = |row: &&Row| matches!(row.owner, Owner::Vcpu(_));
+        let is_vcpu = |counter: &&Counter| matches!(counter.owner, Owner::Vcpu(_));
         if !lower.iter().all(is_vcpu) {
             return Err(Break::Fell);
         }
-        // vCPUs that are no more, even if others have their names now.
-        let replaced: HashSet<&Owner> = lower.iter().map(|row| &row.owner).collect();
+        // vCPUs that have ended, even if others have their names now.
+        let replaced: HashSet<&Owner> = lower.iter().map(|counter| &counter.owner).collect();
         let before = earlier.by_owner();
-        let since = |row: &Row| match before.get(&(&row.owner, row.reason)) {
-            Some(before) if !replaced.contains(&row.owner) => row.since(before),
-            _ => Some(row.clone()),
+        let since = |counter: &Counter| match before.get(&(&counter.owner, counter.reason)) {
+            Some(before) if !replaced.contains(&counter.owner) => counter.since(before),
+            _ => Some(counter.clone()),
         };
-        let rows: Option<Vec<Row>> = self.rows.iter().map(since).collect();
-        let mut rows = rows.ok_or(Break::Fell)?;
+        let counters: Option<Vec<Counter>> = self.counters.iter().map(since).collect();
+        let mut counters = counters.ok_or(Break::Fell)?;
 
-        // What those who have ended had counted before is not of this time.
-        let mut ended: HashMap<_, &mut Row> = (rows.iter_mut())
-            .filter(|row| row.owner == Owner::Ended)
-            .map(|row| (row.reason, row))
+        // What they had counted before `earlier` is not part of the difference.
+        let mut ended: HashMap<_, &mut Counter> = (counters.iter_mut())
+            .filter(|counter| counter.owner == Owner::Ended)
+            .map(|counter| (counter.reason, counter))
             .collect();
-        for gone in earlier.rows.iter().filter(|r| replaced.contains(&r.owner)) {
-            if let Some(row) = ended.get_mut(&gone.reason) {
-                row.take_away(gone);
+        let is_gone = |counter: &&Counter| replaced.contains(&counter.owner);
+        for gone in earlier.counters.iter().filter(is_gone) {
+            if let Some(counter) = ended.get_mut(&gone.reason) {
+                counter.subtract(gone);
             }
         }
 
         let own = (earlier.reading.zip(self.reading)).map_or(0, |(a, b)| own_exits(a, b));
-        let cpuid = Some(self.isa.cpuid());
-        let is_cpuid = |row: &&mut Row| row.owner == Owner::All && row.reason == cpuid;
-        if let Some(row) = rows.iter_mut().find(is_cpuid) {
-            row.take_average(own);
+        let cpuid = Some(reasons::cpuid(self.isa));
+        let is_cpuid =
+            |counter: &&mut Counter| counter.owner == Owner::All && counter.reason == cpuid;
+        if let Some(counter) = counters.iter_mut().find(is_cpuid) {
+            counter.subtract_average(own);
         }
 
-        rows.iter_mut().for_each(Row::settle);
-        rows.retain(|row| row.exits > 0);
+        counters.iter_mut().for_each(Counter::settle);
+        counters.retain(|counter| counter.exits > 0);
         Ok(Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
-            rows,
+            counters,
             ..self.clone()
         })
     }
 
-    fn by_owner(&self) -> Rows<'_> {
-        let rows = self.rows.iter();
-        rows.map(|row| ((&row.owner, row.reason), row)).collect()
+    fn by_owner(&self) -> Counters<'_> {
+        let counters = self.counters.iter();
+        counters
+            .map(|counter| ((&counter.owner, counter.reason), counter))
+            .collect()
     }
 
-    /// The rows of `earlier` that this one has lower.
-    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Row> {
+    /// The counters of `earlier` that are lower in this snapshot.
+    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Counter> {
         let now = self.by_owner();
-        let is_lower = |row: &&Row| match now.get(&(&row.owner, row.reason)) {
-            Some(now) => now.added(row).is_none(),
-            None => row.exits > 0,
+        let is_lower = |counter: &&Counter| match now.get(&(&counter.owner, counter.reason)) {
+            Some(now) => now.added(counter).is_none(),
+            None => counter.exits > 0,
         };
-        earlier.rows.iter().filter(is_lower).collect()
+        earlier.counters.iter().filter(is_lower).collect()
     }
 }
 
-/// The exits that reading has caused from `earlier` to `later`, if nobody else has
+/// The exits that reading caused from `earlier` to `later`, provided that nobody else
 /// read meanwhile.
 fn own_exits(earlier: Reading, later: Reading) -> u64 {
     let own = if earlier.reader == later.reader {
@@ -91,7 +95,7 @@ fn own_exits(earlier: Reading, later: Reading) -> u64 {
     own.unwrap_or(0)
 }
 
-/// What was added to a row.
+/// What was added to a counter.
 struct Added {
     exits: u64,
     cycles: u64,
@@ -99,12 +103,12 @@ struct Added {
     histogram: Option<Histogram>,
 }
 
-impl Row {
-    /// What was added since `earlier`; `None` if a number is lower.
-    fn added(&self, earlier: &Row) -> Option<Added> {
+impl Counter {
+    /// What was added since `earlier`; `None` if a number is lower now.
+    fn added(&self, earlier: &Counter) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
-            (Some(now), Some(earlier)) => Some(now.since(earlier)?),
-            (now, None) => now.clone(),
+            (Some(now), Some(earlier)) => Some(histogram::since(now, earlier)?),
+            (now, None) => *now,
             (None, Some(_)) => None,
         };
         Some(Added {
@@ -118,14 +122,14 @@ impl Row {
         })
     }
 
-    fn since(&self, earlier: &Row) -> Option<Row> {
+    fn since(&self, earlier: &Counter) -> Option<Counter> {
         let Added {
             exits,
             cycles,
             untimed,
             histogram,
         } = self.added(earlier)?;
-        Some(Row {
+        Some(Counter {
             exits,
             cycles,
             untimed,
@@ -134,19 +138,18 @@ impl Row {
         })
     }
 
-    /// Takes away what one who has ended had counted before. Where vCPUs have no ids,
-    /// that may be more than there is, as others may have had the same name: then nothing
-    /// is left.
-    fn take_away(&mut self, gone: &Row) {
+    /// Subtracts what a vCPU that has ended had counted before. Without ids, others may
+    /// have had its name, and that may be more than there is: then nothing is left.
+    fn subtract(&mut self, gone: &Counter) {
         self.exits = self.exits.saturating_sub(gone.exits);
         self.cycles = self.cycles.saturating_sub(gone.cycles);
         let untimed = self.untimed.zip(gone.untimed);
         self.untimed = untimed.map(|(all, gone)| all.saturating_sub(gone));
     }
 
-    /// Takes away some of the timed exits, and as many average cycles. While exits were
-    /// not recorded, ours were not either: then there may be fewer.
-    fn take_average(&mut self, own: u64) {
+    /// Subtracts `own` timed exits of average length. While recording was off, our own exits
+    /// were not counted either, so there may be fewer.
+    fn subtract_average(&mut self, own: u64) {
         let timed = self.timed();
         let own = own.min(timed);
         if own > 0 {
@@ -154,27 +157,5 @@ impl Row {
             self.cycles = (share / u128::from(timed)) as u64; // No more than it was.
             self.exits -= own;
         }
-    }
-}
-
-impl Histogram {
-    /// What was added since `earlier`; `None` if a number is lower.
-    fn since(&self, earlier: &Histogram) -> Option<Histogram> {
-        let mut log2 = self.log2;
-        for (now, before) in log2.iter_mut().zip(earlier.log2) {
-            *now = now.checked_sub(before)?;
-        }
-        let taken = || (0..BUCKETS).filter(|&bucket| log2[bucket] > 0);
-        let lowest = taken().next().map_or(u64::MAX, |bucket| bounds(bucket).0);
-        let highest = taken().next_back().map_or(0, |bucket| bounds(bucket).1);
-        Some(Histogram {
-            min: if self.min < earlier.min {
-                self.min
-            } else {
-                lowest.max(self.min)
-            },
-            max: highest.min(self.max),
-            log2,
-        })
     }
 }

@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! exitprof: shows which VM exits were counted, and what they cost.
+//! exitprof: shows VM exits and what they cost.
+//!
+//! Arrows go one way: `cli` → `commands` → `render` → `view` → `delta` → `snapshot`, and
+//! `commands` → `source` → `snapshot`.
 
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod commands;
+mod comparison;
 pub mod continuity;
 mod delta;
-mod diff;
-mod generate;
-pub mod id;
-mod interrupt;
-pub mod output;
-mod parse;
-mod percentile;
 pub mod rate;
-mod record;
-mod report;
+mod reasons;
+pub mod render;
 pub mod select;
 pub mod snapshot;
 pub mod source;
-mod stat;
-mod sweep;
-pub mod table;
-pub mod top;
-pub mod units;
 pub mod view;
-mod words;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! exitprof: shows which VM exits were counted, and what they cost.
+//! exitprof: shows VM exits and what they cost.
 
 use clap::Parser;
 use exitprof::cli::{self, Arguments};
@@ -12,7 +12,7 @@ use std::{
 fn main() -> ExitCode {
     match cli::run(Arguments::parse()) {
         Ok(code) => code,
-        // Whoever reads our output has seen enough.
+        // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             anstream::eprintln!("exitprof: {e:#}");

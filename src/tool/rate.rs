@@ -4,28 +4,28 @@
 
 use serde::Serialize;
 
-/// A rate is stable if its standard deviation is at most this part of its mean.
+/// A rate is stable if its standard deviation is at most this share of its mean.
 pub const STABLE: f64 = 0.1;
 
-/// The exits per second of intervals, taken together.
+/// The rates of several intervals, in exits per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stability {
     /// The number of intervals.
     pub intervals: usize,
-    /// Their mean, in exits per second.
+    /// The mean rate.
     pub mean: f64,
-    /// The least of an interval.
+    /// The lowest rate.
     pub min: f64,
-    /// The most of an interval.
+    /// The highest rate.
     pub max: f64,
-    /// The standard deviation of the intervals.
+    /// The standard deviation of the rates.
     pub deviation: f64,
-    /// Whether it is at most [`STABLE`] of the mean.
+    /// Whether the deviation is at most [`STABLE`] of the mean.
     pub stable: bool,
 }
 
 impl Stability {
-    /// What `rates` make; `None` if they are fewer than two.
+    /// Takes the rates of intervals; `None` if they are fewer than two.
     pub fn new(rates: &[f64]) -> Option<Stability> {
         if rates.len() < 2 {
             return None;

@@ -1,56 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which exits are wanted, and how they are put together.
+//! Which exits to show, and how to group them.
 
 use crate::{
-    id::Id,
-    snapshot::{Owner, Row, Snapshot, Vcpu},
+    reasons,
+    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use profile::{isa::Isa, reason::Status};
 use std::{cmp::Reverse, collections::BTreeSet};
 
-/// What to show of a snapshot.
+/// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
-    /// Only this reason, by name or number; may be repeated
+    /// Only this reason, by name or number (repeatable)
     #[arg(long = "reason", value_name = "NAME|NUMBER")]
     pub reasons: Vec<String>,
-    /// Only the VM of this process, or <pid>-<fd> as KVM's debugfs calls it
+    /// Only the VM of process PID, or the VM <pid>-<fd> as named in KVM's debugfs
     #[arg(long, value_name = "PID")]
     pub vm: Option<String>,
-    /// Only vCPUs of this number
+    /// Only vCPUs with this number
     #[arg(long, value_name = "N")]
     pub vcpu: Option<u32>,
-    /// Of those, only the vCPU with this identity.
+    /// Of these, only the vCPU with this identity.
     #[arg(skip)]
     pub id: Option<Id>,
-    /// What each row is of
+    /// Group by
     #[arg(long, value_name = "WHAT", default_value = "reason")]
     pub by: By,
-    /// Sort by this column, the most first
+    /// Sort by this column, in descending order
     #[arg(long, value_name = "COLUMN", default_value = "samples")]
     pub sort: Sort,
     /// Only the first N rows
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
-    /// Rows without an exit, too
+    /// Include rows with no exits
     #[arg(long)]
     pub all: bool,
-    /// Take off each exit the cycles that measuring it has added
+    /// Subtract the measurement overhead from the time of each exit
     #[arg(long)]
     pub net: bool,
 }
 
-/// What a row is of.
+/// What rows are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// An exit reason
+    /// Exit reason
     Reason,
-    /// A VM
+    /// VM
     Vm,
-    /// A vCPU
+    /// vCPU
     Vcpu,
 }
 
@@ -59,39 +58,52 @@ pub enum By {
 pub enum Sort {
     /// Number of exits
     Samples,
-    /// Cycles of all exits
+    /// Total time
     Time,
-    /// Cycles of an exit on average
+    /// Average time of an exit
     Avg,
-    /// Cycles that half of the exits did not exceed
+    /// Median time of an exit
     P50,
-    /// Cycles that 99 of 100 exits did not exceed
+    /// 99th percentile of the time of an exit
     P99,
-    /// Most cycles of an exit
+    /// Time of the slowest exit
     Max,
-    /// Least cycles of an exit
+    /// Time of the fastest exit
     Min,
-    /// Number of the reason, or name of the VM, the least first
+    /// Reason's number, or name of the VM or vCPU, in ascending order
     Reason,
 }
 
-/// What a row is of, and its place when nothing else tells.
+/// What identifies a row. Rows that are otherwise equal are sorted by it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The VM, if it is of one.
+    /// The VM, if the row is of one.
     pub vm: Option<String>,
-    /// The vCPU, if it is of one.
+    /// The vCPU, if the row is of one.
     pub vcpu: Option<u32>,
-    /// What tells this vCPU from another of the same name, if that is known.
+    /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
-    /// The reason, if it is of one that has a number.
+    /// The reason, if the row is of one with a number.
     pub reason: Option<u32>,
-    /// What it is called.
+    /// The name.
     pub name: String,
 }
 
+impl Key {
+    /// A key that is only a name.
+    fn named(name: impl Into<String>) -> Key {
+        Key {
+            vm: None,
+            vcpu: None,
+            id: None,
+            reason: None,
+            name: name.into(),
+        }
+    }
+}
+
 impl Selection {
-    /// Everything, by reason.
+    /// All exits, by reason.
     pub fn everything() -> Selection {
         Selection {
             reasons: Vec::new(),
@@ -106,14 +118,14 @@ impl Selection {
         }
     }
 
-    /// Whether only some vCPUs are wanted.
+    /// Whether only some VMs or vCPUs are selected.
     pub fn is_restricted(&self) -> bool {
         self.vm.is_some() || self.vcpu.is_some()
     }
 
-    /// Whether exits of `owner` are wanted at all: by reason, all that there are, or
-    /// those of some vCPUs; otherwise those that add up to all.
-    pub fn wants_owner(&self, owner: &Owner) -> bool {
+    /// Whether exits of `owner` are selected. Grouped by reason, these are all exits, or
+    /// those of some vCPUs; otherwise, those of all owners that add up to all exits.
+    pub fn has_owner(&self, owner: &Owner) -> bool {
         match owner {
             Owner::All | Owner::Hidden => self.by == By::Reason && !self.is_restricted(),
             Owner::Ended | Owner::Unattributed => self.by != By::Reason && !self.is_restricted(),
@@ -130,45 +142,36 @@ impl Selection {
         self.id.is_none_or(|id| vcpu.id == Some(id))
     }
 
-    /// What the row is counted to.
-    pub fn key(&self, row: &Row) -> Key {
-        let reason = Key {
-            vm: None,
-            vcpu: None,
-            id: None,
-            reason: row.reason,
-            name: row.name.clone(),
-        };
-        match (self.by, &row.owner) {
-            (By::Reason, _) => reason,
-            (by, owner) => owner_key(by, owner),
+    /// The key of the row that `counter` belongs to.
+    pub fn key(&self, counter: &Counter) -> Key {
+        match self.by {
+            By::Reason => Key {
+                reason: counter.reason,
+                ..Key::named(&counter.name)
+            },
+            by => owner_key(by, &counter.owner),
         }
     }
 
-    /// The rows that are wanted even without an exit.
+    /// The keys of the rows to show even without exits.
     pub fn keys(&self, snapshot: &Snapshot) -> Result<BTreeSet<Key>> {
-        let isa = Isa::from(snapshot.isa);
+        let isa = snapshot.isa;
         let mut keys = BTreeSet::new();
         match self.by {
             By::Reason => {
-                let named = |reason| Key {
-                    vm: None,
-                    vcpu: None,
-                    id: None,
-                    reason: Some(reason),
-                    name: isa.name(reason).to_string(),
-                };
-                let wanted = self.wanted_reasons(snapshot)?;
-                let numbers = match &wanted {
-                    Some(wanted) => wanted.iter().filter_map(|w| w.number).collect(),
-                    None if self.all => defined(isa).collect(),
+                let numbers = match self.selected_reasons(snapshot)? {
+                    Some(selected) => selected.iter().filter_map(|r| r.number).collect(),
+                    None if self.all => reasons::defined(isa).collect(),
                     None => Vec::new(),
                 };
-                keys.extend(numbers.into_iter().map(named));
+                keys.extend(numbers.into_iter().map(|reason| Key {
+                    reason: Some(reason),
+                    ..Key::named(isa.name(reason).to_string())
+                }));
             }
             by if self.all => {
                 let owners = snapshot.attached.iter().cloned().map(Owner::Vcpu);
-                let owners = owners.filter(|owner| self.wants_owner(owner));
+                let owners = owners.filter(|owner| self.has_owner(owner));
                 keys.extend(owners.map(|owner| owner_key(by, &owner)));
             }
             _ => (),
@@ -176,155 +179,135 @@ impl Selection {
         Ok(keys)
     }
 
-    /// Whether there are such VMs and vCPUs.
+    /// Checks that the selected VMs and vCPUs exist.
     ///
     /// # Errors
     ///
-    /// If not: says which there are.
+    /// If they do not: says which ones do.
     pub fn check_owners(&self, snapshot: &Snapshot) -> Result<()> {
         if !self.is_restricted() && self.by == By::Reason {
             return Ok(());
         }
         ensure!(
-            snapshot.source == crate::snapshot::Source::Host,
-            "a guest is not told of VMs and vCPUs: leave out --vm, --vcpu and --by (the host's parameter scope says whose exits it reads)"
+            snapshot.origin == Origin::Host,
+            "a guest cannot see VMs and vCPUs: leave out --vm, --vcpu and --by (the host's module parameter scope decides whose exits a guest sees)"
         );
-        let rows = snapshot.rows.iter().map(|row| &row.owner);
-        let counted = rows.filter_map(|owner| match owner {
+        let owners = snapshot.counters.iter().map(|counter| &counter.owner);
+        let counted = owners.filter_map(|owner| match owner {
             Owner::Vcpu(vcpu) => Some(vcpu),
             _ => None,
         });
-        let there: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
-        let wanted = |vcpu: &&&Vcpu| {
+        let all: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
+        let is_of_vm = |vcpu: &&&Vcpu| {
             let vm = self.vm.as_ref();
-            self.has_id(vcpu) && vm.is_none_or(|want| is_vm(&vcpu.vm, want))
+            self.has_id(vcpu) && vm.is_none_or(|name| is_vm(&vcpu.vm, name))
         };
-        let of_vm: BTreeSet<u32> = (there.iter().filter(wanted))
-            .map(|vcpu| vcpu.vcpu)
-            .collect();
-        if let Some(vm) = self.vm.as_ref().filter(|_| of_vm.is_empty()) {
-            let vms: BTreeSet<&str> = there.iter().map(|vcpu| vcpu.vm.as_str()).collect();
-            bail!("there is no VM {vm}: {}", listed(vms));
+        let of_vm = all.iter().filter(is_of_vm);
+        let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
+        if let Some(vm) = self.vm.as_ref().filter(|_| vcpus.is_empty()) {
+            let vms: BTreeSet<&str> = all.iter().map(|vcpu| vcpu.vm.as_str()).collect();
+            bail!("there is no VM {vm}: {}", existing(vms));
         }
-        if let Some(number) = self.vcpu.filter(|number| !of_vm.contains(number)) {
-            bail!("there is no vCPU {number}: {}", listed(of_vm));
+        if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
+            bail!("there is no vCPU {number}: {}", existing(vcpus));
         }
         Ok(())
     }
 
-    /// The reasons that are wanted; `None` if all are.
+    /// The selected reasons; `None` if all are.
     ///
     /// # Errors
     ///
-    /// If there is one that does not exist.
-    pub fn wanted_reasons(&self, snapshot: &Snapshot) -> Result<Option<Vec<Wanted>>> {
+    /// If one does not exist.
+    pub fn selected_reasons(&self, snapshot: &Snapshot) -> Result<Option<Vec<Reason>>> {
         if self.reasons.is_empty() {
             return Ok(None);
         }
-        let wanted = self
-            .reasons
-            .iter()
-            .map(|text| Wanted::parse(text, snapshot));
-        wanted.collect::<Result<_>>().map(Some)
+        let texts = self.reasons.iter();
+        let selected = texts.map(|text| Reason::parse(text, snapshot));
+        selected.collect::<Result<_>>().map(Some)
     }
 }
 
-/// A reason that is wanted.
+/// A selected reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Reason {
     number: Option<u32>,
     name: String,
 }
 
-impl Wanted {
-    /// Whether `row` is of it.
-    pub fn is_of(&self, row: &Row) -> bool {
-        row.reason == self.number && (self.number.is_some() || row.name == self.name)
+impl Reason {
+    /// Whether `counter` counts it.
+    pub fn is_counted_by(&self, counter: &Counter) -> bool {
+        counter.reason == self.number && (self.number.is_some() || counter.name == self.name)
     }
 
-    fn parse(text: &str, snapshot: &Snapshot) -> Result<Wanted> {
-        let isa = Isa::from(snapshot.isa);
-        let defined = defined(isa).map(|reason| Wanted {
+    fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
+        let isa = snapshot.isa;
+        let defined = reasons::defined(isa).map(|reason| Reason {
             number: Some(reason),
             name: isa.name(reason).to_string(),
         });
-        let counted = snapshot.rows.iter().map(|row| Wanted {
-            number: row.reason,
-            name: row.name.clone(),
+        let counted = snapshot.counters.iter().map(|counter| Reason {
+            number: counter.reason,
+            name: counter.name.clone(),
         });
-        let known: Vec<Wanted> = defined.chain(counted).collect();
+        let known: Vec<Reason> = defined.chain(counted).collect();
         let number = match text.strip_prefix("0x") {
             Some(digits) => u32::from_str_radix(digits, 16).ok(),
             None => text.parse().ok(),
         };
-        let found = known.iter().find(|wanted| match number {
-            Some(_) => wanted.number == number,
-            None => wanted.name.eq_ignore_ascii_case(text),
+        let found = known.iter().find(|reason| match number {
+            Some(_) => reason.number == number,
+            None => reason.name.eq_ignore_ascii_case(text),
         });
         if let Some(found) = found {
             return Ok(found.clone());
         }
         let upper = text.to_ascii_uppercase();
-        let set = match isa {
-            Isa::Vmx => "VMX",
-            Isa::Svm => "SVM",
-        };
-        let near = |wanted: &&Wanted| {
-            let likeness = strsim::jaro_winkler(&wanted.name, &upper);
-            Reverse((likeness * 1e6) as u64)
-        };
-        let alike = |wanted: &&Wanted| strsim::jaro_winkler(&wanted.name, &upper) > 0.7;
-        match (number, known.iter().filter(alike).min_by_key(near)) {
-            (None, Some(near)) => bail!(
+        let set = reasons::set_name(isa);
+        let likeness = |reason: &Reason| strsim::jaro_winkler(&reason.name, &upper);
+        let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
+        let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
+        match (number, nearest) {
+            (None, Some(nearest)) => bail!(
                 "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
-                near.name
+                nearest.name
             ),
             _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
         }
     }
 }
 
-/// The reasons that the instruction set defines.
-fn defined(isa: Isa) -> impl Iterator<Item = u32> {
-    let reasons = (0..isa.slots()).filter_map(move |slot| isa.reason(slot));
-    reasons.filter(move |&reason| isa.status(reason) != Status::Undefined)
-}
-
-/// Whether `wanted` is the VM `vm`, or its process.
-fn is_vm(vm: &str, wanted: &str) -> bool {
-    vm == wanted || vm.split_once('-').is_some_and(|(pid, _)| pid == wanted)
+/// Whether `name` names `vm`, or its process.
+fn is_vm(vm: &str, name: &str) -> bool {
+    vm == name || vm.split_once('-').is_some_and(|(pid, _)| pid == name)
 }
 
 fn owner_key(by: By, owner: &Owner) -> Key {
-    let together = |name: &str| Key {
-        vm: None,
-        vcpu: None,
-        id: None,
-        reason: None,
-        name: name.into(),
-    };
     match owner {
         Owner::Vcpu(v) if by == By::Vm => Key {
             vm: Some(v.vm.clone()),
-            ..together(&v.vm)
+            ..Key::named(&v.vm)
         },
         Owner::Vcpu(v) => Key {
             vm: Some(v.vm.clone()),
             vcpu: Some(v.vcpu),
             id: v.id,
-            ..together(&format!("{} vCPU {}", v.vm, v.vcpu))
+            ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))
         },
-        Owner::Ended => together("ended"),
-        Owner::Unattributed => together("unattributed"),
-        Owner::All | Owner::Hidden => together("all"),
+        Owner::Ended => Key::named("ended"),
+        Owner::Unattributed => Key::named("unattributed"),
+        Owner::All | Owner::Hidden => Key::named("all"),
     }
 }
 
-fn listed<T: ToString>(these: impl IntoIterator<Item = T>) -> String {
+/// Says which VMs or vCPUs there are.
+fn existing<T: ToString>(these: impl IntoIterator<Item = T>) -> String {
     const MOST: usize = 8;
     let all: Vec<String> = these.into_iter().map(|this| this.to_string()).collect();
     match all.len() {
-        0 => "there is none with counters of its own".into(),
+        0 => "none has counters of its own".into(),
         n if n > MOST => format!("there are {} … ({n} in all)", all[..MOST].join(", ")),
         1 => format!("there is {}", all[0]),
         _ => format!("there are {}", all.join(", ")),

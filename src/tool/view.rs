@@ -1,38 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A snapshot as rows with shares, averages and percentiles.
+//! The selected rows of a snapshot, with shares, averages and percentiles.
 
 use crate::{
-    id::Id,
-    select::{Key, Selection, Sort},
-    snapshot::{Histogram, Row, Snapshot},
+    select::{Key, Reason, Selection, Sort},
+    snapshot::{Counter, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
+use profile::histogram::Histogram;
 use serde::Serialize;
 use std::{cmp::Ordering, collections::BTreeMap};
 
-/// The rows that were selected.
+/// The selected rows.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// In the order that was wanted, and all of them.
-    pub rows: Vec<Line>,
+    /// All of them, sorted.
+    pub rows: Vec<Row>,
     /// How many to show.
     pub top: usize,
-    /// All exits of the guests, VM or vCPUs that were selected, of any reason: what
-    /// shares are shares of.
+    /// All exits of the selected guests, VM or vCPUs, of any reason: shares refer to it.
     pub total: Sum,
 }
 
-/// What was counted in several rows, which 64 bits need not hold.
+/// The sum of several counters, which may not fit into 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
     /// The number of exits.
     pub exits: u128,
-    /// The cycles of those that were timed.
+    /// The cycles of the timed exits.
     pub cycles: u128,
-    /// How many of the exits were timed, as far as that is known.
+    /// The number of timed exits, as far as that is known.
     timed: u128,
-    /// How many of the exits were not timed, if all rows say.
+    /// The number of exits that were not timed, if all counters say.
     pub untimed: Option<u128>,
 }
 
@@ -48,97 +47,110 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds a row, whose timed exits each took `overhead` cycles less. They may have taken
-    /// less than that, which is what was measured elsewhere: then they took none.
-    fn add(&mut self, row: &Row, overhead: u64) {
-        let [exits, cycles, timed] = [row.exits, row.cycles, row.timed()].map(u128::from);
+    /// Adds a counter, less `overhead` cycles for each timed exit. The overhead was measured
+    /// elsewhere and may exceed what the exits took: then nothing is left.
+    fn add(&mut self, counter: &Counter, overhead: u64) {
+        let [exits, cycles, timed] =
+            [counter.exits, counter.cycles, counter.timed()].map(u128::from);
         self.exits += exits;
         self.cycles += cycles.saturating_sub(timed * u128::from(overhead));
         self.timed += timed;
-        let untimed = self.untimed.zip(row.untimed);
+        let untimed = self.untimed.zip(counter.untimed);
         self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
     }
 }
 
-/// A row, as JSON and CSV have it: all times are in cycles.
+/// A row, as in JSON and CSV. Times are in cycles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Line {
-    /// The VM, if it is of one.
+pub struct Row {
+    /// The VM, if the row is of one.
     pub vm: Option<String>,
-    /// The vCPU, if it is of one.
+    /// The vCPU, if the row is of one.
     pub vcpu: Option<u32>,
-    /// The reason's number, if it is of one that has a number.
+    /// The reason's number, if the row is of one with a number.
     pub reason: Option<u32>,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// How many exits.
+    /// The number of exits.
     pub samples: u128,
-    /// Their share of all.
+    /// Their share of all exits.
     pub samples_percent: Option<f64>,
-    /// The cycles that those of them took that were timed.
+    /// The cycles of the timed exits.
     pub cycles: u128,
-    /// Their share of all.
+    /// Their share of all cycles.
     pub time_percent: Option<f64>,
-    /// The least of an exit.
+    /// The cycles of the fastest exit.
     pub min: Option<u64>,
-    /// The most of an exit.
+    /// The cycles of the slowest exit.
     pub max: Option<u64>,
-    /// The average of an exit.
+    /// The average.
     pub avg: Option<f64>,
-    /// What half of the exits did not exceed.
+    /// The median.
     pub p50: Option<u64>,
-    /// What 99 of 100 exits did not exceed.
+    /// The 99th percentile.
     pub p99: Option<u64>,
-    /// How many of the exits were not timed, if that is known.
+    /// The number of exits that were not timed, if that is known.
     pub untimed: Option<u128>,
-    /// What tells this vCPU from another of the same name, if that is known.
+    /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
 }
 
+impl Row {
+    /// What identifies the row.
+    pub fn key(&self) -> Key {
+        Key {
+            vm: self.vm.clone(),
+            vcpu: self.vcpu,
+            id: self.id,
+            reason: self.reason,
+            name: self.name.clone(),
+        }
+    }
+}
+
 impl View {
-    /// What `selection` selects of `snapshot`.
+    /// Makes the rows that `selection` selects of `snapshot`.
     ///
     /// # Errors
     ///
-    /// If it asks for something that does not exist.
+    /// If it selects something that does not exist.
     pub fn new(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
         selection.check_owners(snapshot)?;
         let overhead = match (selection.net, snapshot.account) {
             (false, _) => 0,
-            (true, account) => account
-                .context(
-                    "what a measurement adds is not known here, but on the host: leave out --net",
-                )?
-                .sample_cycles,
+            (true, account) => {
+                account
+                    .context("only the host knows the measurement overhead: leave out --net")?
+                    .sample_cycles
+            }
         };
-        let wanted = selection.wanted_reasons(snapshot)?;
+        let reasons = selection.selected_reasons(snapshot)?;
         let mut sums: BTreeMap<Key, (Sum, Option<&Histogram>)> = BTreeMap::new();
         for key in selection.keys(snapshot)? {
             sums.entry(key).or_default();
         }
         let mut total = Sum::default();
-        for row in snapshot
-            .rows
-            .iter()
-            .filter(|row| selection.wants_owner(&row.owner))
-        {
-            total.add(row, overhead);
-            if (wanted.as_ref()).is_some_and(|wanted| !wanted.iter().any(|w| w.is_of(row))) {
+        let counters = snapshot.counters.iter();
+        for counter in counters.filter(|c| selection.has_owner(&c.owner)) {
+            total.add(counter, overhead);
+            let is_selected =
+                |reasons: &Vec<Reason>| reasons.iter().any(|r| r.is_counted_by(counter));
+            if !reasons.as_ref().is_none_or(is_selected) {
                 continue;
             }
-            let (sum, histogram) = sums.entry(selection.key(row)).or_default();
-            // That of one row is not that of several.
-            *histogram = row.histogram.as_ref().filter(|_| sum.exits == 0);
-            sum.add(row, overhead);
+            let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
+            // A row of several counters has no histogram.
+            *histogram = counter.histogram.as_ref().filter(|_| sum.exits == 0);
+            sum.add(counter, overhead);
         }
 
-        let line = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
+        let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
             let histogram = histogram.filter(|_| sum.exits > 0);
             // Some recordings have no cycles at all.
-            let took = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
+            let has_times = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
             let unknown = sum.timed == 0 && sum.exits > 0;
             let net = |cycles: u64| cycles.saturating_sub(overhead);
-            Line {
+            Row {
                 vm: key.vm,
                 vcpu: key.vcpu,
                 reason: key.reason,
@@ -149,15 +161,15 @@ impl View {
                 time_percent: percent(sum.cycles, total.cycles).filter(|_| !unknown),
                 min: histogram.map(|h| net(h.min)),
                 max: histogram.map(|h| net(h.max)),
-                avg: took.then(|| sum.cycles as f64 / sum.timed as f64),
-                p50: histogram.and_then(|h| h.percentile(50.0)).map(net),
-                p99: histogram.and_then(|h| h.percentile(99.0)).map(net),
+                avg: has_times.then(|| sum.cycles as f64 / sum.timed as f64),
+                p50: histogram.and_then(|h| percentile(h, 50.0)).map(net),
+                p99: histogram.and_then(|h| percentile(h, 99.0)).map(net),
                 untimed: sum.untimed,
                 id: key.id,
             }
         };
-        let mut rows: Vec<Line> = sums.into_iter().map(line).collect();
-        // Those that are alike stay in the order of their keys.
+        let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
+        // The sort is stable: rows that are equal stay in the order of their keys.
         rows.sort_by(|a, b| selection.sort.order(a, b));
         Ok(View {
             rows,
@@ -166,47 +178,53 @@ impl View {
         })
     }
 
-    /// Whether there is something to sort by.
+    /// Checks that the rows have the figure to sort by.
     ///
     /// # Errors
     ///
-    /// If rows have no such figure: says why, and by what to sort.
+    /// If they do not: says why, and what to sort by instead.
     pub fn check_order(&self, sort: Sort) -> Result<()> {
-        let known = |line: &Line| match sort {
-            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => line.max.is_some(),
+        let known = |row: &Row| match sort {
+            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
             _ => true,
         };
         ensure!(
-            self.rows.iter().all(|line| line.samples == 0) || self.rows.iter().any(known),
-            "there is no such column to sort by: only the reasons of all guests have histograms, \
-             on a host whose module keeps them (its parameter histograms): sort by samples, time or avg"
+            self.rows.iter().all(|row| row.samples == 0) || self.rows.iter().any(known),
+            "there is no such column: only the reasons of all guests have histograms, on a host \
+             whose module keeps them (module parameter histograms): sort by samples, time or avg"
         );
         Ok(())
     }
 
+    /// The exits of all rows per second, if it is known how many seconds were counted.
+    pub fn rate(&self, seconds: Option<f64>) -> Option<f64> {
+        let exits: u128 = self.rows.iter().map(|row| row.samples).sum();
+        seconds.map(|seconds| exits as f64 / seconds)
+    }
+
     /// The rows to show.
-    pub fn shown(&self) -> &[Line] {
+    pub fn shown(&self) -> &[Row] {
         &self.rows[..self.rows.len().min(self.top)]
     }
 }
 
 impl Sort {
-    fn order(self, a: &Line, b: &Line) -> Ordering {
-        let by = |key: fn(&Line) -> Option<u64>| key(b).cmp(&key(a));
+    fn order(self, a: &Row, b: &Row) -> Ordering {
+        let by = |key: fn(&Row) -> Option<u64>| key(b).cmp(&key(a));
         match self {
             Sort::Samples => b.samples.cmp(&a.samples),
             Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
-            Sort::P50 => by(|line| line.p50),
-            Sort::P99 => by(|line| line.p99),
-            Sort::Max => by(|line| line.max),
-            Sort::Min => by(|line| line.min),
+            Sort::P50 => by(|row| row.p50),
+            Sort::P99 => by(|row| row.p99),
+            Sort::Max => by(|row| row.max),
+            Sort::Min => by(|row| row.min),
             Sort::Reason => Ordering::Equal,
         }
     }
 }
 
-/// `part` of `whole`; `None` if that is nothing.
+/// `part` of `whole` in percent; `None` if `whole` is 0.
 pub fn percent(part: u128, whole: u128) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * What bindgen reads: the kernel's headers whose contracts the module is bound
- * to, and its own C part.
- */
+/* Input of bindgen: the kernel's headers, and the module's own C functions. */
 #include <linux/errno.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
@@ -15,7 +12,7 @@
 
 struct dentry;
 
-/* params.c: what the parameters are, and the lock under which they are written. */
+/* params.c: parameters, and the lock under which they are written. */
 extern bool exitprof_log;
 extern bool exitprof_recording;
 extern bool exitprof_per_vcpu;
@@ -25,12 +22,12 @@ extern int exitprof_scope;
 void exitprof_param_lock(void);
 void exitprof_param_unlock(void);
 
-/* Defined in Rust, called when one was written. */
+/* Defined in Rust.  params.c calls them when a parameter is written. */
 void exitprof_recording_changed(void);
 void exitprof_report(bool by_vcpu);
 void exitprof_reset(void);
 
-/* debugfs.c: files whose text is made when they are opened, by show(). */
+/* debugfs.c: files whose text show() makes when they are opened. */
 struct exitprof_file {
 	int (*show)(struct list_head *text, void *private);
 	void *private;
@@ -42,7 +39,7 @@ bool exitprof_make_file(const char *name, struct dentry *dir,
 void exitprof_remove(struct dentry *dir);
 int exitprof_text_write(struct list_head *text, const char *bytes, size_t len);
 
-/* helpers.c: macros and inline functions, and what is static. */
+/* helpers.c: macros, inline functions, and statically initialized objects. */
 extern struct mutex exitprof_vms_mutex;
 extern struct mutex exitprof_reading_mutex;
 extern struct work_struct exitprof_log_work;
@@ -57,6 +54,7 @@ void exitprof_preempt_enable(void);
 unsigned int exitprof_online_cpus(void);
 unsigned int exitprof_possible_cpus(void);
 unsigned int exitprof_next_possible_cpu(int cpu);
+void __percpu *exitprof_alloc_percpu(size_t size, size_t align);
 void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
 void *exitprof_alloc(size_t size, bool wait);
 void exitprof_free(void *ptr);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KVM's contract with a profiler: `asm/kvm_exit_profiler.h`, which describes all
-//! of this.
+//! KVM's contract with a profiler. `asm/kvm_exit_profiler.h` describes all of it.
 
 use super::bindings;
 pub(crate) use super::bindings::{
@@ -10,33 +9,34 @@ pub(crate) use super::bindings::{
 };
 use core::ffi::{c_int, c_void};
 
-/// The callback for each exit.
+/// The type of `record()` and `record_untimed()`.
 pub(crate) type Record = unsafe extern "C" fn(*mut c_void, Sample);
 
-/// Registers a profiler. KVM checks that the sizes in `ops` are its own.
+/// Registers a profiler. KVM compares the version and the sizes in `ops` with its own.
 ///
 /// # Errors
 ///
-/// KVM's error: `-EBUSY` if it has one already, `-EINVAL` if its contract is another.
+/// KVM's error: `-EBUSY` if KVM has a profiler already, `-EINVAL` if it has another
+/// contract.
 ///
 /// # Safety
 ///
-/// The callbacks do what the contract says, until [`unregister`] returns.
+/// The callbacks fulfil the contract until [`unregister`] returns.
 pub(crate) unsafe fn register(ops: &'static Ops) -> Result<(), c_int> {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that the callbacks fulfil the contract.
     match unsafe { bindings::kvm_register_exit_profiler(ops) } {
         0 => Ok(()),
         r => Err(r),
     }
 }
 
-/// Takes the registration back.
+/// Unregisters a profiler.
 ///
 /// # Safety
 ///
-/// `ops` are registered.
+/// `ops` is registered.
 pub(crate) unsafe fn unregister(ops: &'static Ops) {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that `ops` is registered.
     unsafe { bindings::kvm_unregister_exit_profiler(ops) };
 }
 
@@ -44,8 +44,8 @@ pub(crate) unsafe fn unregister(ops: &'static Ops) {
 ///
 /// # Safety
 ///
-/// `ops` are registered.
+/// `ops` is registered.
 pub(crate) unsafe fn set_recording(ops: &'static Ops, on: bool) {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that `ops` is registered.
     unsafe { bindings::kvm_set_exit_recording(ops, on) };
 }

@@ -2,11 +2,11 @@
 /*
  * Files in debugfs.
  *
- * A file's text is made when it is opened, into pages of its own, and reading it
- * looks at nothing else.  So it is made once, is of one time, needs no large piece of
- * memory, and who removes the file need not wait for somebody who reads it.  (Only
- * for somebody who is just opening it: debugfs sees to that, and to that the module
- * stays while the file is open.)
+ * Opening a file makes its text, in pages of its own.  Reads use only these
+ * pages.  So all reads see the same text, no large allocation is needed, and
+ * removing a file does not wait for readers.  (Removing waits for tasks that
+ * are opening the file, and an open file holds a reference to the module:
+ * debugfs takes care of both.)
  */
 #include <linux/cred.h>
 #include <linux/debugfs.h>
@@ -26,7 +26,7 @@ struct chunk {
 
 #define CHUNK_TEXT	(PAGE_SIZE - sizeof(struct chunk))
 
-/* Appends to @text; -ENOMEM if there is no memory. */
+/* Append to @text.  Returns -ENOMEM if there is no memory. */
 int exitprof_text_write(struct list_head *text, const char *bytes, size_t len)
 {
 	struct chunk *last;
@@ -59,7 +59,7 @@ static void free_text(struct list_head *text)
 		kfree(chunk);
 }
 
-/* A text that is being read, and how far. */
+/* An open file: its text, and the position of the last read. */
 struct reader {
 	struct list_head text;
 	struct list_head *at;
@@ -70,7 +70,7 @@ static void *text_start(struct seq_file *to, loff_t *pos)
 {
 	struct reader *reader = to->private;
 
-	/* Mostly reading goes on. */
+	/* Usually, a read continues where the last one ended. */
 	if (reader->at && reader->pos == *pos)
 		return reader->at;
 	return seq_list_start(&reader->text, *pos);
@@ -138,7 +138,7 @@ static const struct file_operations text_fops = {
 	.release = text_release,
 };
 
-/* debugfs' own protection would last while a file is read: see above. */
+/* The "unsafe" variant does not wait for readers of the file: see above. */
 bool exitprof_make_file(const char *name, struct dentry *dir,
 			const struct exitprof_file *file)
 {
@@ -147,8 +147,9 @@ bool exitprof_make_file(const char *name, struct dentry *dir,
 }
 
 /*
- * NULL if there is none, and none can be made.  debugfs looks into @parent with the
- * task's credentials, which need not allow that: who makes a VM makes its directory.
+ * Returns NULL if debugfs cannot make the directory.  debugfs looks up @parent
+ * with the credentials of the task, which may be any task that creates a VM,
+ * and may lack the permission.
  */
 struct dentry *exitprof_make_dir(const char *name, struct dentry *parent)
 {
@@ -165,7 +166,7 @@ struct dentry *exitprof_make_dir(const char *name, struct dentry *parent)
 	return IS_ERR(dir) ? NULL : dir;
 }
 
-/* Removes it and what is in it; nobody is opening one of its files any more then. */
+/* Remove a directory and its content.  Waits for tasks that open its files. */
 void exitprof_remove(struct dentry *dir)
 {
 	debugfs_remove(dir);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Macros and inline functions of the kernel, and what it initializes statically. */
+/* Macros, inline functions and static initializers of the kernel. */
 #include <linux/cpumask.h>
 #include <linux/hrtimer.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "bindings.h"
+
+#ifndef EXITPROF_dfl_wq
+#define system_dfl_wq	system_unbound_wq
+#endif
 
 DEFINE_MUTEX(exitprof_vms_mutex);
 DEFINE_MUTEX(exitprof_reading_mutex);
@@ -34,16 +38,16 @@ void exitprof_init_work(work_func_t print_log, work_func_t print_suppressed)
 	INIT_DELAYED_WORK(&exitprof_suppressed_work, print_suppressed);
 }
 
-/* On an unbound CPU, for a slow console may hold the worker for long. */
+/* Unbound, because a slow console may keep the worker busy for long. */
 void exitprof_queue_log_work(void)
 {
-	queue_work(system_unbound_wq, &exitprof_log_work);
+	queue_work(system_dfl_wq, &exitprof_log_work);
 }
 
-/* Runs @delay_ns after the first call since it ran last. */
+/* Does nothing if the work is queued already. */
 void exitprof_queue_suppressed_work(u64 delay_ns)
 {
-	queue_delayed_work(system_unbound_wq, &exitprof_suppressed_work,
+	queue_delayed_work(system_dfl_wq, &exitprof_suppressed_work,
 			   nsecs_to_jiffies(delay_ns));
 }
 
@@ -52,7 +56,7 @@ void exitprof_cond_resched(void)
 	cond_resched();
 }
 
-/* Ends early if the task is being killed. */
+/* Returns early if the task is killed. */
 void exitprof_wait(u64 ns)
 {
 	ktime_t timeout = ns_to_ktime(ns);
@@ -86,12 +90,17 @@ unsigned int exitprof_next_possible_cpu(int cpu)
 	return cpumask_next(cpu, cpu_possible_mask);
 }
 
+void __percpu *exitprof_alloc_percpu(size_t size, size_t align)
+{
+	return __alloc_percpu(size, align);
+}
+
 void *exitprof_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)
 {
 	return cpu < nr_cpu_ids ? per_cpu_ptr(ptr, cpu) : NULL;
 }
 
-/* Zeroed. */
+/* The memory is zeroed. */
 void *exitprof_alloc(size_t size, bool wait)
 {
 	return kzalloc(size, wait ? GFP_KERNEL_ACCOUNT :

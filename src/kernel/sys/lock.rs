@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mutexes, and what they protect.
+//! Mutexes, and the data that they protect.
 
 use super::bindings;
 use core::{
@@ -10,67 +10,69 @@ use core::{
     ptr,
 };
 
-/// A mutex of the kernel's, which `helpers.c` initializes.
+/// A mutex of the kernel.
 ///
 /// # Safety
 ///
-/// [`raw`](Raw::raw) returns always the same, which is one.
+/// [`raw`](Raw::raw) always returns the same pointer to a mutex. The mutex is initialized
+/// before it is locked.
 pub(crate) unsafe trait Raw {
-    /// Where it is.
     fn raw(&self) -> *mut bindings::mutex;
 }
 
 /// The mutex of the list of VMs.
 pub(crate) struct VmsMutex;
 
-// SAFETY: `helpers.c` has it.
+// SAFETY: `helpers.c` defines and initializes it.
 unsafe impl Raw for VmsMutex {
     fn raw(&self) -> *mut bindings::mutex {
-        // SAFETY: The address of a static of C's, which is not read.
+        // SAFETY: This only takes the address of a static of C.
+        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_vms_mutex) }
     }
 }
 
-/// The mutex of who reads all VMs.
+/// The mutex of readings of all VMs.
 pub(crate) struct ReadingMutex;
 
-// SAFETY: `helpers.c` has it.
+// SAFETY: `helpers.c` defines and initializes it.
 unsafe impl Raw for ReadingMutex {
     fn raw(&self) -> *mut bindings::mutex {
-        // SAFETY: The address of a static of C's, which is not read.
+        // SAFETY: This only takes the address of a static of C.
+        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_reading_mutex) }
     }
 }
 
-/// A mutex that is a part of something else.
+/// A mutex in a structure of the module.
 ///
 /// # Invariants
 ///
-/// It is not used before [`init`](OwnMutex::init).
+/// It is not used before [`init`](OwnMutex::init), and not moved afterwards.
 pub(crate) struct OwnMutex(UnsafeCell<bindings::mutex>);
 
-// SAFETY: By the type's invariant.
+// SAFETY: By the type's invariant, it is initialized and stays in its place.
 unsafe impl Raw for OwnMutex {
     fn raw(&self) -> *mut bindings::mutex {
         self.0.get()
     }
 }
 
-/// What a mutex protects.
+/// Data that a mutex protects.
 pub(crate) struct Mutex<R, T> {
     raw: R,
     data: UnsafeCell<T>,
 }
 
-// SAFETY: The data is reached under the mutex alone, from any task.
+// SAFETY: Only the holder of the mutex reaches the data, and `T` may go to any task.
 unsafe impl<R: Raw, T: Send> Sync for Mutex<R, T> {}
 
 impl<R: Raw, T> Mutex<R, T> {
-    /// One whose mutex is `raw`.
+    /// Protects `data` by `raw`.
     ///
     /// # Safety
     ///
-    /// No other `Mutex` has the same.
+    /// No other `Mutex` has the same mutex.
     pub(crate) const unsafe fn new(raw: R, data: T) -> Self {
         Mutex {
             raw,
@@ -78,65 +80,66 @@ impl<R: Raw, T> Mutex<R, T> {
         }
     }
 
-    /// Waits for it, and holds it as long as what is returned.
+    /// Locks the mutex until the guard is dropped.
     ///
     /// # Context
     ///
-    /// Where one may sleep, by a task that does not hold it.
+    /// Process context; may sleep. The task does not hold the mutex.
     pub(crate) fn lock(&self) -> Guard<'_, R, T> {
-        // SAFETY: It is initialized: statically, or by the invariant of `OwnMutex`.
+        // SAFETY: By the contract of `Raw`, the mutex is initialized.
         unsafe { bindings::exitprof_mutex_lock(self.raw.raw()) };
-        // INVARIANT: It was taken just now.
+        // INVARIANT: The mutex was locked above.
         Guard(self, PhantomData)
     }
 }
 
 impl<T> Mutex<OwnMutex, T> {
-    /// One that is yet to be initialized.
+    /// Protects `data` by a mutex that is not initialized yet.
     ///
     /// # Safety
     ///
-    /// [`init`](Mutex::init) comes first, where it stays.
+    /// The caller moves the result to its final place and calls [`init`](Mutex::init)
+    /// before anything else.
     pub(crate) unsafe fn uninit(data: T) -> Self {
-        // SAFETY: All integers and pointers of a mutex may be zero.
+        // SAFETY: A mutex consists of integers and pointers, for which zero is valid.
         let raw = OwnMutex(UnsafeCell::new(unsafe { core::mem::zeroed() }));
-        // SAFETY: It is nobody else's.
+        // SAFETY: The mutex is new.
         unsafe { Mutex::new(raw, data) }
     }
 
-    /// Initializes it.
+    /// Initializes the mutex.
     pub(crate) fn init(&mut self) {
-        // SAFETY: Nobody else has it.
+        // SAFETY: `self` is borrowed exclusively, so nobody uses the mutex.
         unsafe { bindings::exitprof_mutex_init(self.raw.raw()) };
     }
 }
 
-/// The holding of a [`Mutex`].
+/// A locked [`Mutex`].
 ///
 /// # Invariants
 ///
-/// This task holds it, and releases it.
+/// This task holds the mutex, and only `drop()` unlocks it.
 pub(crate) struct Guard<'a, R: Raw, T>(&'a Mutex<R, T>, PhantomData<*mut ()>);
 
 impl<R: Raw, T> Deref for Guard<'_, R, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, this task holds the mutex.
         unsafe { &*self.0.data.get() }
     }
 }
 
 impl<R: Raw, T> DerefMut for Guard<'_, R, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, this task holds the mutex.
         unsafe { &mut *self.0.data.get() }
     }
 }
 
 impl<R: Raw, T> Drop for Guard<'_, R, T> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, this task holds the mutex.
         unsafe { bindings::exitprof_mutex_unlock(self.0.raw.raw()) };
     }
 }

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory.
+//! Memory of the kernel's allocator.
 
 use super::{bindings, error::ENOMEM};
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::prelude::*;
 
-/// Whether to wait for memory.
+/// Whether an allocation may sleep.
 #[derive(Clone, Copy)]
 pub(crate) enum Wait {
-    /// By sleeping, if it takes that.
+    /// Sleep until there is memory.
     Yes,
-    /// Rather fail.
+    /// Fail rather than sleep.
     No,
 }
 
-/// The bytes that an allocation of `size` takes: a power of two, to which
-/// `kmalloc()` aligns it then (Documentation/core-api/memory-allocation.rst).
+/// The size of an allocation of `size` bytes: the next power of two. `kmalloc()` aligns
+/// such sizes to the size (Documentation/core-api/memory-allocation.rst).
 pub(crate) const fn rounded(size: usize) -> usize {
     size.next_power_of_two()
 }
 
-/// Allocates `rounded(size)` bytes, zeroed and charged to the task's memory cgroup.
+/// Allocates `rounded(size)` bytes. They are zeroed, and charged to the memory cgroup of
+/// the task.
 ///
 /// # Errors
 ///
@@ -29,19 +30,20 @@ pub(crate) const fn rounded(size: usize) -> usize {
 ///
 /// # Context
 ///
-/// Where one may sleep, if `wait` says so.
+/// May sleep if `wait` is [`Wait::Yes`].
 pub(crate) fn alloc(size: usize, wait: Wait) -> Result<NonNull<c_void>> {
-    // SAFETY: `kzalloc()` asks for nothing but its context, which is ours.
+    // SAFETY: `kzalloc()` requires only a context that fits `wait`.
     let ptr = unsafe { bindings::exitprof_alloc(rounded(size), matches!(wait, Wait::Yes)) };
     NonNull::new(ptr).ok_or(ENOMEM)
 }
 
-/// Frees it.
+/// Frees memory.
 ///
 /// # Safety
 ///
-/// It came from [`alloc`], and nobody uses it any more.
+/// `ptr` came from [`alloc`], and nobody uses the memory any more.
 pub(crate) unsafe fn free(ptr: NonNull<c_void>) {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that `alloc()` returned `ptr`, and that nobody uses
+    // it.
     unsafe { bindings::exitprof_free(ptr.as_ptr()) };
 }

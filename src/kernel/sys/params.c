@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The module's parameters, which Rust cannot declare in Linux 6.1. */
+/* The module's parameters, which Rust in Linux 6.1 cannot declare. */
 #include <linux/module.h>
 
 #include "bindings.h"
@@ -8,7 +8,7 @@ MODULE_VERSION(EXITPROF_VERSION);
 
 bool exitprof_log = true;
 module_param_named(log, exitprof_log, bool, 0644);
-MODULE_PARM_DESC(log, "Log guests' queries of the leaves, within bounds (default Y)");
+MODULE_PARM_DESC(log, "Log guests' queries of leaves 0x4ffffffc-0x4fffffff, rate-limited (default Y)");
 
 static int set_recording(const char *val, const struct kernel_param *kp)
 {
@@ -28,7 +28,7 @@ static const struct kernel_param_ops recording_ops = {
 bool exitprof_recording = true;
 module_param_cb(recording, &recording_ops, &exitprof_recording, 0644);
 __MODULE_PARM_TYPE(recording, "bool");
-MODULE_PARM_DESC(recording, "Record VM exits; if not, the leaves answer what was recorded (default Y)");
+MODULE_PARM_DESC(recording, "Record VM exits; if N, the counts so far stay readable (default Y)");
 
 static int set_report(const char *val, const struct kernel_param *kp)
 {
@@ -51,7 +51,7 @@ static const struct kernel_param_ops report_ops = {
 
 module_param_cb(report, &report_ops, NULL, 0200);
 __MODULE_PARM_TYPE(report, "string");
-MODULE_PARM_DESC(report, "Write 1 to put the exits by reason into the log, or vcpu, by vCPU");
+MODULE_PARM_DESC(report, "Write 1 to log a table of exits by reason, or vcpu to log one by vCPU");
 
 static int set_reset(const char *val, const struct kernel_param *kp)
 {
@@ -67,17 +67,17 @@ static const struct kernel_param_ops reset_ops = {
 
 module_param_cb(reset, &reset_ops, NULL, 0200);
 __MODULE_PARM_TYPE(reset, "string");
-MODULE_PARM_DESC(reset, "Write 1 to let all counters start from zero");
+MODULE_PARM_DESC(reset, "Write 1 to restart all counters from zero");
 
 bool exitprof_per_vcpu = true;
 module_param_named(per_vcpu, exitprof_per_vcpu, bool, 0444);
-MODULE_PARM_DESC(per_vcpu, "Count each vCPU's exits, too (default Y)");
+MODULE_PARM_DESC(per_vcpu, "Count exits by vCPU, too (default Y)");
 
 bool exitprof_histograms = true;
 module_param_named(histograms, exitprof_histograms, bool, 0444);
-MODULE_PARM_DESC(histograms, "Keep minimum, maximum and a histogram of each reason's cycles (default Y)");
+MODULE_PARM_DESC(histograms, "Keep minimum, maximum and histogram of the cycles of each reason (default Y)");
 
-/* Their numbers are those of the leaf protocol; 0 is none. */
+/* Indexed by the scope's number in the CPUID protocol; 0 is "off". */
 static const char *const scopes[] = { "off", "host", "vm", "vcpu" };
 int exitprof_scope = 1;
 
@@ -87,7 +87,7 @@ static int set_scope(const char *val, const struct kernel_param *kp)
 
 	if (scope < 0)
 		return scope;
-	/* When the module is loaded, per_vcpu may come later: see config.rs. */
+	/* At load, per_vcpu may be parsed later: see config.rs. */
 	if (scope > 1 && !exitprof_per_vcpu)
 		return -EINVAL;
 	WRITE_ONCE(exitprof_scope, scope);
@@ -106,7 +106,7 @@ static const struct kernel_param_ops scope_ops = {
 
 module_param_cb(scope, &scope_ops, NULL, 0644);
 __MODULE_PARM_TYPE(scope, "string");
-MODULE_PARM_DESC(scope, "Whose exits guests read: host (default), vm or vcpu (the reader's own), or off");
+MODULE_PARM_DESC(scope, "Whose exits a guest reads: host (all guests; default), vm (its own VM), vcpu (the vCPU that asks), or off (no answer)");
 
 void exitprof_param_lock(void)
 {

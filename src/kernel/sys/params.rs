@@ -1,88 +1,88 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's parameters: `params.c`.
+//! The module's parameters, which `params.c` defines.
 
 use super::bindings;
 use core::{mem::ManuallyDrop, ptr};
 
-/// The lock under which the kernel writes our parameters. It keeps loading,
-/// unloading and them from meeting: files of parameters are there before
-/// `init()` begins, and after `drop()` has ended.
+/// The lock under which the kernel writes the module's parameters. It also separates
+/// writes from loading and unloading, because the parameters' files exist before `init()`
+/// begins, and still after `drop()` has ended.
 ///
 /// # Invariants
 ///
-/// This task holds it.
+/// This task holds the lock.
 pub(crate) struct ParamLock(());
 
 impl ParamLock {
-    /// Waits for it.
+    /// Takes the lock.
     ///
     /// # Context
     ///
-    /// Where one may sleep, by a task that does not hold it.
+    /// Process context; may sleep. The task does not hold the lock.
     pub(crate) fn lock() -> ParamLock {
-        // SAFETY: By this function's contract.
+        // SAFETY: `kernel_param_lock()` requires only process context.
         unsafe { bindings::exitprof_param_lock() };
-        // INVARIANT: It was taken just now.
+        // INVARIANT: The lock was taken above.
         ParamLock(())
     }
 
-    /// The holding of who has called us.
+    /// The lock, which a caller holds and releases.
     ///
     /// # Safety
     ///
-    /// This task holds the lock until what is returned is gone.
+    /// This task holds the lock as long as the result exists.
     pub(crate) unsafe fn held() -> ManuallyDrop<ParamLock> {
-        // INVARIANT: By this function's contract.
+        // INVARIANT: The caller guarantees it.
         ManuallyDrop::new(ParamLock(()))
     }
 }
 
 impl Drop for ParamLock {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, this task holds the lock.
         unsafe { bindings::exitprof_param_unlock() };
     }
 }
 
-/// A parameter as it is at present, which may be written at any time.
+/// The current value of a parameter, which can be written at any time.
 ///
 /// # Safety
 ///
-/// It is a static of `params.c`, an aligned word or byte, into which C writes only
-/// values of `T`.
+/// `parameter` is a static of `params.c`: an aligned word or byte, with a valid value of
+/// `T`.
 unsafe fn read<T: Copy>(parameter: *const T) -> T {
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that it is an aligned static with a valid value.
     unsafe { ptr::read_volatile(parameter) }
 }
 
 /// Parameter `log`.
 pub(crate) fn log() -> bool {
-    // SAFETY: It is one, and C writes only true and false.
+    // SAFETY: C writes only true and false.
     unsafe { read(ptr::addr_of!(bindings::exitprof_log)) }
 }
 
 /// Parameter `recording`.
 pub(crate) fn recording() -> bool {
-    // SAFETY: It is one, and C writes only true and false.
+    // SAFETY: C writes only true and false.
     unsafe { read(ptr::addr_of!(bindings::exitprof_recording)) }
 }
 
-/// Parameter `per_vcpu`, which does not change.
+/// Parameter `per_vcpu`, which is constant.
 pub(crate) fn per_vcpu() -> bool {
-    // SAFETY: It is one, and C writes only true and false.
+    // SAFETY: C writes only true and false.
     unsafe { read(ptr::addr_of!(bindings::exitprof_per_vcpu)) }
 }
 
-/// Parameter `histograms`, which does not change.
+/// Parameter `histograms`, which is constant.
 pub(crate) fn histograms() -> bool {
-    // SAFETY: It is one, and C writes only true and false.
+    // SAFETY: C writes only true and false.
     unsafe { read(ptr::addr_of!(bindings::exitprof_histograms)) }
 }
 
-/// Parameter `scope`: its number in the protocol, or 0 for none.
+/// Parameter `scope`: its number in the protocol, or 0 for `off`.
 pub(crate) fn scope() -> u8 {
-    // SAFETY: It is one, any number.
+    // SAFETY: Any number is a valid `int`.
     let scope = unsafe { read(ptr::addr_of!(bindings::exitprof_scope)) };
     scope as u8
 }

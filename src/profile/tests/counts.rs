@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{all, any_counts, any_isa, any_reason, any_tally, rules, Counts, Vcpu};
+use common::{any_counts, any_isa, any_kernel, any_reason, any_tally, rules, Counts, Vcpu};
 use profile::{
     cells::{Cells, Counter},
     counts::{Profile, Tally},
     isa::Isa,
-    reason::Status,
+    reason::{Kernel, Status},
 };
 use proptest::prelude::*;
 use std::sync::atomic::AtomicU64;
@@ -65,7 +65,9 @@ fn answers_are_sums_over_cpus() {
             assert_eq!(cpus.slot(slot), thrice(one.slot(slot)));
         }
         assert_eq!(cpus.total(), thrice(one.total()));
-        assert_eq!(cpus.hidden(isa), thrice(one.hidden(isa)));
+        for kernel in [Kernel::V6_1, Kernel::V7_3] {
+            assert_eq!(cpus.hidden(isa, kernel), thrice(one.hidden(isa, kernel)));
+        }
     }
 }
 
@@ -108,25 +110,26 @@ proptest! {
     #[test]
     fn a_reason_is_visible_as_far_as_it_is_handled(
         (isa, counts) in any_isa().prop_flat_map(|isa| (Just(isa), any_counts(isa))),
+        kernel in any_kernel(),
         reason in any_reason(),
     ) {
-        let want = match rules(isa).status(reason) {
+        let want = match rules(isa).status(kernel, reason) {
             Status::Handled => Some(counts.0[isa.slot(reason)]),
             Status::Unhandled => Some(Tally::default()),
             Status::Undefined => None,
         };
-        prop_assert_eq!(counts.visible(isa, reason), want);
+        prop_assert_eq!(counts.visible(isa, kernel, reason), want);
     }
 
     /// In each of the three numbers.
     #[test]
     fn what_is_hidden_is_the_total_less_what_is_visible(
         (isa, counts) in any_isa().prop_flat_map(|isa| (Just(isa), any_counts(isa))),
+        kernel in any_kernel(),
     ) {
         let rules = rules(isa);
-        let defined = all(rules.handled).chain(all(rules.unhandled));
-        let visible = defined.filter_map(|reason| counts.visible(isa, reason));
+        let visible = rules.defined().filter_map(|reason| counts.visible(isa, kernel, reason));
         let sum = visible.fold(Tally::default(), |sum, tally| sum + tally);
-        prop_assert_eq!(sum + counts.hidden(isa), counts.total());
+        prop_assert_eq!(sum + counts.hidden(isa, kernel), counts.total());
     }
 }

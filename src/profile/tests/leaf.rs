@@ -8,8 +8,9 @@ use common::{all, any_identity, any_reason, any_vcpu, rules, Vcpu, SVM, VMX};
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{self, Answer, Identity, Protocol, Query, Registers, Responder, Scope},
-    reason::Status,
+    leaf::{self, Identity, Protocol, Registers, Scope},
+    query::{Answer, Query, Responder},
+    reason::{Kernel, Status},
 };
 use proptest::prelude::*;
 
@@ -54,12 +55,12 @@ fn a_handled_reason_reads_a_slot_of_its_own() {
     for rules in [VMX, SVM] {
         let (isa, mut vcpu) = (rules.isa, Vcpu::distinct(rules.isa));
         let mut seen = Vec::new();
-        for reason in all(rules.handled) {
+        vcpu.kernel = Kernel::V7_3;
+        for reason in all(rules.handled).chain(all(rules.newer)) {
             let exits = vcpu.cpuid(0x4fff_fffe, reason);
             let n = exits[0];
             let cycles = vcpu.cpuid(0x4fff_ffff, reason);
             let untimed = vcpu.cpuid(0x4fff_ff05, reason);
-            assert_eq!(isa.status(reason), Status::Handled, "{isa:?} {reason:#x}");
             assert_eq!(exits, [n, n, 0, 0], "{isa:?} {reason:#x}");
             assert_eq!(cycles, [0, n * 16, n * 16, 0], "{isa:?} {reason:#x}");
             assert_eq!(untimed, [n * 256, n * 256, 0, 0], "{isa:?} {reason:#x}");
@@ -76,10 +77,12 @@ const OF_A_REASON: [u32; 3] = [0x4fff_ff05, 0x4fff_fffe, 0x4fff_ffff];
 fn an_unhandled_reason_reads_zero_whatever_was_counted() {
     for rules in [VMX, SVM] {
         let (isa, mut vcpu) = (rules.isa, Vcpu::distinct(rules.isa));
-        for reason in all(rules.unhandled) {
-            assert_eq!(isa.status(reason), Status::Unhandled, "{isa:?} {reason:#x}");
-            for leaf in OF_A_REASON {
-                assert_eq!(vcpu.cpuid(leaf, reason), [0; 4], "{isa:?} {reason:#x}");
+        for kernel in [Kernel::V6_1, Kernel::V7_3] {
+            vcpu.kernel = kernel;
+            for reason in rules.unhandled(kernel) {
+                for leaf in OF_A_REASON {
+                    assert_eq!(vcpu.cpuid(leaf, reason), [0; 4], "{isa:?} {reason:#x}");
+                }
             }
         }
     }
@@ -91,7 +94,6 @@ fn an_undefined_reason_sets_edx() {
         let (isa, mut vcpu) = (rules.isa, Vcpu::distinct(rules.isa));
         for reason in all(rules.undefined) {
             let want = [0, 0, 0, u32::MAX];
-            assert_eq!(isa.status(reason), Status::Undefined, "{isa:?} {reason:#x}");
             for leaf in OF_A_REASON {
                 assert_eq!(vcpu.cpuid(leaf, reason), want, "{isa:?} {reason:#x}");
             }
@@ -180,16 +182,19 @@ fn rule(vcpu: &Vcpu, eax: u32, ecx: u32) -> [u32; 4] {
         };
         let all = |_| true;
         let rules = rules(vcpu.isa);
-        let handled: Vec<usize> = common::all(rules.handled)
+        let handled: Vec<usize> = rules
+            .defined()
+            .filter(|&reason| rules.status(vcpu.kernel, reason) == Status::Handled)
             .map(|reason| vcpu.isa.slot(reason))
             .collect();
         let hidden = |slot| !handled.contains(&slot);
-        let of_reason =
-            |of: fn(&Tally) -> u64, answer: &dyn Fn(u64) -> [u32; 4]| match rules.status(ecx) {
-                Status::Handled => answer(of(&counts[vcpu.isa.slot(ecx)])),
-                Status::Unhandled => ZEROS,
-                Status::Undefined => UNDEFINED,
-            };
+        let of_reason = |of: fn(&Tally) -> u64, answer: &dyn Fn(u64) -> [u32; 4]| match rules
+            .status(vcpu.kernel, ecx)
+        {
+            Status::Handled => answer(of(&counts[vcpu.isa.slot(ecx)])),
+            Status::Unhandled => ZEROS,
+            Status::Undefined => UNDEFINED,
+        };
         let exits = |n| [low(n), high(n), 0, 0];
         let cycles = |n| [0, high(n), low(n), 0];
         match leaf {
@@ -215,7 +220,7 @@ fn rule(vcpu: &Vcpu, eax: u32, ecx: u32) -> [u32; 4] {
         ],
         0x01 => [
             0x0100_0003 | (vcpu.isa as u32) << 16,
-            1,
+            1 | (vcpu.kernel as u32) << 8,
             vcpu.identity.epoch,
             50_000,
         ],
@@ -263,10 +268,11 @@ proptest! {
 
     #[test]
     fn protocols_are_read_as_they_are_written(
-        (version, isa, scope) in any::<(u16, u8, u8)>(),
-        [features, epoch, tsc_khz] in any::<[u32; 3]>(),
+        version in any::<u16>(),
+        [isa, scope, features, kernel] in any::<[u8; 4]>(),
+        [epoch, tsc_khz] in any::<[u32; 2]>(),
     ) {
-        let protocol = Protocol { version, isa, scope, features, epoch, tsc_khz };
+        let protocol = Protocol { version, isa, scope, features, kernel, epoch, tsc_khz };
         prop_assert_eq!(Protocol::from(Registers::from(protocol)), protocol);
     }
 
@@ -308,8 +314,10 @@ proptest! {
     #[test]
     fn untimed_exits_and_what_is_hidden_add_up(mut vcpu in any_vcpu()) {
         let isa = vcpu.isa;
-        let mut untimed = vcpu.live.hidden(isa).untimed;
-        for reason in all(rules(isa).handled) {
+        let mut untimed = vcpu.live.hidden(isa, vcpu.kernel).untimed;
+        let status = |reason| isa.status(vcpu.kernel, reason);
+        let handled = rules(isa).defined().filter(|&reason| status(reason) == Status::Handled);
+        for reason in handled.collect::<Vec<_>>() {
             let query = Query::new(leaf::UNTIMED, reason).unwrap();
             match query.decode(query.answer(&mut vcpu).into()) {
                 Answer::Exits(n) => untimed = untimed.wrapping_add(n),

@@ -8,7 +8,7 @@ use common::{any_reason, any_vcpu, Vcpu};
 use profile::{
     counts::Tally,
     isa::Isa,
-    leaf::Query,
+    query::Query,
     query_log::{Caller, LogLine},
     table::TableRow,
 };

@@ -5,22 +5,28 @@
 mod common;
 
 use common::{all, any_reason, rules, SVM, VMX};
-use profile::{isa::Isa, reason::Status};
+use profile::{
+    isa::Isa,
+    reason::{Kernel, Status},
+};
 use proptest::prelude::*;
 
 const ISAS: [Isa; 2] = [Isa::Vmx, Isa::Svm];
+const KERNELS: [Kernel; 2] = [Kernel::V6_1, Kernel::V7_3];
 
 #[test]
 fn reasons_are_treated_as_the_rules_say() {
     for rules in [VMX, SVM] {
-        for (ranges, status) in [
-            (rules.handled, Status::Handled),
-            (rules.unhandled, Status::Unhandled),
-            (rules.undefined, Status::Undefined),
+        for (ranges, old, new) in [
+            (rules.handled, Status::Handled, Status::Handled),
+            (rules.newer, Status::Unhandled, Status::Handled),
+            (rules.unhandled, Status::Unhandled, Status::Unhandled),
+            (rules.undefined, Status::Undefined, Status::Undefined),
         ] {
             for reason in all(ranges) {
-                let isa = rules.isa;
-                assert_eq!(isa.status(reason), status, "{isa:?} {reason:#x}");
+                let status = |kernel| rules.isa.status(kernel, reason);
+                let both = [status(Kernel::V6_1), status(Kernel::V7_3)];
+                assert_eq!(both, [old, new], "{:?} {reason:#x}", rules.isa);
             }
         }
     }
@@ -34,7 +40,8 @@ fn the_newest_of_vmx_are_defined_with_gaps() {
             true => Status::Unhandled,
             false => Status::Undefined,
         };
-        assert_eq!(Isa::Vmx.status(reason), status, "{reason}");
+        let got = Isa::Vmx.status(Kernel::V6_1, reason);
+        assert_eq!(got, status, "{reason}");
     }
     assert_eq!(
         defined.map(|reason| Isa::Vmx.name(reason).to_string()),
@@ -48,34 +55,46 @@ fn numbers_and_slots_are_one_to_one() {
     for rules in [VMX, SVM] {
         let isa = rules.isa;
         let mut slots = Vec::new();
-        for reason in all(rules.handled).chain(all(rules.unhandled)) {
+        for reason in rules.defined() {
             assert_eq!(isa.reason(isa.slot(reason)), Some(reason), "{reason:#x}");
             slots.push(isa.slot(reason));
         }
         slots.sort_unstable();
         slots.dedup();
-        let defined = all(rules.handled).chain(all(rules.unhandled)).count();
-        assert_eq!(slots.len(), defined, "{isa:?}");
+        assert_eq!(slots.len(), rules.defined().count(), "{isa:?}");
         assert_eq!(isa.reason(isa.slots() - 1), None);
         assert_eq!(isa.reason(isa.slots()), None);
         assert_eq!(isa.reason(usize::MAX), None);
     }
-    assert_eq!((Isa::Vmx.slots(), Isa::Svm.slots()), (87, 192));
-    assert_eq!(Isa::MAX_SLOTS, 192);
+    assert_eq!((Isa::Vmx.slots(), Isa::Svm.slots()), (87, 203));
+    assert_eq!(Isa::MAX_SLOTS, 203);
     assert_eq!(Isa::Vmx.slot(48), 48);
     assert_eq!(Isa::Svm.slot(0x72), 0x72);
 }
 
 #[test]
-fn slots_are_unhandled_where_their_reason_is_or_where_they_have_none() {
-    for isa in ISAS {
-        let handled = |slot| isa.reason(slot).map(|reason| rules(isa).status(reason));
+fn slots_are_handled_where_their_reason_is() {
+    for (isa, kernel) in ISAS
+        .iter()
+        .flat_map(|&isa| KERNELS.map(|kernel| (isa, kernel)))
+    {
+        let status = |reason| rules(isa).status(kernel, reason);
         let want: Vec<usize> = (0..isa.slots())
-            .filter(|&slot| handled(slot) != Some(Status::Handled))
+            .filter(|&slot| isa.reason(slot).map(status) == Some(Status::Handled))
             .collect();
-        assert_eq!(isa.unhandled_slots().collect::<Vec<_>>(), want, "{isa:?}");
-        assert_eq!(want.last(), Some(&(isa.slots() - 1)));
+        let mut got = Vec::new();
+        isa.each_handled_slot(kernel, |slot| got.push(slot));
+        assert_eq!(got, want, "{isa:?} {kernel:?}");
     }
+}
+
+#[test]
+fn kernels_have_numbers_and_unknown_ones_are_the_newest() {
+    for kernel in KERNELS {
+        assert_eq!(Kernel::from_number(kernel as u8), kernel);
+    }
+    assert_eq!(Kernel::from_number(255), Kernel::NEWEST);
+    assert_eq!(KERNELS.iter().max(), Some(&Kernel::NEWEST));
 }
 
 #[test]
@@ -113,8 +132,11 @@ proptest! {
             prop_assert!(slot < isa.slots());
             let counted = isa.reason(slot);
             prop_assert!(counted.is_none() || counted == Some(reason));
-            prop_assert!(counted.is_some() || isa.status(reason) == Status::Undefined);
-            prop_assert_eq!(isa.status(reason), rules(isa).status(reason));
+            for kernel in KERNELS {
+                let status = isa.status(kernel, reason);
+                prop_assert!(counted.is_some() || status == Status::Undefined);
+                prop_assert_eq!(status, rules(isa).status(kernel, reason));
+            }
             prop_assert!(!isa.name(reason).to_string().is_empty());
         }
     }

@@ -7,7 +7,8 @@ mod common;
 use common::{any_counts, any_identity, any_isa, any_reason, Counts, Vcpu};
 use profile::{
     isa::Isa,
-    leaf::{self, Command, Figure, Identity, Query, Registers, Responder, Snapshot, When},
+    leaf::{self, Command, Identity, Registers, SnapshotState},
+    query::{Figure, Query, Responder, When},
 };
 use proptest::prelude::*;
 
@@ -80,7 +81,7 @@ fn a_snapshot_is_released_taken_and_told_of() {
         assert_eq!(vcpu.cpuid(0x4fff_ffe0, command), answer, "{command}");
     }
     let snapshot = vcpu.snapshot(Command::Take);
-    assert_eq!(Snapshot::from(Registers::from(snapshot)), snapshot);
+    assert_eq!(SnapshotState::from(Registers::from(snapshot)), snapshot);
 }
 
 #[test]

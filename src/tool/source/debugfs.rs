@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's file in a host's debugfs.
+//! The module's file in the host's debugfs.
 
-use super::is_loaded;
 use crate::snapshot::Snapshot;
 use anyhow::{Context, Result, anyhow};
 use std::{
@@ -13,10 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where it is mounted by convention.
+/// Where debugfs is mounted by convention.
 const CONVENTION: &str = "/sys/kernel/debug";
 
-/// The file.
+/// The path of the file.
 #[derive(Debug)]
 pub struct Debugfs(PathBuf);
 
@@ -24,14 +23,14 @@ pub struct Debugfs(PathBuf);
 pub(super) enum Found {
     /// The module's file.
     Profile(Debugfs),
-    /// It may be there, but we may not see it.
+    /// The file may exist, but cannot be read.
     Shut(String),
-    /// It is not there.
+    /// The file does not exist.
     Nothing(String),
 }
 
 impl Debugfs {
-    /// Looks for it in `dir`, or where debugfs is mounted.
+    /// Looks for the file in `dir`, or where debugfs is mounted.
     pub(super) fn find(dir: Option<&Path>) -> Found {
         let mounts = || fs::read("/proc/mounts").ok();
         let dir = dir.map_or_else(|| mounted(mounts()), |dir| Some(dir.to_owned()));
@@ -47,7 +46,7 @@ impl Debugfs {
                 let why = explain(&path, &e);
                 match e.kind() {
                     ErrorKind::NotFound => Found::Nothing(why),
-                    // Not ours to see, and nothing says that it is there.
+                    // Without root, nothing shows that the file exists.
                     ErrorKind::PermissionDenied if !is_loaded() => Found::Nothing(why),
                     _ => Found::Shut(why),
                 }
@@ -55,15 +54,20 @@ impl Debugfs {
         }
     }
 
-    /// Reads it.
+    /// Reads the file.
     pub(super) fn read(&self) -> Result<Snapshot> {
         let text = fs::read_to_string(&self.0).map_err(|e| anyhow!(explain(&self.0, &e)))?;
         Snapshot::from_text(&text).with_context(|| self.0.display().to_string())
     }
 }
 
-/// Where debugfs is mounted, by the text of /proc/mounts; where it would be, if
-/// that cannot be read.
+/// Whether the module is loaded, which needs no privileges to see.
+fn is_loaded() -> bool {
+    fs::exists("/sys/module/kvm_exitprof").unwrap_or(false)
+}
+
+/// Where debugfs is mounted, according to the text of /proc/mounts. Without that text,
+/// where debugfs is mounted by convention.
 fn mounted(mounts: Option<Vec<u8>>) -> Option<PathBuf> {
     let Some(mounts) = mounts else {
         return Some(CONVENTION.into());
@@ -75,8 +79,8 @@ fn mounted(mounts: Option<Vec<u8>>) -> Option<PathBuf> {
     })
 }
 
-/// A field of /proc/mounts, in which blanks and the like are `\` and three octal
-/// digits.
+/// Decodes a field of /proc/mounts, where `\` and three octal digits stand for blanks and
+/// the like.
 fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::new();
     let mut rest = field;
@@ -91,20 +95,20 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Why `path` cannot be read, and what to do.
+/// Says why `path` cannot be read, and what to do.
 fn explain(path: &Path, e: &io::Error) -> String {
     let dir = path.parent().unwrap_or(path);
     match e.kind() {
         ErrorKind::NotFound if dir.exists() => format!(
-            "{} is missing: the module that is loaded is older than this exitprof; load the one that came with it",
+            "{} is missing: the loaded module is older than this exitprof; load the module that came with it",
             path.display()
         ),
         ErrorKind::NotFound => format!(
-            "the module is not loaded (there is no {}): insmod kvm_exitprof.ko",
+            "the module is not loaded ({} does not exist): insmod kvm_exitprof.ko",
             dir.display()
         ),
         ErrorKind::PermissionDenied => format!(
-            "{}: {e}: debugfs is for root (sudo exitprof …), and for nobody if the kernel is locked down",
+            "{}: {e}: only root may read debugfs (sudo exitprof …), and nobody if the kernel is locked down",
             path.display()
         ),
         _ => format!("{}: {e}", path.display()),

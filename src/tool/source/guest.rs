@@ -1,113 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest's reading of the profile, by the CPUID instruction.
+//! Reads the profile in a guest, through the CPUID instruction.
 //!
-//! Each CPUID is an exit and is counted. So that all figures are of one time, and so
-//! that it is known which of our own exits are in them, they are read from a snapshot
-//! that the host holds for the vCPU, if it can.
+//! Each CPUID is an exit, and is counted itself. So if the host can hold a snapshot for the
+//! vCPU, the figures are read from that: then they belong to one time, and it is known which
+//! of our own exits they include.
 
-use super::now_ns;
+use super::leaves::{Cpuid, LeafReader};
 use crate::{
-    id::Id,
-    snapshot::{Owner, Reading, Row, Snapshot, Source, VERSION},
+    reasons,
+    snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION, id::Id},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use profile::{
     counts::Tally,
     isa::Isa,
-    leaf::{
-        self, Answer, Command, FEATURE_SNAPSHOT, Identity, Protocol, Query, Registers, Scope, When,
-    },
-    reason::Status,
+    leaf::{self, Command, FEATURE_SNAPSHOT, Protocol, Scope},
+    query::When,
+    reason::{Kernel, Status},
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use std::{arch::x86_64::__cpuid_count, fs, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
-/// How often a reading is tried: another on the same vCPU, or a reset, may disturb it.
+/// How often to try. Another reader on the same vCPU, or a reset, may disturb a reading.
 const ATTEMPTS: u64 = 10;
 
-/// The first version of the protocol that tells identities and what was not timed, and
-/// gives the snapshot leaves of its own.
+/// The first version of the protocol with identities, untimed exits, and separate leaves for
+/// the snapshot.
 const FIRST_WITH_IDENTITY: u16 = 3;
-/// Before, this leaf takes and releases the snapshot; while there is one, the leaves of
-/// exits and cycles answer from it.
+/// In older versions, this leaf takes and releases the snapshot. While there is one, the
+/// leaves of exits and cycles answer from it.
 const OLD_SNAPSHOT: u32 = 0x4fff_ff03;
 
-/// Something that executes CPUID.
-pub trait Cpuid {
-    /// Leaf `eax`, subleaf `ecx`.
-    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers;
-}
-
-/// The instruction.
-#[derive(Debug)]
-pub struct Instruction;
-
-impl Cpuid for Instruction {
-    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers {
-        // SAFETY: every x86-64 processor has the instruction.
-        #[allow(unused_unsafe)]
-        let r = unsafe { __cpuid_count(eax, ecx) };
-        Registers {
-            eax: r.eax,
-            ebx: r.ebx,
-            ecx: r.ecx,
-            edx: r.edx,
-        }
-    }
-}
-
-/// A reader of the leaves, always on the same vCPU.
+/// Reads snapshots, always on the same vCPU.
 #[derive(Debug)]
 pub struct Guest<C> {
-    cpuid: C,
-    /// The vCPU: snapshots are each vCPU's own, and perhaps all counts.
+    leaves: LeafReader<C>,
+    /// The vCPU. Each has a snapshot of its own, and perhaps counters of its own.
     cpu: usize,
-    /// When it began.
+    /// When this reader began, in nanoseconds.
     reader: u64,
     /// Which boot of the guest this is, if the kernel says.
     boot: Option<String>,
-    /// How many CPUIDs it has executed.
-    executed: u64,
 }
 
-/// Why a reading came to nothing, and may come to something if tried again.
+/// Why a reading failed, though it may succeed if tried again.
 struct Disturbed(&'static str);
 
 const RESTARTING: Disturbed = Disturbed("the counters were starting from zero");
 const CONTENDED: Disturbed =
-    Disturbed("another on this vCPU has read meanwhile, or the counters started from zero");
+    Disturbed("another reader on this vCPU interfered, or the counters started from zero");
 const CHANGED: Disturbed =
-    Disturbed("the counters started from zero meanwhile, or are of another VM, vCPU or scope");
+    Disturbed("the counters started from zero meanwhile, or the VM, vCPU or scope changed");
 const CONTRADICTORY: Disturbed =
-    Disturbed("the reasons did not add up to all exits, as in a snapshot they must");
+    Disturbed("the reasons do not add up to the total, as they must in a snapshot");
 
 impl<C: Cpuid> Guest<C> {
-    /// A reader, if the profiler answers.
+    /// Makes a reader.
     ///
     /// # Errors
     ///
-    /// If it does not, or its protocol, instruction set or scope is not known.
+    /// As of [`LeafReader::protocol`].
     pub fn find(cpuid: C) -> Result<Guest<C>> {
-        // The standard library asks by CPUID what the processor has, once: before we count.
-        let _ = std::arch::is_x86_feature_detected!("sse4.2");
         let mut guest = Guest {
-            cpuid,
+            leaves: LeafReader::new(cpuid),
             cpu: sched_getcpu(),
             reader: now_ns(),
             boot: boot(),
-            executed: 0,
         };
         let _pinned = Pinned::to(guest.cpu)?;
-        guest.protocol()?;
+        guest.leaves.protocol()?;
         Ok(guest)
     }
 
-    /// Reads all figures.
+    /// Reads a snapshot.
     ///
     /// # Errors
     ///
-    /// If the profiler is gone, or the reading is disturbed each time.
+    /// If the profiler is gone, or each attempt is disturbed.
     pub fn read(&mut self) -> Result<Snapshot> {
         let _pinned = Pinned::to(self.cpu)?;
         let mut why = "";
@@ -118,81 +88,41 @@ impl<C: Cpuid> Guest<C> {
                 Err(Disturbed(reason)) => why = reason,
             }
         }
-        bail!("{why}, each of {ATTEMPTS} times: try again")
+        bail!("{why}, in each of {ATTEMPTS} attempts: try again")
     }
 
-    fn ask(&mut self, eax: u32, ecx: u32) -> Registers {
-        self.executed += 1;
-        self.cpuid.cpuid(eax, ecx)
-    }
-
-    /// What the profiler says of itself, if it is there.
-    fn protocol(&mut self) -> Result<(Protocol, Isa, Scope)> {
-        ensure!(
-            self.ask(leaf::DISCOVERY, 0) == leaf::PRESENT,
-            "the host has no kvm_exitprof loaded, or does not tell guests (parameter scope=off): leaf {:#x} does not answer",
-            leaf::DISCOVERY
-        );
-        let protocol = Protocol::from(self.ask(leaf::PROTOCOL, 0));
-        ensure!(
-            (1..=leaf::VERSION).contains(&protocol.version),
-            "the host's protocol is of version {}, and this exitprof knows only 1 to {}: use the one that came with the module",
-            protocol.version,
-            leaf::VERSION
-        );
-        let isa = Isa::from_number(protocol.isa).with_context(|| {
-            format!(
-                "the host's instruction set is number {}, and this exitprof knows only VMX (1) and SVM (2)",
-                protocol.isa
-            )
-        })?;
-        let scope = Scope::from_number(protocol.scope).with_context(|| {
-            format!(
-                "the host tells of a scope of number {}, which this exitprof does not know",
-                protocol.scope
-            )
-        })?;
-        Ok((protocol, isa, scope))
-    }
-
-    fn command(&mut self, leaf: u32, command: Command) -> leaf::Snapshot {
-        self.ask(leaf, command as u32).into()
-    }
-
-    /// What is counted `when`; `None` if there is no such snapshot.
-    fn identity(&mut self, when: When) -> Option<Identity> {
-        let leaf = leaf_of(when, leaf::IDENTITY);
-        match Query::new(leaf, 0)?.decode(self.ask(leaf, 0)) {
-            Answer::Other(registers) => Some(registers.into()),
-            _ => None,
-        }
+    fn command(&mut self, leaf: u32, command: Command) -> leaf::SnapshotState {
+        self.leaves.read(leaf, command as u32).into()
     }
 
     fn attempt(&mut self) -> Result<Result<Snapshot, Disturbed>> {
-        let (protocol, isa, scope) = self.protocol()?;
+        let (protocol, isa, scope) = self.leaves.protocol()?;
         if protocol.epoch == 0 {
             return Ok(Err(RESTARTING));
         }
         let is_old = protocol.version < FIRST_WITH_IDENTITY;
         let mut held = None;
         if is_old {
-            // Otherwise we would read what someone has left behind.
+            // A snapshot that someone has left behind must not answer.
             self.command(OLD_SNAPSHOT, Command::Release);
         } else if protocol.features & FEATURE_SNAPSHOT != 0 {
             held = Some(self.command(leaf::SNAPSHOT, Command::Take)).filter(|s| s.held);
         }
-        // Taking it is itself an exit that is not in it.
-        let taken_at = self.executed - u64::from(held.is_some());
+        // The exit that takes the snapshot is not in it.
+        let taken_at = self.leaves.executed() - u64::from(held.is_some());
         let time_ns = now_ns();
         let when = match held {
             Some(_) => When::Snapshot,
             None => When::Now,
         };
-        let identity = if is_old { None } else { self.identity(when) };
+        let identity = match is_old {
+            true => None,
+            false => self.leaves.identity(when),
+        };
 
-        let (rows, cpuid_at) = self.rows(isa, when, is_old);
+        let (counters, cpuid_at) = self.counters(isa, protocol, when);
         let total = held.map(|_| {
-            let mut total = |leaf| self.number(when, leaf, 0).unwrap_or(0);
+            let mut total = |leaf| self.leaves.number(when, leaf, 0).unwrap_or(0);
             (total(leaf::TOTAL_EXITS), total(leaf::TOTAL_CYCLES))
         });
 
@@ -205,13 +135,13 @@ impl<C: Cpuid> Guest<C> {
         if is_old && self.command(OLD_SNAPSHOT, Command::Tell).held {
             return Ok(Err(CONTENDED));
         }
-        let same = is_old || (identity.is_some() && self.identity(When::Now) == identity);
-        let (after, ..) = self.protocol()?;
+        let same = is_old || (identity.is_some() && self.leaves.identity(When::Now) == identity);
+        let (after, ..) = self.leaves.protocol()?;
         if after != protocol || !same || identity.is_some_and(|i| i.epoch != protocol.epoch) {
             return Ok(Err(CHANGED));
         }
-        // What the host adds up wraps at 2^64, and so does this.
-        let tallies = rows.iter().map(Row::tally);
+        // The host's total wraps at 2^64, and so does this sum.
+        let tallies = counters.iter().map(Counter::tally);
         let sum = tallies.fold(Tally::default(), |sum, tally| sum + tally);
         if total.is_some_and(|total| total != (sum.exits, sum.cycles)) {
             return Ok(Err(CONTRADICTORY));
@@ -220,12 +150,12 @@ impl<C: Cpuid> Guest<C> {
         let before = if held.is_some() { taken_at } else { cpuid_at };
         Ok(Ok(Snapshot {
             version: VERSION,
-            source: match scope {
-                Scope::Host => Source::GuestOfHost,
-                Scope::Vm => Source::GuestOfVm,
-                Scope::Vcpu => Source::GuestOfVcpu,
+            origin: match scope {
+                Scope::Host => Origin::GuestOfHost,
+                Scope::Vm => Origin::GuestOfVm,
+                Scope::Vcpu => Origin::GuestOfVcpu,
             },
-            isa: isa.into(),
+            isa,
             identity: identity.and_then(|identity| Id::new(identity.id)),
             epoch: protocol.epoch,
             tsc_khz: protocol.tsc_khz,
@@ -239,45 +169,46 @@ impl<C: Cpuid> Guest<C> {
                 at_once: held.is_some(),
                 reader: self.reader,
                 before,
-                after: self.executed - before,
+                after: self.leaves.executed() - before,
             }),
             attached: Vec::new(),
-            rows,
+            counters,
         }))
     }
 
-    /// The rows of reasons with exits, and how many CPUIDs had been executed when it
-    /// was asked how many there were.
-    fn rows(&mut self, isa: Isa, when: When, is_old: bool) -> (Vec<Row>, u64) {
-        let mut cpuid_at = self.executed;
-        let mut rows = Vec::new();
-        let reasons = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-        for reason in reasons.filter(|&reason| isa.status(reason) == Status::Handled) {
-            let name = isa.name(reason).to_string();
-            if name == "CPUID" {
-                cpuid_at = self.executed;
+    /// Reads the counters of reasons with exits. Also says how many CPUIDs had been executed
+    /// before it asked for the number of CPUID exits.
+    fn counters(&mut self, isa: Isa, protocol: Protocol, when: When) -> (Vec<Counter>, u64) {
+        let mut cpuid_at = self.leaves.executed();
+        let mut counters = Vec::new();
+        let kernel = Kernel::from_number(protocol.kernel);
+        let handled = |&reason: &u32| isa.status(kernel, reason) == Status::Handled;
+        let is_old = protocol.version < FIRST_WITH_IDENTITY;
+        for reason in reasons::all(isa).filter(handled) {
+            if reason == reasons::cpuid(isa) {
+                cpuid_at = self.leaves.executed();
             }
-            // Each question is an exit: more is asked for where there are some.
-            let mut number = |leaf| self.number(when, leaf, reason);
-            let Some(exits) = number(leaf::EXITS).filter(|&exits| exits > 0) else {
+            let Some((exits @ 1.., cycles)) = self.leaves.reason(when, reason) else {
                 continue;
             };
-            let mut row = Row {
+            let untimed = match is_old {
+                true => None,
+                false => self.leaves.number(when, leaf::UNTIMED, reason),
+            };
+            let mut counter = Counter {
                 owner: Owner::All,
                 reason: Some(reason),
-                name,
+                name: isa.name(reason).to_string(),
                 exits,
-                cycles: number(leaf::CYCLES).unwrap_or(0),
-                untimed: if is_old { None } else { number(leaf::UNTIMED) },
+                cycles,
+                untimed,
                 histogram: None,
             };
-            row.settle();
-            rows.push(row);
+            counter.settle();
+            counters.push(counter);
         }
-        let leaf = leaf_of(when, leaf::HIDDEN);
-        let hidden = Query::new(leaf, 0).map(|query| query.decode(self.ask(leaf, 0)));
-        if let Some(Answer::Both(exits @ 1.., cycles)) = hidden {
-            rows.push(Row {
+        if let Some((exits @ 1.., cycles)) = self.leaves.hidden(when) {
+            counters.push(Counter {
                 owner: Owner::Hidden,
                 reason: None,
                 name: "hidden".into(),
@@ -287,34 +218,24 @@ impl<C: Cpuid> Guest<C> {
                 histogram: None,
             });
         }
-        (rows, cpuid_at)
-    }
-
-    /// A number of exits or cycles; `None` if there is no such reason or snapshot.
-    fn number(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<u64> {
-        let leaf = leaf_of(when, leaf);
-        match Query::new(leaf, subleaf)?.decode(self.ask(leaf, subleaf)) {
-            Answer::Exits(n) | Answer::Cycles(n) => Some(n),
-            _ => None,
-        }
+        (counters, cpuid_at)
     }
 }
 
-/// The leaf that answers what `leaf` does, of that time.
-fn leaf_of(when: When, leaf: u32) -> u32 {
-    match when {
-        When::Now => leaf,
-        When::Snapshot => leaf::of_snapshot(leaf),
-    }
+/// CLOCK_MONOTONIC in nanoseconds.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // This clock is never negative.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Which boot of this system it is: the clocks of two have nothing in common.
+/// Identifies this boot of the system. Clocks of different boots cannot be compared.
 fn boot() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().into())
 }
 
-/// While it lives, this thread runs on one CPU alone. What it starts later does not.
+/// Keeps this thread on one CPU until dropped.
 struct Pinned(CpuSet);
 
 impl Pinned {
@@ -323,7 +244,7 @@ impl Pinned {
         let mut one = CpuSet::new();
         one.set(cpu);
         sched_setaffinity(None, &one).with_context(|| {
-            format!("CPU {cpu}, on which this exitprof reads, is not to be had")
+            format!("exitprof reads on CPU {cpu}, which is no longer available")
         })?;
         Ok(Pinned(before))
     }
@@ -331,7 +252,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // If none of these CPUs is left, the kernel has chosen others already.
+        // If all of these CPUs are gone, the kernel has chosen others already.
         let _ = sched_setaffinity(None, &self.0);
     }
 }

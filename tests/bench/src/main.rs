@@ -78,7 +78,8 @@ fn report(options: &Report) -> Result<bool> {
     }
     if let Some(path) = &options.table {
         let text = read(path)?;
-        let new = table::replaced(&text, &costs).context("it has no such table")?;
+        let new = table::replaced(&text, &name, &costs)
+            .with_context(|| format!("{}: no table {name}", path.display()))?;
         if new != text {
             fs::write(path, new)?;
         }

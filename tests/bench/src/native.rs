@@ -7,9 +7,9 @@
 use profile::cells::{Cells, Counter};
 use profile::counts::{Profile, Tally};
 use profile::isa::Isa;
-use profile::leaf::{
-    Command, EXITS, HIDDEN, Identity, Protocol, Query, Responder, Snapshot, TOTAL_CYCLES, When,
-};
+use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, SnapshotState, TOTAL_CYCLES};
+use profile::query::{Query, Responder, When};
+use profile::reason::Kernel;
 use std::arch::asm;
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -51,7 +51,7 @@ fn record_own(counters: &Counters, reason: u32, cycles: u64) {
     }
 }
 
-/// As the naive form does it.
+/// As shared atomics do it.
 #[inline(never)]
 fn record_shared(counters: &Counters, reason: u32, cycles: u64) {
     let counter = &counters[Isa::Vmx.slot(reason)];
@@ -130,11 +130,15 @@ impl Responder for Host<'_> {
         self.0
     }
 
+    fn kernel(&self) -> Kernel {
+        Kernel::V6_1
+    }
+
     fn protocol(&self) -> Protocol {
         unreachable!("nobody asks for it")
     }
 
-    fn snapshot(&mut self, _: Command) -> Snapshot {
+    fn snapshot(&mut self, _: Command) -> SnapshotState {
         unreachable!("nobody asks for it")
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Costs as tables: for README, and for the terminal.
+//! Costs as tables: for the README, and for the terminal.
 
 use crate::costs::{Costs, UNPATCHED};
 
@@ -10,7 +10,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("loaded", "**loaded**"),
     ("per_vcpu", "**and vCPUs**"),
     ("histograms", "**and histograms**"),
-    ("naive", "naive form"),
+    ("shared_atomics", "shared atomics"),
     ("c_probe", "C probe"),
     ("bpf", "BPF"),
     ("trace_exit", "kvm_exit"),
@@ -52,9 +52,10 @@ pub fn markdown(costs: &Costs) -> Vec<String> {
     lines
 }
 
-/// `text` with this table in place of the one that it has.
-pub fn replaced(text: &str, costs: &Costs) -> Option<String> {
-    let start = text.find("| exit | unpatched KVM |")?;
+/// `text` with this table in place of the one that follows the comment with `name`.
+pub fn replaced(text: &str, name: &str, costs: &Costs) -> Option<String> {
+    let mark = text.find(&format!("<!-- {name} -->"))?;
+    let start = mark + text[mark..].find("| exit | unpatched KVM |")?;
     let (before, rest) = text.split_at(start);
     let end = rest.find("\n\n")?;
     Some(before.to_owned() + &markdown(costs).join("\n") + &rest[end..])
@@ -68,12 +69,12 @@ pub fn aligned(costs: &Costs) -> Vec<String> {
             setups.push(&cost.setup);
         }
     }
-    let head = setups.iter().map(|s| format!("{s:>14}"));
+    let head = setups.iter().map(|s| format!("{s:>15}"));
     let mut lines = vec![format!("{:13}{}", "", head.collect::<String>())];
     for workload in costs.workloads() {
         let cells = setups.iter().map(|setup| {
             let cost = costs.find(workload, setup);
-            cost.map_or(format!("{:>14}", "–"), |c| format!("{:14.2}", c.least))
+            cost.map_or(format!("{:>15}", "–"), |c| format!("{:15.2}", c.least))
         });
         lines.push(format!("{workload:13}{}", cells.collect::<String>()));
     }
@@ -91,12 +92,17 @@ cost cpuid loaded 1065.71 1047.85";
 
     #[test]
     fn a_files_table_is_replaced_and_nothing_else() {
-        let old = "a\n\n| exit | unpatched KVM | x |\n|--|--|\n| OUT | 7 | 8 |\n\nb\n";
-        let new = replaced(old, &Costs::parse(COSTS).unwrap()).unwrap();
-        assert!(new.starts_with("a\n\n| exit | unpatched KVM | not loaded |"));
+        let other = "<!-- other -->\n\n| exit | unpatched KVM | x |\n|--|--|\n| IN | 5 | 6 |\n\n";
+        let old = format!(
+            "{other}<!-- lean -->\n| exit | unpatched KVM | x |\n|--|--|\n| OUT | 7 | 8 |\n\nb\n"
+        );
+        let costs = Costs::parse(COSTS).unwrap();
+        let new = replaced(&old, "lean", &costs).unwrap();
+        let head = "<!-- lean -->\n| exit | unpatched KVM | not loaded |";
+        assert!(new.starts_with(&format!("{other}{head}")));
         assert!(new.contains("\n| CPUID | 1022 | −10 | – | +26 | – | – |"));
         assert!(new.ends_with(" |\n\nb\n") && !new.contains("| OUT | 7"));
-        assert_eq!(replaced("a\n", &Costs::parse(COSTS).unwrap()), None);
+        assert_eq!(replaced(&old, "distro", &costs), None);
     }
 
     #[test]

@@ -127,16 +127,16 @@ fn target(costs: &Costs, setup: &str, target: &Target) -> Verdict {
     }
 }
 
-/// Ours has none; the naive form shows that they are found.
+/// Ours has none. The shared atomics show that they are found.
 fn locked(costs: &Costs) -> Verdict {
     let of = |setup| costs.locked.iter().find(|(s, _)| s == setup).map(|l| l.1);
     let what = "locked instructions, each of which writes a shared cache line";
-    let (bad, note) = match (of(OURS), of("naive")) {
+    let (bad, note) = match (of(OURS), of("shared_atomics")) {
         (None, _) => (None, "SKIP not looked for".into()),
         (Some(0), None) => (None, format!("0 {what}")),
-        (Some(0), Some(naive @ 1..)) => (None, format!("0 {what}; the naive form: {naive}")),
-        (Some(ours), naive) => (
-            Some(format!("{ours} {what}; the naive form: {naive:?}")),
+        (Some(0), Some(shared @ 1..)) => (None, format!("0 {what}; shared atomics: {shared}")),
+        (Some(ours), shared) => (
+            Some(format!("{ours} {what}; shared atomics: {shared:?}")),
             String::new(),
         ),
     };
@@ -232,9 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn ours_locks_nothing_and_the_naive_form_does() {
-        for (ours, naive, expected) in [(0, 2, true), (1, 2, false), (0, 0, false)] {
-            let text = format!("locked loaded {ours}\nlocked naive {naive}\n");
+    fn ours_locks_nothing_and_shared_atomics_do() {
+        for (ours, shared, expected) in [(0, 2, true), (1, 2, false), (0, 0, false)] {
+            let text = format!("locked loaded {ours}\nlocked shared_atomics {shared}\n");
             assert_eq!(good(&Costs::parse(&text).unwrap(), "locked"), expected);
         }
     }

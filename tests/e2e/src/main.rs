@@ -7,61 +7,39 @@
 //! e2e list vmx|svm
 //! ```
 //!
-//! `test` runs every test, or those whose names begin with a NAME, and writes
-//! KTAP to FILE (/dev/ttyS1 unless told otherwise); `soak` does the same for
-//! much longer, with random numbers that begin with N, or with something new
-//! every time; `cost` measures what an exit costs, with the setups that are
-//! named, or all; `scale`, how that grows with CPUs; `probe` shows how many
-//! exits each workload causes by KVM's own statistic and by its tracepoint,
-//! which needs no profiler. `list` prints the names of all tests for CPUs that have
-//! VMX, or SVM, on any machine.
+//! - `test` runs all tests, or those whose names begin with a NAME.
+//! - `soak` does so for much longer, with another seed every time.
+//! - `cost` measures what an exit costs, with all setups, or those named.
+//! - `scale` measures how that cost grows with CPUs.
+//! - `probe` shows how many exits each workload causes by KVM's own statistic and its
+//!   tracepoint, which needs no profiler.
+//! - `list` prints the names of all tests of CPUs with VMX, or with SVM, on any machine.
 //!
-//! DIR (/modules) holds `unpatched/` and `patched/`, each with kvm.ko and
-//! kvm-intel.ko or kvm-amd.ko, and beside them kvm_exitprof.ko and, if KVM
-//! needs it, irqbypass.ko.
+//! The results go to FILE, by default /dev/ttyS1. N is the seed of random numbers. DIR,
+//! by default /modules, holds `unpatched/` and `patched/`, each with kvm.ko and
+//! kvm-intel.ko or kvm-amd.ko. Beside them are kvm_exitprof.ko, and `needed/` with the
+//! modules that KVM and the tests need besides, in any order.
 //!
-//! As process 1 of a machine the program mounts what it needs, and powers the
-//! machine off at the end; words after `--` on the kernel's command line are
-//! its arguments.
+//! As process 1 of a machine, the program mounts the file systems that it needs, takes
+//! its arguments from the kernel's command line after `--`, and powers the machine off
+//! at the end.
 
-mod book;
 mod cost;
-mod cpu;
-mod cpus;
-mod debug;
-mod debugfs;
-mod effort;
-mod fuzz;
-mod guest;
-mod init;
-mod kmsg;
-mod ktap;
-mod leaf;
-mod module;
-mod nested;
-mod ops;
-mod random;
-mod runner;
+mod harness;
+mod host;
+mod oracle;
 mod scenarios;
-mod stats;
-mod stuck;
-mod tenant;
-mod text;
-mod tracepoint;
-mod vm;
-mod watchdog;
-mod workload;
-mod workloads;
+mod vmm;
 
 use anyhow::{Result, bail, ensure};
-use effort::Effort;
-use ktap::Ktap;
-use module::Host;
+use harness::{Effort, Ktap, effort, init, runner};
+use host::{Host, cpus, tenant};
+use oracle::probe;
 use profile::isa::Isa;
-use runner::Test;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use vmm::cpu;
 
 struct Options {
     mode: String,
@@ -130,10 +108,10 @@ fn run(options: &Options) -> Result<bool> {
     cpus::pin(0, &cpus::usable()?)?;
     let mut host = Host::new(&options.modules)?;
     let done = match options.mode.as_str() {
-        "cost" => cost::run(&mut host, &mut ktap, &options.names),
+        "cost" => cost::exits::run(&mut host, &mut ktap, &options.names),
         "scale" => cost::scale::run(&mut host, &mut ktap),
         "probe" => {
-            probe(&mut host, &mut ktap);
+            probe::run(&mut host, &mut ktap);
             Ok(())
         }
         mode @ ("test" | "soak") => {
@@ -142,13 +120,8 @@ fn run(options: &Options) -> Result<bool> {
                 _ => Effort::soak(options.seed),
             };
             let mut tests = scenarios::all(effort);
-            let chosen = |t: &Test| {
-                options
-                    .names
-                    .iter()
-                    .any(|name| t.name.starts_with(name.as_str()))
-            };
-            tests.retain(|t| options.names.is_empty() || chosen(t));
+            let names = &options.names;
+            tests.retain(|test| names.is_empty() || names.iter().any(|n| test.name.starts_with(n)));
             ensure!(!tests.is_empty(), "no test has such a name");
             return runner::run(&tests, &mut host, ktap);
         }
@@ -161,6 +134,7 @@ fn run(options: &Options) -> Result<bool> {
     Ok(done.is_ok())
 }
 
+/// Prints the names of the tests of an instruction set.
 fn list(isa: &[String]) -> Result<bool> {
     cpu::assume(match isa {
         [isa] if isa == "vmx" => Isa::Vmx,
@@ -171,15 +145,4 @@ fn list(isa: &[String]) -> Result<bool> {
         println!("{}", test.name);
     }
     Ok(true)
-}
-
-/// How many exits each workload causes, and how many of its reason.
-fn probe(host: &mut Host, ktap: &mut Ktap) {
-    for workload in workloads::WORKLOADS {
-        let text = workload.probe(host).unwrap_or_else(|e| {
-            host.forget();
-            format!("{e:#}")
-        });
-        ktap.note(&format!("{}: {text}", workload.name));
-    }
 }

@@ -6,13 +6,16 @@
 //! tables of handlers have. Numbers that `vmx.h` lacks are the SDM's.
 
 use anyhow::{Context, Result, ensure};
-use profile::{isa::Isa, reason::Status};
+use profile::{
+    isa::Isa,
+    reason::{Kernel, Status},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 /// What a kernel's source says of an instruction set's reasons.
-struct Kernel {
+struct Source {
     names: BTreeMap<u32, String>,
     /// The names of those that KVM handles.
     handled: BTreeSet<String>,
@@ -24,55 +27,72 @@ pub fn differences(source: &Path) -> Result<Vec<String>> {
         let path = source.join("arch/x86").join(file);
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     };
-    let vmx = Kernel {
+    let vmx = Source {
         names: vmx_names(&read("include/uapi/asm/vmx.h")?),
         handled: vmx_handled(&read("kvm/vmx/vmx.c")?),
     };
     let vectors = read("include/uapi/asm/kvm.h")?;
-    let svm = Kernel {
+    let svm = Source {
         names: svm_names(&read("include/uapi/asm/svm.h")?, &vectors),
         handled: svm_handled(&read("kvm/svm/svm.c")?),
     };
-    for (kernel, isa, names, handled) in [(&vmx, "VMX", 50, 40), (&svm, "SVM", 140, 70)] {
+    for (read, isa, names, handled) in [(&vmx, "VMX", 50, 40), (&svm, "SVM", 140, 70)] {
         ensure!(
-            kernel.names.len() >= names && kernel.handled.len() >= handled,
+            read.names.len() >= names && read.handled.len() >= handled,
             "cannot read {isa}'s reasons from {}",
             source.display()
         );
     }
-    Ok([compare(Isa::Vmx, &vmx), compare(Isa::Svm, &svm)].concat())
+    // As Kbuild decides.
+    let kernel = match vmx.names.values().any(|name| name == "MSR_READ_IMM") {
+        true => Kernel::V7_3,
+        false => Kernel::V6_1,
+    };
+    Ok([
+        compare(Isa::Vmx, kernel, &vmx),
+        compare(Isa::Svm, kernel, &svm),
+    ]
+    .concat())
 }
 
-fn compare(isa: Isa, kernel: &Kernel) -> Vec<String> {
+fn compare(isa: Isa, kernel: Kernel, source: &Source) -> Vec<String> {
     let mut differences = Vec::new();
     let mut differ = |what: String| differences.push(format!("{isa:?}: {what}"));
     let reasons = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-    let defined = reasons.filter(|&reason| isa.status(reason) != Status::Undefined);
+    let defined = reasons.filter(|&reason| isa.status(kernel, reason) != Status::Undefined);
     let defined: BTreeSet<u32> = defined.collect();
-    for (&reason, name) in &kernel.names {
+    for (&reason, name) in &source.names {
         let ours = isa.name(reason).to_string();
         if !defined.contains(&reason) {
             differ(format!("{reason} {name} is the kernel's only"));
-        } else if ours != *name {
+        } else if ours != *name && (kernel == Kernel::NEWEST || !is_unnamed(name)) {
             differ(format!("{reason} is {ours} here and {name} in the kernel"));
         }
     }
     for &reason in &defined {
         let name = isa.name(reason).to_string();
-        if isa == Isa::Svm && !kernel.names.contains_key(&reason) {
+        // An older kernel's header lacks some. The SDM has more than vmx.h.
+        let newest = isa == Isa::Svm && kernel == Kernel::NEWEST;
+        if newest && !source.names.contains_key(&reason) {
             differ(format!("{reason} {name} is not the kernel's"));
         }
-        let ours = isa.status(reason) == Status::Handled;
-        if ours != kernel.handled.contains(&name) {
+        let ours = isa.status(kernel, reason) == Status::Handled;
+        if ours != source.handled.contains(&name) {
             let (here, there) = if ours { ("", "not ") } else { ("not ", "") };
             differ(format!("{name} is {here}handled here and {there}in KVM"));
         }
     }
     let names: BTreeSet<_> = defined.iter().map(|&r| isa.name(r).to_string()).collect();
-    for name in kernel.handled.difference(&names) {
+    for name in source.handled.difference(&names) {
         differ(format!("{name} is handled in KVM and unknown here"));
     }
     differences
+}
+
+/// Whether it is an exception without a name: a later kernel may have one.
+fn is_unnamed(name: &str) -> bool {
+    let vector = name.strip_prefix("EXCP_");
+    vector.is_some_and(|vector| vector.parse::<u8>().is_ok())
 }
 
 /// The names and values of macros that begin with `prefix`, without it.
@@ -92,10 +112,10 @@ fn vmx_names(header: &str) -> BTreeMap<u32, String> {
 /// The header has the range of exceptions as two numbers; their names are their vectors'.
 fn svm_names(header: &str, vectors: &str) -> BTreeMap<u32, String> {
     const FIRST_EXCEPTION: u32 = 0x40;
-    let number = |value: &str| match value.strip_prefix("0x") {
+    let number = |value: &str| match value.trim_end_matches("ull").strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         // Other decimals are parameters of VMGEXIT events.
-        None => (value == "-1").then_some(u32::MAX),
+        None => value.starts_with("-1").then_some(u32::MAX),
     };
     let mut names: BTreeMap<_, _> = macros(header, "SVM_")
         .filter_map(|(name, value)| {
@@ -188,15 +208,15 @@ mod tests {
     }
 
     /// A kernel that agrees with the model.
-    fn agreeing(isa: Isa) -> Kernel {
+    fn agreeing(isa: Isa) -> Source {
         let reasons = (0..isa.slots()).filter_map(|slot| isa.reason(slot));
-        let mut kernel = Kernel {
+        let mut kernel = Source {
             names: BTreeMap::new(),
             handled: BTreeSet::new(),
         };
         for reason in reasons {
             let name = isa.name(reason).to_string();
-            match isa.status(reason) {
+            match isa.status(Kernel::NEWEST, reason) {
                 Status::Undefined => continue,
                 Status::Handled => drop(kernel.handled.insert(name.clone())),
                 Status::Unhandled => (),
@@ -209,20 +229,25 @@ mod tests {
     #[test]
     fn what_agrees_has_no_differences() {
         for isa in [Isa::Vmx, Isa::Svm] {
-            assert_eq!(compare(isa, &agreeing(isa)), [""; 0]);
+            assert_eq!(compare(isa, Kernel::NEWEST, &agreeing(isa)), [""; 0]);
         }
+        // A later header has suffixes.
+        let header = "#define SVM_VMGEXIT_PSC 0x80000010ull\n#define SVM_EXIT_ERR -1ull\n";
+        let names = svm_names(header, "");
+        assert_eq!(names[&0x8000_0010], "VMGEXIT_PSC");
+        assert_eq!(names[&u32::MAX], "ERR");
         // The SDM has more than vmx.h.
         let mut vmx = agreeing(Isa::Vmx);
         vmx.names.remove(&33);
-        assert_eq!(compare(Isa::Vmx, &vmx), [""; 0]);
+        assert_eq!(compare(Isa::Vmx, Kernel::NEWEST, &vmx), [""; 0]);
     }
 
     #[test]
     fn each_difference_is_told() {
-        let change = |isa, change: fn(&mut Kernel)| {
+        let change = |isa, change: fn(&mut Source)| {
             let mut kernel = agreeing(isa);
             change(&mut kernel);
-            compare(isa, &kernel).join("; ")
+            compare(isa, Kernel::NEWEST, &kernel).join("; ")
         };
         let renamed = change(Isa::Vmx, |k| {
             k.names.insert(12, "HALT".into());
@@ -248,5 +273,7 @@ mod tests {
             k.handled.insert("NEW".into());
         });
         assert_eq!(unknown, "Svm: NEW is handled in KVM and unknown here");
+        let newer = compare(Isa::Vmx, Kernel::V6_1, &agreeing(Isa::Vmx)).join("; ");
+        assert!(newer.starts_with("Vmx: SEAMCALL is not handled here and in KVM"));
     }
 }

@@ -7,8 +7,9 @@
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{Command, Identity, Protocol, Query, Registers, Responder, Snapshot, When},
-    reason::Status,
+    leaf::{Command, Identity, Protocol, Registers, SnapshotState},
+    query::{Query, Responder, When},
+    reason::{Kernel, Status},
 };
 use proptest::prelude::*;
 use std::ops::RangeInclusive;
@@ -18,6 +19,8 @@ use std::ops::RangeInclusive;
 pub struct Rules {
     pub isa: Isa,
     pub handled: &'static [RangeInclusive<u32>],
+    /// Handled since Linux 7.3.
+    pub newer: &'static [RangeInclusive<u32>],
     pub unhandled: &'static [RangeInclusive<u32>],
     pub undefined: &'static [RangeInclusive<u32>],
 }
@@ -35,6 +38,7 @@ pub const VMX: Rules = Rules {
         52..=62,
         74..=75,
     ],
+    newer: &[76..=77, 84..=85],
     unhandled: &[
         3..=6,
         11..=11,
@@ -43,8 +47,7 @@ pub const VMX: Rules = Rules {
         51..=51,
         63..=70,
         72..=73,
-        76..=81,
-        84..=85,
+        78..=81,
     ],
     undefined: &[
         35..=35,
@@ -89,6 +92,7 @@ pub const SVM: Rules = Rules {
         0xa2..=0xa2,
         0x400..=0x403,
     ],
+    newer: &[0x88..=0x88, 0xa5..=0xa6],
     unhandled: &[
         0x02..=0x02,
         0x12..=0x12,
@@ -103,13 +107,14 @@ pub const SVM: Rules = Rules {
         0x70..=0x71,
         0x75..=0x75,
         0x7e..=0x7e,
-        0x88..=0x88,
         0x8c..=0x8c,
         0x91..=0x93,
         0x95..=0x97,
         0x99..=0x9f,
         0x8000_0001..=0x8000_0005,
         0x8000_0010..=0x8000_0013,
+        0x8000_0018..=0x8000_0018,
+        0x8000_001a..=0x8000_001a,
         0x8000_fffd..=0x8000_ffff,
         0xf000_0000..=0xf000_0000,
         u32::MAX..=u32::MAX,
@@ -124,13 +129,16 @@ pub const SVM: Rules = Rules {
         0x28..=0x2f,
         0x38..=0x3f,
         0xa0..=0xa1,
-        0xa3..=0x3ff,
+        0xa3..=0xa4,
+        0xa7..=0x3ff,
         0x404..=0x1000,
         0xdead..=0xdead,
         0x1_0072..=0x1_0072,
         0x7fff_ffff..=0x8000_0000,
         0x8000_0006..=0x8000_000f,
-        0x8000_0014..=0x8000_1000,
+        0x8000_0014..=0x8000_0017,
+        0x8000_0019..=0x8000_0019,
+        0x8000_001b..=0x8000_1000,
         0x8000_fffc..=0x8000_fffc,
         0x8001_0000..=0x8001_0000,
         0xefff_ffff..=0xefff_ffff,
@@ -145,11 +153,25 @@ pub fn all(ranges: &[RangeInclusive<u32>]) -> impl Iterator<Item = u32> + '_ {
 }
 
 impl Rules {
-    pub fn status(&self, reason: u32) -> Status {
+    /// All defined reasons.
+    pub fn defined(&self) -> impl Iterator<Item = u32> {
+        all(self.handled)
+            .chain(all(self.newer))
+            .chain(all(self.unhandled))
+    }
+
+    /// Those that `kernel` does not handle.
+    pub fn unhandled(&self, kernel: Kernel) -> impl Iterator<Item = u32> + '_ {
+        self.defined()
+            .filter(move |&reason| self.status(kernel, reason) == Status::Unhandled)
+    }
+
+    pub fn status(&self, kernel: Kernel, reason: u32) -> Status {
         let one_of = |ranges: &[RangeInclusive<u32>]| ranges.iter().any(|r| r.contains(&reason));
-        if one_of(self.handled) {
+        let newer = one_of(self.newer);
+        if one_of(self.handled) || newer && kernel == Kernel::V7_3 {
             Status::Handled
-        } else if one_of(self.unhandled) {
+        } else if one_of(self.unhandled) || newer {
             Status::Unhandled
         } else {
             Status::Undefined
@@ -179,6 +201,7 @@ impl Profile for Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vcpu {
     pub isa: Isa,
+    pub kernel: Kernel,
     pub identity: Identity,
     pub live: Counts,
     pub held: Option<(Identity, Counts)>,
@@ -190,18 +213,23 @@ impl Responder for Vcpu {
         self.isa
     }
 
+    fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol {
             version: 3,
             isa: self.isa as u8,
             scope: 1,
             features: 1,
+            kernel: self.kernel as u8,
             epoch: self.identity.epoch,
             tsc_khz: 50_000,
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> Snapshot {
+    fn snapshot(&mut self, command: Command) -> SnapshotState {
         match command {
             Command::Release => self.held = None,
             Command::Take => {
@@ -210,7 +238,7 @@ impl Responder for Vcpu {
             }
             Command::Tell => (),
         }
-        Snapshot {
+        SnapshotState {
             held: self.held.is_some(),
             taken: self.taken,
         }
@@ -235,6 +263,7 @@ impl Vcpu {
     pub fn new(isa: Isa, live: Counts) -> Vcpu {
         Vcpu {
             isa,
+            kernel: Kernel::V6_1,
             identity: Identity {
                 id: 0xc3a5_c85c_97cb_3127,
                 epoch: 7,
@@ -271,6 +300,10 @@ pub fn any_isa() -> impl Strategy<Value = Isa> {
     prop_oneof![Just(Isa::Vmx), Just(Isa::Svm)]
 }
 
+pub fn any_kernel() -> impl Strategy<Value = Kernel> {
+    prop_oneof![Just(Kernel::V6_1), Just(Kernel::V7_3)]
+}
+
 pub fn any_tally() -> impl Strategy<Value = Tally> {
     any::<[u64; 3]>().prop_map(|[exits, cycles, untimed]| Tally {
         exits,
@@ -289,11 +322,12 @@ pub fn any_identity() -> impl Strategy<Value = Identity> {
 
 /// A vCPU that has counted anything, and may hold a snapshot of anything else.
 pub fn any_vcpu() -> impl Strategy<Value = Vcpu> {
-    any_isa().prop_flat_map(|isa| {
+    (any_isa(), any_kernel()).prop_flat_map(|(isa, kernel)| {
         let held = prop::option::of((any_identity(), any_counts(isa)));
         let all = (any_identity(), any_counts(isa), held, any::<u32>());
         all.prop_map(move |(identity, live, held, taken)| Vcpu {
             isa,
+            kernel,
             identity,
             live,
             held,
@@ -305,7 +339,7 @@ pub fn any_vcpu() -> impl Strategy<Value = Vcpu> {
 /// Any number, and often one that means something.
 pub fn any_reason() -> impl Strategy<Value = u32> {
     let near = |rules: Rules| {
-        let ranges = [rules.handled, rules.unhandled, rules.undefined].concat();
+        let ranges = [rules.handled, rules.newer, rules.unhandled, rules.undefined].concat();
         prop::sample::select(all(&ranges).collect::<Vec<_>>())
     };
     prop_oneof![near(VMX), near(SVM), any::<u32>()]

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs that have the same name, at once or one after the other.
+//! VMs with the same name, at once or one after the other.
 
 use crate::host::{Host, output};
 use serde_json::Value;
 use std::fs;
 
-/// Two vCPUs of version 2 that have the same name.
+/// Two vCPUs with the same name, in version 2.
 const ONE: &str = "vcpu vm=412 vcpu=0 id=b492b66fbe98f273";
 const TWO: &str = "vcpu vm=412 vcpu=0 id=17fb33f4a5d06c1e";
 
-/// A profile that says of each owner how many exits, and how many cycles, it has.
+/// A profile with so many exits and cycles of each owner.
 fn profile(version: u32, seconds: u64, owners: &[(&str, u64, u64)]) -> String {
     let [recording, histograms] = match version {
         1 => ["sampling", "distributions"],
@@ -26,8 +26,8 @@ fn profile(version: u32, seconds: u64, owners: &[(&str, u64, u64)]) -> String {
     text + &format!("end epoch=7 lines={}\n", owners.len() + 2)
 }
 
-/// What `exitprof stat` counts while one profile takes the place of another: the exits of
-/// all, and of each row its name, exits and cycles.
+/// What `exitprof stat` counts while one profile replaces another: all exits, and the name,
+/// exits and cycles of each row.
 fn counted(before: &str, after: &str, by: &str) -> (u64, Vec<(String, u64, u64)>) {
     let host = Host::new(before);
     let new = host.0.path().join("new");
@@ -48,7 +48,7 @@ fn counted(before: &str, after: &str, by: &str) -> (u64, Vec<(String, u64, u64)>
     (number(&json["total"]["samples"]), rows.collect())
 }
 
-/// Two VMs of one process, which KVM's debugfs does not have. Each has counted ten more.
+/// Two VMs of a process that KVM's debugfs does not show. Each counts ten more exits.
 #[test]
 fn vcpus_of_one_name_without_identities_are_added_up() {
     let vcpu = "vcpu vm=412 vcpu=0";
@@ -81,7 +81,7 @@ fn vcpus_of_one_name_are_told_apart_by_their_identities() {
     let vcpu = |exits, cycles| ("412 vCPU 0".to_owned(), exits, cycles);
     let (_, rows) = counted(&before, &after, "vcpu");
     assert_eq!(rows, [vcpu(15, 9_000), vcpu(10, 6_000)]);
-    // Nothing tells which VM of this name it is.
+    // VMs have no identities.
     let (_, rows) = counted(&before, &after, "vm");
     assert_eq!(rows, [("412".into(), 25, 15_000)]);
 
@@ -101,7 +101,7 @@ fn vcpus_of_one_name_are_told_apart_by_their_identities() {
     );
 }
 
-/// One of two ends: what it had counted before is not of this time.
+/// One of two ends. What it had counted before is left out.
 #[test]
 fn a_vcpu_that_ends_is_taken_for_no_other() {
     let before = [("host", 150, 90_000), (ONE, 100, 60_000), (TWO, 50, 30_000)];
@@ -118,7 +118,7 @@ fn a_vcpu_that_ends_is_taken_for_no_other() {
     );
 }
 
-/// The VM of a name has ended, and the next has it: with more exits, of fewer cycles.
+/// A VM ends, and the next takes its name, with more exits but fewer cycles.
 #[test]
 fn the_next_vm_may_have_the_name() {
     let vcpu = "vcpu vm=412-11 vcpu=0";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the tool behaves as a command: errors, exit statuses, pipes, help.
+//! The tool as a command: errors, exit statuses, pipes, help.
 
 use crate::host::{Host, PROFILE, complaints, data, exitprof, output};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a run complains of, and its exit status.
+/// The exit status and the errors of a run.
 fn complaint(arguments: &[&str]) -> (Option<i32>, String) {
     let host = Host::new(PROFILE);
     let mut command = exitprof();
@@ -80,7 +80,7 @@ fn a_guest_knows_no_vms() {
         .arg(data("seed.json"));
     let output = report.assert().code(1).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("a guest is not told of VMs"), "{text}");
+    assert!(text.contains("a guest cannot see VMs"), "{text}");
     let mut report = exitprof();
     report
         .args(["report", "--net", "-i"])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two snapshots that are of one count, that are not, and that seem to be.
+//! Snapshots that continue each other, that do not, and that seem to.
 
 use crate::host::{Host, PROFILE, complaints, data, exitprof};
 use serde_json::Value;
@@ -12,8 +12,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a guest has recorded of `source` after `seconds`, in version 1: `percent` of the
-/// exits that this project began with, of 900 cycles each.
+/// A guest's recording of `source` in version 1, after `seconds`. It has `percent` of the exits
+/// in `seed.json`, of 900 cycles each.
 fn guest(source: &str, seconds: u64, percent: u64) -> Value {
     let mut guest: Value = serde_json::from_str(include_str!("data/seed.json")).unwrap();
     guest["source"] = source.into();
@@ -26,7 +26,7 @@ fn guest(source: &str, seconds: u64, percent: u64) -> Value {
     guest
 }
 
-/// The same in version 2, with an identity, in a boot of the guest.
+/// Converts a recording to version 2, with an identity and a boot of the guest.
 fn identified(mut guest: Value, identity: u64, boot: &str) -> Value {
     guest["version"] = 2.into();
     guest["identity"] = format!("{identity:016x}").into();
@@ -34,7 +34,7 @@ fn identified(mut guest: Value, identity: u64, boot: &str) -> Value {
     guest
 }
 
-/// What `exitprof diff` prints of two files, or else complains of.
+/// What `exitprof diff` prints, or its error.
 fn diff(a: &Path, b: &Path, format: &str) -> Result<String, String> {
     let mut diff = exitprof();
     let run = diff
@@ -50,8 +50,8 @@ fn diff(a: &Path, b: &Path, format: &str) -> Result<String, String> {
     }
 }
 
-/// The difference of two recordings as JSON, which has no number that has wrapped; it says
-/// in words what it says as JSON.
+/// Compares two recordings. No number in the JSON may have wrapped, and words and JSON must
+/// agree.
 fn compared(a: &Value, b: &Value) -> Result<Value, String> {
     let dir = TempDir::new().unwrap();
     let [file_a, file_b] = ["a", "b"].map(|name| dir.path().join(name));
@@ -67,12 +67,16 @@ fn compared(a: &Value, b: &Value) -> Result<Value, String> {
     }
     let separate = !json["separate"].is_null();
     assert_eq!(json["continued"], !separate);
-    assert_eq!(words.contains("B: another count, in "), separate, "{words}");
+    assert_eq!(
+        words.contains("B does not continue A: "),
+        separate,
+        "{words}"
+    );
     assert_eq!(words.contains("what was added since"), !separate, "{words}");
     Ok(json)
 }
 
-/// The host's counters go on while a guest reboots, whose clock starts anew.
+/// The host's counters go on while a guest reboots, but the guest's clock starts over.
 #[test]
 fn a_guests_clock_tells_no_order() {
     let (before, after) = (
@@ -88,7 +92,7 @@ fn a_guests_clock_tells_no_order() {
         rows.find(|row| row["reason"] == 48).unwrap()[side]["samples"].clone()
     };
     assert_eq!(violations(&json, "b"), 911_366 - 701_051);
-    // Nobody can say that these were not of another module.
+    // These might belong to another load of the module.
     let json = compared(&after, &before).unwrap();
     assert_eq!(json["separate"], "fell");
     assert_eq!(violations(&json, "b"), 701_051);
@@ -112,7 +116,7 @@ fn another_vm_or_vcpu_is_another_count() {
         let (first, second) = (guest(source, 3000, 100), guest(source, 3010, 50));
         assert_eq!(compared(&first, &second).unwrap()["separate"], "fell");
         let named = |guest: &Value, id| identified(guest.clone(), id, "a");
-        // Whichever has counted more.
+        // No matter which has counted more.
         for (a, b) in [(&first, &second), (&second, &first)] {
             let json = compared(&named(a, 7), &named(b, 8)).unwrap();
             assert_eq!(json["separate"], why);
@@ -135,11 +139,11 @@ fn a_module_that_was_loaded_again_is_another_count() {
     let host = Host::new(&again);
     let file = host.0.path().join("kvm_exitprof/profile");
     let text = diff(&data("host-v2.txt"), &file, "table").unwrap();
-    let why = "Why another: the host is another, or its module was loaded again";
+    let why = "B does not continue A: the host differs, or its module was reloaded";
     assert!(text.contains(why), "{text}");
 }
 
-/// A counter that is lower than it was, by one, while all others went on.
+/// One counter is lower by one, while all others went on.
 #[test]
 fn a_counter_that_falls_makes_another_count() {
     let text = include_str!("data/host.txt");
@@ -157,7 +161,7 @@ fn a_counter_that_falls_makes_another_count() {
     }
     let text = diff(&data("host.txt"), &lower, "table").unwrap();
     assert!(
-        text.contains("Why another: a counter is lower than before"),
+        text.contains("B does not continue A: a counter is lower than before"),
         "{text}"
     );
 }
@@ -188,12 +192,12 @@ fn stat_says_that_nothing_is_recorded() {
         .unwrap();
     let text = String::from_utf8(run.stderr).unwrap();
     assert!(
-        text.contains("Recording is off, so no exits are counted now"),
+        text.contains("Recording is off: no exits are being counted"),
         "{text}"
     );
 }
 
-/// What `report --rate` watches must be what it has reported.
+/// `report --rate` must watch the counters that it has reported.
 #[test]
 fn the_rate_of_two_counts_is_none() {
     let host = Host::new(PROFILE);
@@ -210,8 +214,8 @@ fn the_rate_of_two_counts_is_none() {
         .unwrap()
         .unwrap();
     host.load(&PROFILE.replace("id=c3a5c85c97cb3127", "id=c3a5c85c97cb3128"));
-    let says = "exitprof: the counters are others than before: the host is another, or its module \
-                was loaded again\n";
+    let says = "exitprof: the counters are not the same as before: the host differs, or its module \
+                was reloaded\n";
     assert_eq!(complaints(&mut child), says);
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
@@ -231,7 +235,7 @@ fn a_command_ends_as_it_does_though_nothing_was_measured() {
         let error = String::from_utf8(run.stderr).unwrap();
         let says = [
             "not a profile",
-            "as a counter is lower than before: it is not known",
+            "(a counter is lower than before): it is unknown",
         ];
         assert!(says.iter().any(|says| error.contains(says)), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");

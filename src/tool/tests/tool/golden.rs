@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is printed of known profiles.
+//! What is printed for known profiles.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
-use exitprof::{select::Selection, snapshot::Snapshot, table, units::Unit, view::View};
+use exitprof::{
+    render::{table, units::Unit},
+    select::Selection,
+    snapshot::Snapshot,
+    view::View,
+};
 
-/// The report on a file of the tests' data.
+/// The report on a data file.
 fn report(file: &str, arguments: &[&str]) -> String {
     let text = output(
         exitprof()
@@ -32,13 +37,13 @@ fn a_host_is_reported() {
     insta::assert_snapshot!(report("host.txt", &[]));
 }
 
-/// What a guest has recorded, in version 2.
+/// A guest's recording, in version 2.
 #[test]
 fn a_guest_is_reported() {
     insta::assert_snapshot!(report("guest-v2.json", &[]));
 }
 
-/// The file `profile` of a host in Bochs, in which a guest has booted and sleeps.
+/// The file `profile` of a host in Bochs, whose guest has booted and sleeps.
 #[test]
 fn a_recorded_boot_is_reported() {
     insta::assert_snapshot!(report("boot.txt", &[]));
@@ -99,19 +104,19 @@ fn a_change_is_told() {
     insta::assert_snapshot!(output(&mut diff));
 }
 
-/// Every column, with the longest names and the largest numbers that there may be.
+/// Every column, with the longest names and the largest numbers.
 #[test]
 fn tables_fit_their_width() {
     let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
-    for (index, row) in snapshot.rows.iter_mut().enumerate() {
+    for (index, counter) in snapshot.counters.iter_mut().enumerate() {
         let digits = 10_u64.pow(index as u32 % 20);
-        row.exits = digits.saturating_mul(9);
-        row.cycles = u64::MAX / (index as u64 + 1);
-        if let Some(histogram) = &mut row.histogram {
+        counter.exits = digits.saturating_mul(9);
+        counter.cycles = u64::MAX / (index as u64 + 1);
+        if let Some(histogram) = &mut counter.histogram {
             histogram.max = u64::MAX - 1;
-            histogram.log2[29] = digits;
+            histogram.buckets[29] = digits;
         }
-        row.name = "AVIC_UNACCELERATED_ACCESS".into();
+        counter.name = "AVIC_UNACCELERATED_ACCESS".into();
     }
     for width in [80, 100, 120, 200] {
         for unit in [Unit::Cycles, Unit::Time(1), Unit::Time(2_400_000)] {

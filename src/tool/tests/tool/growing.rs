@@ -4,31 +4,31 @@
 
 use std::fmt::Write;
 
-/// A VM, vCPU and identity, and its CPUIDs and HLTs per second.
+/// VM, vCPU, identity, and CPUIDs and HLTs per second.
 const VCPUS: [(&str, u32, &str, u64, u64); 3] = [
     ("412-11", 0, "c4920000000000aa", 600, 0),
     ("412-11", 1, "17fb0000000000aa", 300, 0),
     ("977-14", 0, "e0c50000000000aa", 100, 200),
 ];
-/// A reason's number, its name, an exit's cycles, and the bucket of these.
+/// A reason's number and name, the cycles of an exit, and their bucket.
 const CPUID: (u32, &str, u64, usize) = (10, "CPUID", 600, 9);
 const HLT: (u32, &str, u64, usize) = (12, "HLT", 50_000, 15);
 
 /// A host.
 #[derive(Clone, Copy, Debug)]
 pub struct Growing {
-    /// The epoch of its counters.
+    /// The epoch of the counters.
     pub epoch: u32,
-    /// The seconds that these have counted.
+    /// How many seconds they have counted.
     pub seconds: u64,
-    /// Whether VM 977-14 has ended. It goes on counting, as nothing here needs more.
+    /// Whether VM 977-14 has ended. For simplicity, it goes on counting.
     pub ended: bool,
     /// Whether there are histograms.
     pub histograms: bool,
 }
 
 impl Growing {
-    /// One that has counted for 100 seconds.
+    /// A host that has counted for 100 seconds.
     pub fn new() -> Growing {
         Growing {
             epoch: 7,
@@ -38,7 +38,7 @@ impl Growing {
         }
     }
 
-    /// The same `seconds` later.
+    /// The host `seconds` later.
     pub fn later(self, seconds: u64) -> Growing {
         Growing {
             seconds: self.seconds + seconds,

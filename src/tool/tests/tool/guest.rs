@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a guest reads: from a host that counts what the reading itself causes, and
-//! to which something happens while it is being read.
+//! How a guest reads from a host that counts the reading itself, and to which things happen
+//! meanwhile.
 
 use crate::leaves::{CYCLES, Event, Host, State, cpuid};
-use exitprof::snapshot::{Owner, Snapshot, Source};
+use exitprof::snapshot::{Origin, Owner, Snapshot};
 use exitprof::source::guest::Guest;
 use profile::{
     counts::Tally,
@@ -15,9 +15,10 @@ use proptest::prelude::*;
 
 /// The exits of a reason.
 fn exits(snapshot: &Snapshot, reason: Option<u32>) -> u64 {
-    let mut rows = snapshot.rows.iter();
-    rows.find(|row| row.reason == reason)
-        .map_or(0, |row| row.exits)
+    let mut counters = snapshot.counters.iter();
+    counters
+        .find(|counter| counter.reason == reason)
+        .map_or(0, |counter| counter.exits)
 }
 
 #[test]
@@ -31,14 +32,17 @@ fn a_snapshot_is_read_and_released() {
         let before = host.cpuids();
         let snapshot = guest.read().unwrap();
 
-        assert_eq!(snapshot.source, Source::GuestOfHost);
+        assert_eq!(snapshot.origin, Origin::GuestOfHost);
         assert_eq!((snapshot.epoch, snapshot.tsc_khz), (5, 2_000_000));
-        let row = snapshot
-            .rows
+        let counter = snapshot
+            .counters
             .iter()
-            .find(|row| row.reason == Some(violation));
-        assert_eq!(row.unwrap().cycles, CYCLES << 40);
-        let hidden = snapshot.rows.iter().find(|row| row.owner == Owner::Hidden);
+            .find(|counter| counter.reason == Some(violation));
+        assert_eq!(counter.unwrap().cycles, CYCLES << 40);
+        let hidden = snapshot
+            .counters
+            .iter()
+            .find(|counter| counter.owner == Owner::Hidden);
         assert_eq!(
             hidden.unwrap().tally(),
             Tally {
@@ -47,7 +51,7 @@ fn a_snapshot_is_read_and_released() {
                 untimed: 0
             }
         );
-        // The questions after discovery and before the snapshot: 00 and 01.
+        // Leaves 00 and 01 were read again before the snapshot.
         assert_eq!(exits(&snapshot, Some(cpuid(isa))), before + 2);
         let reading = snapshot.reading.unwrap();
         assert!(reading.at_once);
@@ -59,13 +63,13 @@ fn a_snapshot_is_read_and_released() {
 
 #[test]
 fn scopes_are_told() {
-    for (scope, source) in [
-        (Scope::Host, Source::GuestOfHost),
-        (Scope::Vm, Source::GuestOfVm),
-        (Scope::Vcpu, Source::GuestOfVcpu),
+    for (scope, origin) in [
+        (Scope::Host, Origin::GuestOfHost),
+        (Scope::Vm, Origin::GuestOfVm),
+        (Scope::Vcpu, Origin::GuestOfVcpu),
     ] {
         let snapshot = Host::new(Isa::Vmx, scope).guest().read().unwrap();
-        assert_eq!(snapshot.source, source);
+        assert_eq!(snapshot.origin, origin);
     }
 }
 
@@ -83,8 +87,8 @@ fn without_snapshots_figures_are_read_one_by_one() {
     }
 }
 
-/// Before version 3, leaves of figures answered from the snapshot that anyone had taken,
-/// and nothing was told of identities.
+/// Before version 3, leaves of figures answered from anyone's snapshot, and there were no
+/// identities.
 #[test]
 fn older_hosts_are_read_live() {
     for version in [1, 2] {
@@ -99,7 +103,7 @@ fn older_hosts_are_read_live() {
         assert!(!reading.at_once);
         assert_eq!(reading.before + reading.after, host.cpuids());
         assert!(!host.0.borrow().holds());
-        // Of one who has taken another, figures are of no one time.
+        // After another reader has taken a snapshot, figures would belong to different times.
         for after in 1..40 {
             host.plan(after, Event::Taken);
             let before = exits(&snapshot, Some(10));
@@ -112,7 +116,7 @@ fn older_hosts_are_read_live() {
 fn newer_hosts_are_refused() {
     let host = Host::new(Isa::Vmx, Scope::Vm).with(|state| state.version = 4);
     let error = Guest::find(host).err().unwrap().to_string();
-    assert!(error.contains("protocol is of version 4"), "{error}");
+    assert!(error.contains("protocol has version 4"), "{error}");
 }
 
 #[test]
@@ -142,14 +146,15 @@ fn exits_that_were_not_timed_are_told() {
         host.0.borrow_mut().count(32, tally);
         host.0.borrow_mut().add(48, 3);
         let snapshot = host.guest().read().unwrap();
-        let row = |reason| snapshot.rows.iter().find(|row| row.reason == Some(reason));
+        let counter =
+            |reason| (snapshot.counters.iter()).find(|counter| counter.reason == Some(reason));
         let known = Tally {
             untimed: if version == 3 { 1 << 32 } else { 0 },
             ..tally
         };
-        assert_eq!(row(32).unwrap().tally(), known);
+        assert_eq!(counter(32).unwrap().tally(), known);
         let all_timed = (version == 3).then_some(0);
-        assert_eq!(row(48).unwrap().untimed, all_timed);
+        assert_eq!(counter(48).unwrap().untimed, all_timed);
     }
 }
 
@@ -167,7 +172,7 @@ fn disturbed_readings_are_tried_again() {
             let is_first = snapshot.epoch == 5 && id == "feed000000000001";
             let want = if is_first { 1000 } else { 0 };
             assert_eq!(own(48), want, "{event:?} {after}");
-            // What others have taken is theirs.
+            // A snapshot that others took stays.
             let theirs = matches!(event, Event::Taken) && host.0.borrow().events.is_empty();
             assert!(theirs || !host.0.borrow().holds(), "{event:?} {after}");
         }
@@ -182,7 +187,7 @@ fn a_reading_that_is_always_disturbed_is_given_up() {
         .step_by(5)
         .for_each(|after| host.plan(after, Event::Taken));
     let error = guest.read().unwrap_err().to_string();
-    assert!(error.contains("another on this vCPU"), "{error}");
+    assert!(error.contains("another reader on this vCPU"), "{error}");
     host.0.borrow_mut().events.clear();
     guest.read().unwrap();
     host.0.borrow_mut().identity.epoch = 0;
@@ -208,10 +213,10 @@ fn what_is_not_known_is_an_error() {
     assert!(Guest::find(absent).is_err());
     let host = Host::new(Isa::Vmx, Scope::Host).with(|state| state.scope = 4);
     let error = Guest::find(host).err().unwrap().to_string();
-    assert!(error.contains("scope of number 4"), "{error}");
+    assert!(error.contains("scope has number 4"), "{error}");
 }
 
-/// Each run of `exitprof record` is a reader of its own.
+/// Each run of `exitprof record` is a new reader.
 #[test]
 fn the_reading_of_two_runs_is_left_out() {
     let host = Host::new(Isa::Vmx, Scope::Host);
@@ -225,8 +230,8 @@ fn the_reading_of_two_runs_is_left_out() {
 proptest! {
     #![proptest_config(crate::host::cases())]
 
-    /// Whatever happens meanwhile: what others do between two snapshots is what the
-    /// difference says, and nothing of the reading's own.
+    /// Whatever happens meanwhile, a difference has what others did between two snapshots,
+    /// and nothing that reading caused.
     #[test]
     fn differences_hold_the_exits_of_others_alone(
         others in prop::collection::vec((1_u64..500, any_reason(), 0_u64..1000), 0..20),

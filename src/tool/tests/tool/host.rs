@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A directory that looks like a host's debugfs, and the tool that reads it.
+//! A directory that looks like a host's debugfs, and how to run the tool on it.
 
 use assert_cmd::Command;
 use proptest::prelude::ProptestConfig;
@@ -12,11 +12,11 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A profile of two VMs and one that has ended; figures of reasons are of a real boot.
-/// The file `host.txt` is the same of version 1, in which all exits are timed.
+/// A profile of two VMs and one that has ended, with the reasons of a real boot. The file
+/// `host.txt` is the same in version 1, with all exits timed.
 pub const PROFILE: &str = include_str!("data/host-v2.txt");
 
-/// As many cases as always; those that fail are not kept, but printed.
+/// The default number of cases. Failures are printed, not saved.
 pub fn cases() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: None,
@@ -24,27 +24,27 @@ pub fn cases() -> ProptestConfig {
     }
 }
 
-/// A file among the tests' data.
+/// The path of a data file.
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/tool/data")
         .join(name)
 }
 
-/// The tool, in a terminal of no kind.
+/// The tool, without a terminal or environment.
 pub fn exitprof() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_exitprof"));
     command.env_clear();
     command
 }
 
-/// What a run prints; it succeeds.
+/// What a run prints. It must succeed.
 pub fn output(command: &mut Command) -> String {
     let output = command.assert().success().get_output().clone();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a run says on its standard error, up to its end.
+/// What a run prints to its standard error until it ends.
 pub fn complaints(child: &mut Child) -> String {
     let mut text = String::new();
     child
@@ -60,14 +60,14 @@ pub fn complaints(child: &mut Child) -> String {
 pub struct Host(pub TempDir);
 
 impl Host {
-    /// With a profile.
+    /// A host with this profile.
     pub fn new(profile: &str) -> Host {
         let host = Host(TempDir::new().unwrap());
         host.load(profile);
         host
     }
 
-    /// The module is loaded, or its counters have changed, all at once.
+    /// Loads the module, or changes its counters, atomically.
     pub fn load(&self, profile: &str) {
         let dir = self.0.path().join("kvm_exitprof");
         fs::create_dir_all(&dir).unwrap();
@@ -75,12 +75,12 @@ impl Host {
         fs::rename(dir.join("new"), dir.join("profile")).unwrap();
     }
 
-    /// The module is unloaded.
+    /// Unloads the module.
     pub fn unload(&self) {
         fs::remove_dir_all(self.0.path().join("kvm_exitprof")).unwrap();
     }
 
-    /// A command of the tool, on this host.
+    /// A command of the tool on this host.
     pub fn exitprof(&self, name: &str) -> Command {
         let mut command = exitprof();
         command.args([name, "--debugfs"]).arg(self.0.path());
@@ -88,8 +88,8 @@ impl Host {
     }
 }
 
-/// [`PROFILE`] as of `epoch`, read after `seconds`, with so many CPUIDs more, of 600
-/// cycles each. Another epoch than 7 has begun half a second before.
+/// [`PROFILE`] in `epoch`, read `seconds` later, with more CPUIDs of 600 cycles each. Epochs
+/// other than 7 began half a second before.
 pub fn later(epoch: u32, seconds: u64, cpuids: u64) -> String {
     let cpuid = "host reason=10 name=CPUID exits=444 cycles=228442";
     let line = PROFILE

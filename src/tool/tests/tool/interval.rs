@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counting in intervals and while a command runs, on a host that changes.
+//! `exitprof stat` on a host whose counters change.
 
 use crate::host::{Host, complaints, later, output};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// `exitprof stat` with these arguments.
+/// Starts `exitprof stat`.
 fn stat(host: &Host, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_exitprof"));
     command
@@ -27,7 +27,7 @@ fn interrupt(child: &Child) {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
 
-/// What it prints, line by line.
+/// The lines that it prints.
 fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
     BufReader::new(pipe).lines().map(Result::unwrap)
 }
@@ -145,7 +145,7 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     let mut lines = lines(child.stdout.take().unwrap());
     let mut complaints = self::lines(child.stderr.take().unwrap());
     lines.next().unwrap();
-    // Those of intervals without an exit are shown, as the reason was asked for.
+    // A selected reason is shown even in intervals without exits.
     let mut counted = || lines.find(|line| line.contains(",CPUID,4")).unwrap();
 
     host.load(&later(8, 2, 1));
@@ -153,9 +153,7 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     assert!(line.starts_with("2.000000,,,10,CPUID,445,"), "{line}");
     let text = complaints.next().unwrap();
     assert!(
-        text.contains(
-            "other counters than before, as the counters started from zero: what follows"
-        ),
+        text.contains("not the same as before (the counters started from zero): what follows"),
         "{text}"
     );
 
@@ -174,7 +172,7 @@ fn a_reset_and_a_reload_are_told_and_survived() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Under its table, and once more in the end.
+/// Below each table, and in the summary.
 #[test]
 fn each_interval_tells_what_was_not_timed() {
     let host = Host::new(&later(7, 0, 0));
@@ -200,13 +198,13 @@ fn counting_begins_anew_with_other_counters() {
     until("ending after 0.000 s");
     host.load(&later(7, 1, 23));
     until("ending after 1.000 s");
-    // One of them is lower, whatever the reason.
+    // A counter is lower, for an unknown reason.
     host.load(&later(7, 2, 22));
     let mut complaints = self::lines(child.stderr.take().unwrap());
     assert_eq!(
         complaints.next().unwrap(),
-        "exitprof: these are other counters than before, as a counter is lower than before: \
-         counting begins anew"
+        "exitprof: the counters are not the same as before (a counter is lower than before): \
+         counting starts over"
     );
     host.load(&later(7, 5, 27));
     until("ending after 5.000 s");
@@ -222,7 +220,7 @@ fn counting_begins_anew_with_other_counters() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// What the end of counting these CPUIDs, each a second after the other, tells.
+/// The summary after so many CPUIDs each second.
 fn told_in_the_end(counts: &[u64]) -> String {
     let host = Host::new(&later(7, 0, 0));
     let mut child = stat(&host, &["0.05", "200"]);

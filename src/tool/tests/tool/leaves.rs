@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A host that answers the leaves, counts each question, and to which something may
-//! happen before it answers.
+//! A host that answers the leaves and counts each query. Events may happen before it
+//! answers.
 
-use exitprof::source::guest::{Cpuid, Guest};
+use exitprof::source::{guest::Guest, leaves::Cpuid};
 use profile::{
     counts::{Profile, Tally},
     isa::Isa,
-    leaf::{self, Command, Figure, Identity, Protocol, Query, Registers, Responder, Scope, When},
+    leaf::{self, Command, Identity, Protocol, Registers, Scope},
+    query::{Figure, Query, Responder, When},
+    reason::Kernel,
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -19,13 +21,13 @@ pub const CYCLES: u64 = 500;
 pub enum Event {
     /// The counters start from zero.
     Reset,
-    /// Another on the vCPU takes a snapshot.
+    /// Another reader on the vCPU takes a snapshot.
     Taken,
-    /// The guest goes on elsewhere: what is counted is another VM's.
+    /// The guest migrates: the counters are another VM's.
     Moved,
     /// The module is unloaded.
     Unload,
-    /// Exits of a reason, by someone else.
+    /// Someone else causes exits of a reason.
     Exits(u32, u64),
 }
 
@@ -48,15 +50,15 @@ pub struct State {
     taken: u32,
     pub version: u16,
     pub identity: Identity,
-    pub features: u32,
+    pub features: u8,
     pub scope: u8,
     pub loaded: bool,
     /// There is no memory for snapshots.
     pub poor: bool,
     asked: u64,
-    /// The CPUIDs of others, when the guest took its last snapshot.
+    /// The CPUIDs of others when the guest last took a snapshot.
     pub others: u64,
-    /// What happens before which question.
+    /// What happens before which query.
     pub events: Vec<(u64, Event)>,
 }
 
@@ -65,18 +67,23 @@ impl Responder for State {
         self.isa
     }
 
+    fn kernel(&self) -> Kernel {
+        Kernel::V6_1
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol {
             version: self.version,
             isa: self.isa as u8,
             scope: self.scope,
             features: self.features,
+            kernel: Kernel::V6_1 as u8,
             epoch: self.identity.epoch,
             tsc_khz: 2_000_000,
         }
     }
 
-    fn snapshot(&mut self, command: Command) -> leaf::Snapshot {
+    fn snapshot(&mut self, command: Command) -> leaf::SnapshotState {
         match command {
             Command::Release => self.held = None,
             Command::Take if !self.poor => {
@@ -85,7 +92,7 @@ impl Responder for State {
             }
             _ => (),
         }
-        leaf::Snapshot {
+        leaf::SnapshotState {
             held: self.held.is_some(),
             taken: self.taken,
         }
@@ -107,7 +114,7 @@ impl Responder for State {
 }
 
 impl State {
-    /// Counts exits of [`CYCLES`] each.
+    /// Adds exits of [`CYCLES`] each.
     pub fn add(&mut self, reason: u32, exits: u64) {
         self.count(
             reason,
@@ -147,8 +154,8 @@ impl State {
         }
     }
 
-    /// The answer of the protocol's version; before 3, there is leaf 03 in place of those
-    /// from E0 on, and what is held is what all leaves of figures answer from.
+    /// Answers in its version of the protocol. Before 3, leaf 03 stands for those from E0 on,
+    /// and all leaves of figures answer from the snapshot that is held.
     fn answer(&mut self, eax: u32, ecx: u32) -> Registers {
         let nothing = Registers::default();
         let is_old = self.version < 3;
@@ -205,7 +212,7 @@ impl Host {
         self
     }
 
-    /// So many questions from now on, something happens.
+    /// Plans an event, so many queries from now.
     pub fn plan(&self, after: u64, event: Event) {
         let mut state = self.0.borrow_mut();
         let at = state.asked + after;
@@ -234,7 +241,7 @@ impl Cpuid for Host {
         let reason = cpuid(state.isa);
         if (eax, ecx) == (leaf::SNAPSHOT, Command::Take as u32) {
             let all = state.counts.slot(state.isa.slot(reason)).exits;
-            state.others = all.wrapping_sub(asked - 1); // After a reset, it means nothing.
+            state.others = all.wrapping_sub(asked - 1); // Meaningless after a reset.
         }
         let answer = state.answer(eax, ecx);
         state.add(reason, 1);

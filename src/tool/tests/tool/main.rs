@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tool: what it prints of known profiles, how it reads as a guest, what it does
-//! with any input, and how it behaves as a command.
+//! The tool: what it prints for known profiles, how it reads in a guest, what it does with
+//! any input, and how it behaves as a command.
 
 mod alike;
 mod command;
@@ -14,6 +14,7 @@ mod interval;
 mod leaves;
 mod properties;
 mod schema;
+mod sweep;
 mod terminal;
 mod top;
 mod untimed;

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Differences, percentiles and parsing, for any numbers and any text.
+//! Differences, percentiles and parsing for any numbers and any text.
 
-use exitprof::snapshot::{Histogram, Owner, Row, Snapshot, Vcpu};
-use exitprof::{continuity::Break, select::Selection, table, units, units::Unit, view::View};
+use exitprof::{
+    continuity::Break,
+    render::{
+        table,
+        units::{self, Unit},
+    },
+    select::Selection,
+    snapshot::{Counter, Owner, Snapshot, Vcpu, histogram::percentile},
+    view::View,
+};
 use profile::{
     counts::Tally,
-    histogram::{self, BUCKETS, bounds, bucket},
+    histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
     text::{self, Account, Head, Line},
 };
@@ -14,20 +22,20 @@ use proptest::prelude::*;
 
 use crate::host::PROFILE;
 
-fn any_histogram() -> impl Strategy<Value = histogram::Histogram> {
+fn any_histogram() -> impl Strategy<Value = Histogram> {
     (any::<u64>(), any::<u64>(), any::<[u64; BUCKETS]>())
-        .prop_map(|(min, max, buckets)| histogram::Histogram { min, max, buckets })
+        .prop_map(|(min, max, buckets)| Histogram { min, max, buckets })
 }
 
-/// What some exits took.
+/// The histogram of exits that took so many cycles.
 fn of(cycles: &[u64]) -> Histogram {
-    let mut histogram = histogram::Histogram::default();
+    let mut histogram = Histogram::default();
     for &cycles in cycles {
         histogram.min = histogram.min.min(cycles);
         histogram.max = histogram.max.max(cycles);
         histogram.buckets[bucket(cycles)] += 1;
     }
-    histogram.into()
+    histogram
 }
 
 fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
@@ -97,28 +105,29 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     prop_oneof![head, account, attached, row, end]
 }
 
-/// A snapshot of any counters, as text and read from it.
+/// A snapshot with any counters.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let row = (0_u32..80, any::<[u64; 3]>(), any_histogram());
     prop::collection::btree_map(0_u32..80, row, 0..40).prop_map(|rows| {
         let mut snapshot = Snapshot::from_text(PROFILE).unwrap();
-        let all = rows
-            .into_iter()
-            .map(|(reason, (_, [exits, cycles, untimed], histogram))| Row {
-                owner: Owner::All,
-                reason: Some(reason),
-                name: Isa::Vmx.name(reason).to_string(),
-                exits,
-                cycles,
-                untimed: Some(untimed.min(exits)),
-                histogram: Some(histogram.into()),
-            });
-        snapshot.rows = all.collect();
+        let all =
+            rows.into_iter().map(
+                |(reason, (_, [exits, cycles, untimed], histogram))| Counter {
+                    owner: Owner::All,
+                    reason: Some(reason),
+                    name: Isa::Vmx.name(reason).to_string(),
+                    exits,
+                    cycles,
+                    untimed: Some(untimed.min(exits)),
+                    histogram: Some(histogram),
+                },
+            );
+        snapshot.counters = all.collect();
         snapshot
     })
 }
 
-/// Text that is like a profile, but not quite.
+/// A profile with a few changes.
 fn any_text() -> impl Strategy<Value = String> {
     let lines = PROFILE.lines().count();
     let change = (0..lines, 0..80_usize, "[ -~\u{0}-\u{ff}]{0,6}");
@@ -135,7 +144,7 @@ fn any_text() -> impl Strategy<Value = String> {
     })
 }
 
-/// Whatever is read can be shown.
+/// Checks that the snapshot can be shown.
 fn show(snapshot: &Snapshot) {
     for net in [false, true] {
         let selection = Selection {
@@ -183,27 +192,27 @@ proptest! {
         let _ = Snapshot::from_file(&if brace { format!("{{{text}") } else { text });
     }
 
-    /// What is not lower is subtracted; no difference is more than there is.
+    /// A difference exists if no counter is lower, and never exceeds the counters.
     #[test]
     fn any_counters_can_be_shown_and_subtracted(a in any_snapshot(), b in any_snapshot()) {
         show(&a);
         match b.since(&a) {
             Ok(delta) => {
                 show(&delta);
-                for row in &delta.rows {
-                    let own = b.rows.iter().find(|r| r.reason == row.reason).unwrap();
-                    prop_assert!(row.exits <= own.exits && row.cycles <= own.cycles);
-                    prop_assert!(row.untimed <= Some(row.exits));
+                for counter in &delta.counters {
+                    let own = b.counters.iter().find(|c| c.reason == counter.reason).unwrap();
+                    prop_assert!(counter.exits <= own.exits && counter.cycles <= own.cycles);
+                    prop_assert!(counter.untimed <= Some(counter.exits));
                 }
             }
             Err(why) => {
                 prop_assert_eq!(why, Break::Fell);
-                let fell = |row: &Row| {
-                    let own = b.rows.iter().find(|r| r.reason == row.reason);
-                    own.is_none_or(|own| row.exits > own.exits || row.cycles > own.cycles
-                        || row.untimed > own.untimed || own.histogram != row.histogram)
+                let fell = |counter: &Counter| {
+                    let own = b.counters.iter().find(|c| c.reason == counter.reason);
+                    own.is_none_or(|own| counter.exits > own.exits || counter.cycles > own.cycles
+                        || counter.untimed > own.untimed || own.histogram != counter.histogram)
                 };
-                prop_assert!(a.rows.iter().any(fell));
+                prop_assert!(a.counters.iter().any(fell));
             }
         }
     }
@@ -211,33 +220,33 @@ proptest! {
     #[test]
     fn differences_add_up(a in any_snapshot(), more in any_snapshot()) {
         let half = |mut snapshot: Snapshot| {
-            for row in &mut snapshot.rows {
-                row.exits /= 2;
-                row.cycles /= 2;
-                row.untimed = row.untimed.map(|untimed| untimed / 2);
-                row.histogram = None;
+            for counter in &mut snapshot.counters {
+                counter.exits /= 2;
+                counter.cycles /= 2;
+                counter.untimed = counter.untimed.map(|untimed| untimed / 2);
+                counter.histogram = None;
             }
             snapshot
         };
         let (a, more) = (half(a), half(more));
         let mut b = a.clone();
-        for row in &more.rows {
-            match b.rows.iter_mut().find(|r| r.reason == row.reason) {
+        for counter in &more.counters {
+            match b.counters.iter_mut().find(|c| c.reason == counter.reason) {
                 Some(own) => {
-                    own.exits += row.exits;
-                    own.cycles += row.cycles;
-                    own.untimed = Some(own.untimed.unwrap() + row.untimed.unwrap());
+                    own.exits += counter.exits;
+                    own.cycles += counter.cycles;
+                    own.untimed = Some(own.untimed.unwrap() + counter.untimed.unwrap());
                 }
-                None => b.rows.push(row.clone()),
+                None => b.counters.push(counter.clone()),
             }
         }
         let delta = b.since(&a).unwrap();
-        for row in more.rows.iter().filter(|row| row.exits > 0) {
-            let own = delta.rows.iter().find(|r| r.reason == row.reason).unwrap();
-            prop_assert_eq!(own.tally(), row.tally());
+        for counter in more.counters.iter().filter(|counter| counter.exits > 0) {
+            let own = delta.counters.iter().find(|c| c.reason == counter.reason).unwrap();
+            prop_assert_eq!(own.tally(), counter.tally());
         }
-        let counted = more.rows.iter().filter(|row| row.exits > 0).count();
-        prop_assert_eq!(delta.rows.len(), counted);
+        let counted = more.counters.iter().filter(|counter| counter.exits > 0).count();
+        prop_assert_eq!(delta.counters.len(), counted);
         if counted > 0 {
             prop_assert_eq!(a.since(&b), Err(Break::Fell));
         }
@@ -252,7 +261,7 @@ proptest! {
         cycles.sort_unstable();
         let mut percents = percents.map(|p| f64::from(p) * 100.0 / 255.0);
         percents.sort_by(f64::total_cmp);
-        let [low, high] = percents.map(|p| histogram.percentile(p).unwrap());
+        let [low, high] = percents.map(|p| percentile(&histogram, p).unwrap());
         prop_assert!(low <= high);
         for (percent, value) in percents.into_iter().zip([low, high]) {
             prop_assert!((cycles[0]..=cycles[cycles.len() - 1]).contains(&value));
@@ -268,12 +277,12 @@ proptest! {
 
     #[test]
     fn percentiles_of_one_value_are_exact(cycles in 0_u64..1 << 52, number in 1_usize..50, p in 0.0..100.0) {
-        prop_assert_eq!(of(&vec![cycles; number]).percentile(p), Some(cycles));
+        prop_assert_eq!(percentile(&of(&vec![cycles; number]), p), Some(cycles));
     }
 
     #[test]
     fn percentiles_of_anything_are_numbers(histogram in any_histogram(), p in -1e9..1e9) {
-        let _ = Histogram::from(histogram).percentile(p);
+        let _ = percentile(&histogram, p);
     }
 
     #[test]
@@ -287,10 +296,10 @@ proptest! {
         }
     }
 
-    /// A VM that ends takes what it had counted before with it.
+    /// What an ended VM had counted before is subtracted.
     #[test]
     fn what_ended_before_is_not_counted_again(before in 1..u64::MAX / 4, more in 0..u64::MAX / 4, same_name: bool) {
-        let row = |owner, exits| Row {
+        let counter = |owner, exits| Counter {
             owner,
             reason: Some(12),
             name: "HLT".into(),
@@ -302,13 +311,13 @@ proptest! {
         let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });
         let mut a = Snapshot::from_text(PROFILE).unwrap();
         let mut b = a.clone();
-        a.rows = vec![row(vcpu(), before), row(Owner::Ended, 70)];
-        b.rows = vec![row(Owner::Ended, 70 + before + more)];
+        a.counters = vec![counter(vcpu(), before), counter(Owner::Ended, 70)];
+        b.counters = vec![counter(Owner::Ended, 70 + before + more)];
         if same_name {
-            b.rows.push(row(vcpu(), before - 1));
+            b.counters.push(counter(vcpu(), before - 1));
         }
         let delta = b.since(&a).unwrap();
-        let of = |owner: Owner| delta.of(&owner).map(|row| row.exits).sum::<u64>();
+        let of = |owner: Owner| delta.of(&owner).map(|counter| counter.exits).sum::<u64>();
         prop_assert_eq!(of(Owner::Ended), more);
         prop_assert_eq!(of(vcpu()), if same_name { before - 1 } else { 0 });
     }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is printed for programs is what is described.
+//! `exitprof schema` describes what is printed for programs.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
-    output::COLUMNS,
+    commands::schema::SCHEMA,
+    render::{Export, document::Document},
     snapshot::{Snapshot, VERSION},
 };
 use serde_json::Value;
@@ -34,7 +35,7 @@ fn every_field_is_described() {
             .args(["diff", "--format", "json"])
             .args([data("seed.json"), data("host.txt")]),
     );
-    let words = exitprof::cli::SCHEMA.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let words = SCHEMA.split(|c: char| !(c.is_alphanumeric() || c == '_'));
     let described: BTreeSet<String> = words.map(String::from).collect();
     for text in [&snapshot, &report, &diff] {
         let mut used = BTreeSet::new();
@@ -42,8 +43,8 @@ fn every_field_is_described() {
         let missing: Vec<_> = used.difference(&described).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
-    for column in COLUMNS {
-        assert!(described.contains(column), "{column}");
+    for column in Document::columns() {
+        assert!(described.contains(&column), "{column}");
     }
 }
 
@@ -78,15 +79,15 @@ fn csv_and_json_agree() {
     let text = report("csv");
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let head: Vec<String> = reader.headers().unwrap().iter().map(String::from).collect();
-    assert_eq!(head, COLUMNS);
+    assert_eq!(head, Document::columns());
     let mut number = 0;
     for (record, row) in reader.records().zip(rows) {
-        for (column, field) in COLUMNS.iter().zip(&record.unwrap()) {
-            let value = match &row[*column] {
+        for (column, field) in head.iter().zip(&record.unwrap()) {
+            let value = match &row[column] {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
                 Value::Number(n) if n.is_f64() => {
-                    // To all digits but the last, which serde_json may read differently.
+                    // serde_json may read the last digit differently.
                     let [a, b] = [field.parse::<f64>().unwrap(), n.as_f64().unwrap()];
                     assert!((a - b).abs() <= a * 1e-12, "{column}: {a} and {b}");
                     continue;
@@ -101,8 +102,7 @@ fn csv_and_json_agree() {
     assert!(number > 70);
 }
 
-/// As JSON says it, so that no other version is taken for this one; whatever else a
-/// later one may have changed.
+/// No other version is taken for this one, whatever else it changes.
 #[test]
 fn other_versions_are_refused() {
     let recorded = std::fs::read_to_string(data("seed.json")).unwrap();
@@ -115,13 +115,14 @@ fn other_versions_are_refused() {
     for version in [0, 3, 1_u64 << 40] {
         for newer in [profile(version), json(version)] {
             let error = Snapshot::from_file(&newer).unwrap_err().to_string();
-            let says = format!("is of version {version}, and this exitprof knows only 1 to 2");
+            let says =
+                format!("has version {version}, but this exitprof reads only versions 1 to 2");
             assert!(error.contains(&says), "{error}");
         }
     }
 }
 
-/// What the first edition recorded is read as what it was.
+/// Recordings of the first edition are read as what they were.
 #[test]
 fn version_1_is_read() {
     let text = include_str!("data/host.txt");
@@ -132,7 +133,7 @@ fn version_1_is_read() {
     let json = include_str!("data/seed.json");
     let guest = Snapshot::from_file(json).unwrap();
     assert_eq!((guest.version, guest.identity), (VERSION, None));
-    assert_eq!(guest.rows.len(), 16);
+    assert_eq!(guest.counters.len(), 16);
     let off = json.replace("\"sampling\":null", "\"sampling\":false");
     assert_eq!(Snapshot::from_file(&off).unwrap().recording, Some(false));
     let histogram = format!("{{\"min\":1,\"max\":9,\"log2\":{:?}}}", [7; 30]);
@@ -141,6 +142,6 @@ fn version_1_is_read() {
         &format!("\"distribution\":{histogram}"),
         1,
     );
-    let rows = Snapshot::from_file(&one).unwrap().rows;
-    assert_eq!(rows[0].histogram.as_ref().unwrap().max, 9);
+    let counters = Snapshot::from_file(&one).unwrap().counters;
+    assert_eq!(counters[0].histogram.as_ref().unwrap().max, 9);
 }

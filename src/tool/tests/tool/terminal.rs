@@ -33,7 +33,7 @@ impl Terminal {
         Terminal::start_with(size(24, 80), arguments)
     }
 
-    /// On a terminal that says that it is of `size`, and is of 80x24.
+    /// Starts on a terminal that claims to have `size`, but has 80x24.
     fn start_with(size: PtySize, arguments: &[&str]) -> Terminal {
         let counts = Growing::new();
         let host = Host::new(&counts.profile());
@@ -73,7 +73,7 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Lets the host count on until the screen is as wanted.
+    /// Lets the host go on counting until the screen is as expected.
     fn until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) {
         let begin = Instant::now();
         while !is_so(&self.contents()) {
@@ -99,7 +99,7 @@ impl Terminal {
         self.master.resize(size(rows, columns)).unwrap();
     }
 
-    /// Waits for the end, which is without an error, and leaves the terminal as it was.
+    /// Waits for a successful end that restores the terminal.
     fn ends(mut self) {
         let begin = Instant::now();
         let status = loop {
@@ -124,7 +124,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // After a failure, it may still run.
+        // It may still run after a failure.
         let _ = self.child.kill();
     }
 }
@@ -138,7 +138,7 @@ fn size(rows: u16, cols: u16) -> PtySize {
     }
 }
 
-/// The words of the line that begins with `name`.
+/// The words of the line that starts with `name`.
 fn line<'a>(screen: &'a str, name: &str) -> Vec<&'a str> {
     let lines = screen.lines().map(|line| line.split_whitespace());
     let mut words = lines.map(|words| words.collect::<Vec<_>>());
@@ -147,7 +147,7 @@ fn line<'a>(screen: &'a str, name: &str) -> Vec<&'a str> {
         .unwrap_or_default()
 }
 
-/// Whether the line of `first` is above that of `second`, and both are there.
+/// Whether both lines are there, that of `first` above that of `second`.
 fn in_order(screen: &str, first: &str, second: &str) -> bool {
     let at = |name: &str| screen.lines().position(|line| line.starts_with(name));
     matches!((at(first), at(second)), (Some(a), Some(b)) if a < b)

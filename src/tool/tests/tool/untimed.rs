@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Exits that were counted, but not timed.
+//! Exits that are counted but not timed.
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use serde_json::Value;
 
-/// The report on [`PROFILE`], in which 312 of 487 exits of MSR_WRITE were not timed, and
-/// none of 424 exits of PREEMPTION_TIMER was.
+/// The report on [`PROFILE`], where 312 of 487 MSR_WRITE exits and all 424 PREEMPTION_TIMER
+/// exits are untimed.
 fn report(arguments: &[&str]) -> String {
     let mut report = exitprof();
     let text = output(
@@ -60,7 +60,7 @@ fn averages_are_of_timed_exits() {
     );
     assert_eq!(gross["avg"], 32_572.0 / 175.0);
     assert_eq!(gross["min"], 17);
-    // Only those hold what measuring has added.
+    // Only timed exits include the overhead.
     let net = row(&["--net"], "MSR_WRITE");
     assert_eq!(net["cycles"], 32_572 - 175 * 24);
     assert_eq!(net["avg"], f64::from(32_572 - 175 * 24) / 175.0);
@@ -81,7 +81,7 @@ fn times_of_what_was_not_timed_are_unknown() {
     }
 }
 
-/// Version 1 does not tell.
+/// Version 1 does not say.
 #[test]
 fn it_may_be_unknown_what_was_not_timed() {
     let mut report = exitprof();
@@ -92,7 +92,7 @@ fn it_may_be_unknown_what_was_not_timed() {
     assert!(rows.all(|row| row["untimed"].is_null() && !row["avg"].is_null()));
 }
 
-/// The module reads one number after the other, while exits go on.
+/// The module reads the numbers one by one, while exits go on.
 #[test]
 fn more_may_seem_to_be_untimed_than_there_is() {
     let text = PROFILE.replace(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Others that record exits, on KVM as it is: its tracepoints in the kernel's
-//! ring buffer, `perf kvm stat`, a module in C, and a BPF program.
+//! Others that record exits, on unpatched KVM: its tracepoints in the kernel's ring
+//! buffer, `perf kvm stat`, a module in C, and a BPF program.
 
-use crate::module;
-use crate::ops::Op;
+use crate::host::module;
+use crate::vmm::Op;
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ const TRACING: &str = "/sys/kernel/tracing";
 const PROBE: &str = "/sys/kernel/debug/exit_probe";
 const PERF_DATA: &str = "/tmp/perf.data";
 
-/// A peer at work.
+/// A peer that records.
 pub enum Peer {
     Tracepoints(&'static [&'static str]),
     Perf(Child),
@@ -25,7 +25,7 @@ pub enum Peer {
     Bpf(Child),
 }
 
-/// KVM's `events` into the ring buffer, which overwrites the oldest.
+/// Records KVM's `events` in the ring buffer, which overwrites the oldest.
 pub fn tracepoints(events: &'static [&'static str]) -> Result<Peer> {
     File::create(format!("{TRACING}/trace"))?; // empties it
     for event in events {
@@ -34,8 +34,8 @@ pub fn tracepoints(events: &'static [&'static str]) -> Result<Peer> {
     Ok(Peer::Tracepoints(events))
 }
 
-/// `perf kvm stat record` of all CPUs, into memory. It records exits and
-/// entries, and what the guest does to devices by way of userspace.
+/// Starts `perf kvm stat record` for all CPUs, with its data in memory. It records
+/// exits, entries, and accesses to devices in userspace.
 pub fn perf() -> Result<Peer> {
     const CONTROL: [&str; 2] = ["/tmp/perf.ctl", "/tmp/perf.ack"];
     let [mut ctl, mut ack] = [fifo(CONTROL[0])?, fifo(CONTROL[1])?];
@@ -45,7 +45,7 @@ pub fn perf() -> Result<Peer> {
     perf.args(["--delay=-1", "--control", &control]);
     perf.env("HOME", "/tmp").stderr(Stdio::piped());
     let mut child = perf.spawn().context("perf")?;
-    // Kept until it gets there.
+    // The pipe keeps it until perf reads it.
     ctl.write_all(b"enable\n")?;
     for _ in 0..100 {
         if let Some(status) = child.try_wait()? {
@@ -60,10 +60,10 @@ pub fn perf() -> Result<Peer> {
     bail!("perf has not begun to record")
 }
 
-/// A pipe with a name, of which neither end blocks.
+/// A named pipe whose ends do not block.
 fn fifo(path: &str) -> Result<File> {
     let name = CString::new(path)?;
-    // SAFETY: a NUL-terminated string, alive meanwhile.
+    // SAFETY: a NUL-terminated string, alive for the call.
     ensure!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) } == 0, "{path}");
     let mut options = File::options();
     options
@@ -73,14 +73,15 @@ fn fifo(path: &str) -> Result<File> {
     options.open(path).context(path.to_owned())
 }
 
-/// Counts and cycles by reason in per-CPU variables, of a module's probes on
+/// Loads a module that counts exits and cycles in per-CPU variables, by probes on
 /// tracepoints.
 pub fn probe() -> Result<Peer> {
     module::insert("/bench/exit_probe.ko".as_ref(), "")?;
     Ok(Peer::Probe)
 }
 
-/// Counts and times by reason in per-CPU maps, compiled by the kernel's JIT.
+/// Loads a BPF program that counts exits and times in per-CPU maps, compiled by the
+/// kernel's JIT.
 pub fn bpf() -> Result<Peer> {
     let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable")?;
     ensure!(jit.trim() == "1", "the BPF JIT is off");
@@ -89,7 +90,7 @@ pub fn bpf() -> Result<Peer> {
     load.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = load.spawn().context("load")?;
     let mut line = String::new();
-    // A byte at a time, for nothing may be lost in a buffer; it is one line.
+    // One line, read byte by byte so that no buffer keeps what follows.
     let out = child.stdout.as_mut().context("a pipe")?;
     BufReader::with_capacity(1, out).read_line(&mut line)?;
     ensure!(line == "ready\n", "load says {line:?}");
@@ -97,8 +98,9 @@ pub fn bpf() -> Result<Peer> {
 }
 
 impl Peer {
-    /// How many records it makes of an exit that `op` causes, at least. Of what
-    /// counts by reason, CPUID's are looked at, which shows that reasons are right.
+    /// At least how many records it makes of an exit that `op` causes. Of the peers
+    /// that count by reason, only CPUIDs are compared, which shows that their reasons
+    /// are right.
     pub fn records_of(&self, op: Op) -> u64 {
         match self {
             Self::Tracepoints(events) => events.len() as u64,
@@ -107,7 +109,7 @@ impl Peer {
         }
     }
 
-    /// Ends it, and tells how much it has recorded.
+    /// Stops it, and returns how much it has recorded.
     pub fn finish(self) -> Result<u64> {
         match self {
             Self::Tracepoints(events) => {
@@ -118,7 +120,7 @@ impl Peer {
             }
             Self::Perf(mut child) => {
                 let pid = libc::pid_t::try_from(child.id())?;
-                // SAFETY: a child that has not been waited for has its number.
+                // SAFETY: a child keeps its number until it is waited for.
                 unsafe { libc::kill(pid, libc::SIGINT) };
                 let said = rest_of(child.stderr.take())?;
                 child.wait()?;
@@ -143,7 +145,7 @@ impl Peer {
     }
 }
 
-/// How many of CPUID there are in lines `REASON COUNT TIME`.
+/// The count of CPUIDs in lines `REASON COUNT TIME`.
 fn cpuids(counts: &str) -> u64 {
     let count = |line: &str| line.strip_prefix("10 ")?.split(' ').next()?.parse().ok();
     counts.lines().find_map(count).unwrap_or(0)
@@ -160,7 +162,7 @@ fn enable(event: &str, on: bool) -> Result<()> {
     fs::write(&path, if on { "1" } else { "0" }).context(path)
 }
 
-/// Events that the ring buffers hold, or have overwritten.
+/// How many events the ring buffers hold or have overwritten.
 fn recorded() -> Result<u64> {
     let mut sum = 0;
     for cpu in fs::read_dir(format!("{TRACING}/per_cpu"))? {

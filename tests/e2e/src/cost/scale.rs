@@ -1,34 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How costs grow with CPUs: that of an exit while others cause exits as fast as
-//! they can, and that of a query with the CPUs that it sums over.
+//! How costs grow with CPUs: that of an exit while other CPUs exit as fast as they can,
+//! and that of a query with the number of CPUs that it sums over.
 
-use super::{ASK_REASON, ASK_TOTAL, CPUID, Cost, SETUPS, Workload, possible, workload};
-use crate::cpu;
-use crate::cpus;
-use crate::debugfs;
-use crate::ktap::Ktap;
-use crate::leaf;
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::vm::Vm;
+use super::benchmark::{ASK_REASON, ASK_TOTAL, Benchmark, CPUID, Cost, benchmark};
+use super::setup::{SETUPS, possible};
+use crate::harness::{Ktap, threads};
+use crate::host::debugfs::PROFILER;
+use crate::host::{Host, State, cpus};
+use crate::oracle::leaf;
+use crate::vmm::{Op, Vm, cpu};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 
-const ASK_HIDDEN: Workload = workload("ask_hidden", Op::Cpuid, leaf::HIDDEN);
+const ASK_HIDDEN: Benchmark = benchmark("ask_hidden", Op::Cpuid, leaf::HIDDEN);
 
-/// Prints lines for programs: `scale SETUP CPUS MEAN LEAST RATIO` for a CPUID's exit
-/// on one of so many busy CPUs, with the least as a ratio to that of one; and `answer
-/// POSSIBLE REASON TOTAL HIDDEN` for queries on a host with so many possible CPUs, by
-/// what is asked for: ticks more than KVM's own answer takes; and `files POSSIBLE
-/// EXITS VCPUS PROFILE` for a program that reads these, with one VM alive.
+/// Prints lines for programs:
+///
+/// - `scale SETUP CPUS MEAN LEAST RATIO`: a CPUID's exit on one of that many busy CPUs,
+///   with the least as a ratio to that of one CPU.
+/// - `answer POSSIBLE REASON TOTAL HIDDEN`: ticks that a query takes more than KVM's
+///   own answer, on a host with that many possible CPUs.
+/// - `files POSSIBLE EXITS VCPUS PROFILE`: ticks to read these files, with one VM.
 pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     let cpus = cpus::usable()?;
     host.reach(State::Unpatched)?;
     let own = ASK_REASON.measure()?.least;
-    let compared = ["unpatched", "loaded", "histograms", "naive"];
+    let compared = ["unpatched", "loaded", "histograms", "shared_atomics"];
     for (name, set_up) in SETUPS {
         if !compared.contains(&name) || !possible(name) {
             continue;
@@ -44,10 +42,8 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
             busy *= 2;
         }
         // QEMU's ticks are good for ratios only.
-        if name == "histograms" && !cpu::is_qemus() {
-            let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
-            let last = possible.trim().rsplit('-').next().unwrap_or("0");
-            let possible = last.parse::<u32>()? + 1;
+        if name == "histograms" && !cpu::is_qemu() {
+            let possible = cpus::possible()?;
             let mut line = format!("answer {possible}");
             for query in [ASK_REASON, ASK_TOTAL, ASK_HIDDEN] {
                 line += &format!(" {:.2}", query.measure()?.least - own);
@@ -61,9 +57,9 @@ pub fn run(host: &mut Host, ktap: &mut Ktap) -> Result<()> {
     host.unload_all()
 }
 
-/// How many ticks it takes to read a file of the profiler's.
+/// How many ticks it takes to read one of the profiler's files.
 fn read(name: &str) -> Result<u64> {
-    let path = Path::new(debugfs::PROFILER).join(name);
+    let path = Path::new(PROFILER).join(name);
     let mut least = u64::MAX;
     for _ in 0..20 {
         let begin = cpus::tsc();
@@ -73,29 +69,16 @@ fn read(name: &str) -> Result<u64> {
     Ok(least)
 }
 
-/// Does something on the first CPU while guests on `others` cause exits.
+/// Does `what` on the first CPU while guests on `others` exit as fast as they can.
 fn beside<T>(others: &[usize], what: impl FnOnce() -> Result<T>) -> Result<T> {
-    let stop = AtomicBool::new(false);
-    let hammer = |cpu: usize| {
-        cpus::pin(0, &[cpu])?;
-        let mut vm = Vm::plain()?;
-        let program = CPUID.program();
-        while !stop.load(Relaxed) {
-            vm.run(&program)?;
-        }
-        anyhow::Ok(())
-    };
-    thread::scope(|scope| {
-        let hammer = &hammer;
-        let threads: Vec<_> = others
-            .iter()
-            .map(|&cpu| scope.spawn(move || hammer(cpu)))
-            .collect();
-        let done = cpus::on(cpus::first()?, what);
-        stop.store(true, Relaxed);
-        for thread in threads {
-            thread.join().expect("no thread panics")?;
-        }
-        done?
-    })
+    let program = CPUID.program();
+    let mut hammers = Vec::new();
+    for &cpu in others {
+        let (mut vm, program) = (Vm::plain()?, &program);
+        hammers.push(move || {
+            cpus::pin(0, &[cpu])?;
+            vm.run(program).map(drop)
+        });
+    }
+    threads::beside(hammers, || cpus::on(cpus::first()?, what)?)
 }

@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Without the profiler KVM is what it was; with it, all but its block is.
+//! Without the profiler KVM behaves as unpatched. With it, only the profiler's leaves
+//! differ.
 
-use super::test;
-use crate::cpu;
-use crate::guest::{Program, Regs};
-use crate::leaf;
-use crate::module::{Host, State};
-use crate::runner::Test;
-use crate::vm::{Config, Vm};
+use crate::harness::Test;
+use crate::host::{Host, State};
+use crate::oracle::leaf;
+use crate::vmm::{Config, Query, Regs, Vm, cpu};
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::kvm_cpuid_entry2;
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("absent.cpuid_as_unpatched", State::Unpatched, as_unpatched),
-        test("absent.cpuid_after_unload", State::Profiled, after_unload),
-        test("absent.highest_basic_leaf", State::Absent, highest_basic),
-        test("present.other_leaves", State::Absent, other_leaves),
+        Test::new("absent.cpuid_as_unpatched", State::Unpatched, as_unpatched),
+        Test::new("absent.cpuid_after_unload", State::Profiled, after_unload),
+        Test::new("absent.highest_basic_leaf", State::Absent, highest_basic),
+        Test::new("present.other_leaves", State::Absent, other_leaves),
     ]
 }
 
-/// What is asked and what came back.
-type Answers = Vec<((u32, u32), Regs)>;
+/// Queries with their answers.
+type Answers = Vec<(Query, Regs)>;
 
-/// Leaves outside the profiler's block.
-fn others() -> Vec<(u32, u32)> {
+/// Queries outside the profiler's block.
+fn others() -> Vec<Query> {
     let mut leaves = vec![0x4fff_feff, 0x5000_0000, 0xc000_0000, u32::MAX];
     leaves.extend(0..0x22);
     leaves.extend(0x4000_0000..0x4000_0004);
@@ -32,18 +30,19 @@ fn others() -> Vec<(u32, u32)> {
     with_subleaves(leaves, &[0, 1, 2, 7, 0xdead_beef])
 }
 
-fn block() -> Vec<(u32, u32)> {
+/// Queries in the profiler's block.
+fn block() -> Vec<Query> {
     with_subleaves(0x4fff_ff00..=0x4fff_ffff, &[0, 1, 48, u32::MAX])
 }
 
-fn with_subleaves(leaves: impl IntoIterator<Item = u32>, subleaves: &[u32]) -> Vec<(u32, u32)> {
+fn with_subleaves(leaves: impl IntoIterator<Item = u32>, subleaves: &[u32]) -> Vec<Query> {
     let with_all = |leaf| subleaves.iter().map(move |&sub| (leaf, sub));
     leaves.into_iter().flat_map(with_all).collect()
 }
 
-/// CPUID's answers to a guest of an Intel and of an AMD CPU: KVM treats a
-/// leaf that is out of range differently.
-fn capture(asked: &[(u32, u32)]) -> Result<Answers> {
+/// CPUID's answers to a guest with an Intel CPU and one with an AMD CPU, for which KVM
+/// treats leaves that are out of range differently.
+fn capture(asked: &[Query]) -> Result<Answers> {
     let amd = kvm_cpuid_entry2 {
         function: 0,
         eax: 0xd,
@@ -58,18 +57,14 @@ fn capture(asked: &[(u32, u32)]) -> Result<Answers> {
             entries,
             ..Config::default()
         })?;
-        let mut program = Program::new();
-        for &(eax, ecx) in asked {
-            program.cpuid(eax, ecx);
-        }
-        answers.extend(asked.iter().copied().zip(vm.run(&program)?));
+        answers.extend(asked.iter().copied().zip(vm.cpuids(asked)?));
     }
     Ok(answers)
 }
 
 fn compare(want: &Answers, got: &Answers) -> Result<String> {
     for (want, got) in want.iter().zip(got) {
-        ensure!(want == got, "{got:x?}, without our part {want:x?}");
+        ensure!(want == got, "{got:x?}, without the profiler {want:x?}");
     }
     ensure!(want.len() == got.len(), "not as many answers");
     Ok(format!("{} answers alike", got.len()))
@@ -92,17 +87,18 @@ fn after_unload(host: &mut Host) -> Result<String> {
     compare(&capture(&asked)?, &absent)
 }
 
-/// What a guest's tool must not take for the profiler's answer.
+/// Without the profiler, an Intel guest gets the highest basic leaf, which its tool
+/// must not take for the profiler's answer.
 fn highest_basic(_: &mut Host) -> Result<String> {
     let mut vm = Vm::plain()?;
-    let [highest, ..] = leaf::query(&mut vm, 0, 0)?;
+    let [highest, ..] = vm.cpuid(0, 0)?;
     let want = if cpu::is_vmx() {
-        leaf::query(&mut vm, highest, 0)?
+        vm.cpuid(highest, 0)?
     } else {
         [0; 4]
     };
     for eax in [leaf::DISCOVERY, leaf::TOTAL_EXITS, leaf::EXITS] {
-        let got = leaf::query(&mut vm, eax, 0)?;
+        let got = vm.cpuid(eax, 0)?;
         ensure!(got == want, "{eax:#x}: {got:x?}, want {want:x?}");
     }
     Ok(format!("{want:x?}"))

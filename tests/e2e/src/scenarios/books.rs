@@ -1,59 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ours, KVM's statistic and the tracepoint kvm_exit side by side: for every
-//! reason, and for every vCPU.
+//! The profiler's counts, KVM's statistic and the tracepoint kvm_exit side by side: for
+//! every reason, and for every vCPU.
 
-use super::leaves::ask;
-use super::test;
-use crate::cpu::{CPUID, reasons};
-use crate::guest::Program;
-use crate::leaf::{self, exits};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::tracepoint::Counter;
-use crate::vm::{Config, Vcpu, Vm};
-use crate::workloads::WORKLOADS;
+use crate::harness::Test;
+use crate::host::{Host, State, Tracepoint};
+use crate::oracle::{catalog, leaf};
+use crate::vmm::cpu::{CPUID, Status, reasons};
+use crate::vmm::{Op, Program, Vcpu, Vm};
 use anyhow::{Context, Result, bail, ensure};
-use profile::reason::Status;
 use std::thread;
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("books.every_reason", State::Profiled, every_reason),
-        test("books.every_vcpu", State::Profiled, every_vcpu),
+        Test::new("books.every_reason", State::Profiled, every_reason),
+        Test::new("books.every_vcpu", State::Profiled, every_vcpu),
     ]
 }
 
-/// Runs all that the table has for the modules as they are loaded; no exit may
-/// have gone to another reason's counter.
+/// Runs the catalog of workloads. Each exit must be counted under its own reason.
 fn every_reason(host: &mut Host) -> Result<String> {
     host.reload("")?;
     let reasons: Vec<u32> = reasons(Status::Handled);
-    let counters: Result<Vec<_>> = reasons.iter().map(|&reason| Counter::of(reason)).collect();
-    let counters = counters?;
-    let mut vms = Vec::new();
-    for workload in WORKLOADS.iter().filter(|workload| workload.runs()) {
-        let mut vm = workload.prepare()?;
-        vm.run(&workload.program())?;
-        vms.push(vm);
-    }
+    let tracepoints: Result<Vec<_>> = reasons.iter().map(|&r| Tracepoint::of(r)).collect();
+    let tracepoints = tracepoints?;
+    let vms = catalog::run_all()?;
 
     let asked: Vec<_> = reasons.iter().map(|&r| (leaf::EXITS, r)).collect();
     let cpuid = CPUID.number();
     let mut vm = Vm::plain()?;
     for _ in 0..100 {
         let before = vm.exits()?;
-        let traced: Result<Vec<_>> = counters.iter().map(Counter::read).collect();
-        let answers = ask(&mut vm, &asked)?;
+        let traced: Result<Vec<_>> = tracepoints.iter().map(Tracepoint::read).collect();
+        let answers = vm.cpuids(&asked)?;
         // Each CPUID, and the OUT that ends the program.
         if vm.exits()? != before + asked.len() as u64 + 1 {
             continue; // an interrupt among them
         }
         let mut seen = 0;
         for (i, (&reason, traced)) in reasons.iter().zip(traced?).enumerate() {
-            // The CPUIDs that have been answered before this one.
+            // The CPUIDs that were answered before this one.
             let own = if reason == cpuid { i as u64 } else { 0 };
-            let (ours, traced) = (exits(answers[i])?, traced + own);
+            let (ours, traced) = (leaf::exits(answers[i])?, traced + own);
             ensure!(
                 ours == traced,
                 "reason {reason}: {ours}, by kvm_exit {traced}"
@@ -68,18 +55,14 @@ fn every_reason(host: &mut Host) -> Result<String> {
     bail!("interrupts disturbed every attempt")
 }
 
-/// KVM keeps its statistic by vCPU, and the tracepoint knows the vCPU, too.
+/// KVM's statistic is by vCPU, and the tracepoint tells the vCPU, too.
 fn every_vcpu(_: &mut Host) -> Result<String> {
-    let mut vm = Vm::new(&Config {
-        more_vcpus: 1,
-        ..Config::default()
-    })?;
-    let counters = [Counter::of_vcpu(0)?, Counter::of_vcpu(1)?];
+    let mut vm = Vm::with_vcpus(2)?;
+    let tracepoints = [Tracepoint::of_vcpu(0)?, Tracepoint::of_vcpu(1)?];
     let before: Result<Vec<_>> = vm.vcpus.iter().map(Vcpu::exits).collect();
     thread::scope(|scope| {
         let run = |(vcpu, times): (_, u32)| {
-            let mut program = Program::new();
-            program.repeat(Op::Cpuid, 10_007 * times, leaf::TOTAL_EXITS);
+            let program = Program::repeated(Op::Cpuid, 10_007 * times, leaf::TOTAL_EXITS);
             scope.spawn(move || Vcpu::run(vcpu, &program))
         };
         let runs: Vec<_> = vm.vcpus.iter_mut().zip(1..).map(run).collect();
@@ -91,8 +74,8 @@ fn every_vcpu(_: &mut Host) -> Result<String> {
         })
     })?;
     let mut notes = Vec::new();
-    for ((vcpu, counter), before) in vm.vcpus.iter().zip(&counters).zip(before?) {
-        let (stat, traced) = (vcpu.exits()? - before, counter.read()?);
+    for ((vcpu, tracepoint), before) in vm.vcpus.iter().zip(&tracepoints).zip(before?) {
+        let (stat, traced) = (vcpu.exits()? - before, tracepoint.read()?);
         ensure!(stat == traced, "KVM's statistic {stat}, kvm_exit {traced}");
         notes.push(stat.to_string());
     }

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A console that is slow, and guests that do not wait for it.
+//! Guests do not wait for a slow console.
 
-use super::log::{BURST, query_line};
-use super::test;
-use crate::guest::Program;
-use crate::kmsg::Kmsg;
-use crate::leaf;
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::{Skip, Test};
-use crate::vm::Vm;
+use crate::harness::{Skip, Test};
+use crate::host::module::{self, PROFILER};
+use crate::host::{Host, Kmsg, State};
+use crate::oracle::leaf;
+use crate::oracle::log::{BURST, query_line};
+use crate::vmm::{Op, Program, Vm};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::time::{Duration, Instant};
 
-pub fn tests() -> Vec<Test> {
-    vec![test("log.slow_console", State::Absent, slow_console)]
+pub fn tests() -> Vec<Test<Host>> {
+    vec![Test::new("log.slow_console", State::Absent, slow_console)]
 }
 
-/// While it lives, each line of the log goes to the console.
+/// Sends each line of the log to the console, until this is dropped.
 struct Loud(String);
 
 const LEVELS: &str = "/proc/sys/kernel/printk";
@@ -33,13 +30,13 @@ impl Loud {
 
 impl Drop for Loud {
     fn drop(&mut self) {
-        // What is left of the queue goes to the log alone.
+        // The rest of the queue goes to the log alone.
         let _ = fs::write(LEVELS, &self.0);
     }
 }
 
-/// How long the console takes for a line as long as that of a query. The
-/// writer waits for it, unless another prints at the time.
+/// How long the console takes for a line as long as that of a query. The writer waits
+/// for the console, unless another thread prints at the same time.
 fn time_per_line() -> Result<Duration> {
     const LINES: u32 = 4;
     let start = Instant::now();
@@ -49,13 +46,12 @@ fn time_per_line() -> Result<Duration> {
     Ok(start.elapsed() / LINES)
 }
 
-/// A guest's burst of queries, and one that is suppressed, are answered long
-/// before the console has shown the burst.
+/// A guest gets the answers to a burst of queries, and to one more that is suppressed,
+/// long before the console has shown their lines.
 fn slow_console(host: &mut Host) -> Result<String> {
     let queries = BURST + 1;
     let mut vm = Vm::plain()?;
-    let mut program = Program::new();
-    program.repeat(Op::Cpuid, queries as u32, leaf::TOTAL_EXITS);
+    let program = Program::repeated(Op::Cpuid, queries as u32, leaf::TOTAL_EXITS);
     host.reload("log=N")?;
     let time = |vm: &mut Vm| {
         let start = Instant::now();
@@ -80,8 +76,8 @@ fn slow_console(host: &mut Host) -> Result<String> {
         "{queries} queries in {took:.1?}, {quiet:.1?} without a log; \
          the console takes {printing:.1?} for {logged} lines"
     );
-    // Waiting would add all of it. The printing may take the guest's CPU for a
-    // line or two, until the guest finds another.
+    // Waiting would add all of the console's time. Printing may keep the guest's CPU
+    // for a line or two, until the guest moves to another.
     ensure!(took < printing / 2 && logged >= BURST, "{text}");
     Ok(text)
 }

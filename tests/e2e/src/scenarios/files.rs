@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Files of VMs that come and go, and of VMs with many vCPUs.
 
-use super::test;
-use crate::cpu::HYPERCALL;
-use crate::debugfs::{PROFILER as DIR, Reasons, Vcpus, vcpu_dir, vm_dir};
-use crate::guest::Program;
-use crate::module::{self, Host, PROFILER, State, describe, errno, remove_now};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::tenant::Tenant;
-use crate::text::Text;
-use crate::vm::{Bare, Vm};
+use crate::harness::Test;
+use crate::host::debugfs::{
+    ExitsTable, Line, PROFILER as DIR, ProfileFile, VcpusTable, vcpu_dir, vm_dir,
+};
+use crate::host::module::{self, PROFILER, describe, errno, remove_now};
+use crate::host::tenant::Tenant;
+use crate::host::{Host, State};
+use crate::oracle::growth::still_counts;
+use crate::vmm::cpu::HYPERCALL;
+use crate::vmm::{Bare, Vm};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek};
@@ -18,12 +18,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("files.as_opened", State::Absent, as_opened),
-        test("files.hold_module", State::Absent, hold_module),
-        test("vcpu.files_without_search", State::Absent, without_search),
-        test("table.many_vcpus", State::Absent, many_vcpus),
+        Test::new("files.as_opened", State::Absent, as_opened),
+        Test::new("files.hold_module", State::Absent, hold_module),
+        Test::new("vcpu.files_without_search", State::Absent, without_search),
+        Test::new("table.many_vcpus", State::Absent, many_vcpus),
     ]
 }
 
@@ -31,7 +31,7 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).with_context(|| path.display().to_string())
 }
 
-/// The rest of a file, read by so many bytes at a time.
+/// The rest of a file, read by that many bytes at a time.
 fn read_by(mut file: &File, bytes: usize) -> Result<Vec<u8>> {
     let (mut all, mut some) = (Vec::new(), vec![0; bytes]);
     loop {
@@ -42,14 +42,12 @@ fn read_by(mut file: &File, bytes: usize) -> Result<Vec<u8>> {
     }
 }
 
-/// A file says what was so when it was opened, however late and slowly it is read:
-/// also when what it tells of is gone, or has started from zero.
+/// However late and slowly a file is read, its text is from when it was opened, even if
+/// its VM is gone since, or the counters have been reset.
 fn as_opened(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::with_vcpus(2)?;
-    let mut program = Program::new();
-    program.repeat(Op::Vmcall, 23, 0);
-    vm.run(&program)?;
+    vm.hypercalls(23)?;
     let paths = [
         vcpu_dir(&vm, 0).join("exits"),
         vm_dir(&vm).join("exits"),
@@ -62,11 +60,11 @@ fn as_opened(host: &mut Host) -> Result<String> {
     let before = paths.iter().map(read).collect::<Result<Vec<_>>>()?;
     let files = paths.iter().map(|path| open(path));
     let files = files.collect::<Result<Vec<_>>>()?;
-    // The begin of one has been read already.
+    // The start of one is read already.
     let mut begin = [0; 7];
     files[0].read_exact_at(&mut begin, 0)?;
 
-    vm.run(&program)?;
+    vm.hypercalls(23)?;
     drop(vm);
     ensure!(!paths[0].exists() && !paths[1].exists(), "still there");
     module::set_param(PROFILER, "reset", "1")?;
@@ -74,7 +72,7 @@ fn as_opened(host: &mut Host) -> Result<String> {
         let late = String::from_utf8(read_by(file, 7)?)?;
         let mut same = late == *before;
         if path.ends_with("profile") {
-            // It has the time in it.
+            // The first line has the time.
             let rows = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
             same = rows(&late) == rows(before);
         }
@@ -83,7 +81,7 @@ fn as_opened(host: &mut Host) -> Result<String> {
     Ok(format!("{} files, read when all had ended", files.len()))
 }
 
-/// While one of the files is open, the module stays; when it is closed, it goes.
+/// While a file is open, the module cannot be unloaded. When it is closed, it can.
 fn hold_module(host: &mut Host) -> Result<String> {
     let mut names = Vec::new();
     for index in 0..5 {
@@ -99,7 +97,7 @@ fn hold_module(host: &mut Host) -> Result<String> {
             let got = errno(&remove_now(PROFILER));
             let text = format!("{} {when}: rmmod: {}", path.display(), describe(got));
             ensure!(got == libc::EAGAIN, "{text}");
-            super::lifetime::still_counts()
+            still_counts()
         };
         refused("open")?;
         drop(vm);
@@ -111,7 +109,7 @@ fn hold_module(host: &mut Host) -> Result<String> {
     Ok(format!("{} files", names.len()))
 }
 
-/// What is at a path now, whatever comes there later.
+/// The file that is at a path now, whatever is there later.
 fn find(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.read(true).custom_flags(libc::O_PATH);
@@ -119,9 +117,9 @@ fn find(path: &Path) -> Result<File> {
     found.with_context(|| path.display().to_string())
 }
 
-/// Nobody but root may look into the profiler's directory; and yet VMs of others have
-/// their files there, whether they began before that or after, and these go with the
-/// VM, whoever it is that lets it end.
+/// Only root may search the profiler's directory. VMs of other users have their files
+/// there nevertheless, whether they began before that or after. The files go with the
+/// VM, whoever ends it.
 fn without_search(host: &mut Host) -> Result<String> {
     const NOBODY: u32 = 65534;
     let mut notes = Vec::new();
@@ -140,7 +138,7 @@ fn without_search(host: &mut Host) -> Result<String> {
     Ok(notes.join("; "))
 }
 
-/// Lets the tenant's VM run and end, and looks at its files.
+/// Lets the tenant's VM run and end, and checks its files.
 fn ends_with_files(mut tenant: Tenant, name: &str) -> Result<String> {
     let exits: u64 = tenant.ask("run 23")?.parse()?;
     let dir = Path::new(DIR).join(name);
@@ -149,7 +147,7 @@ fn ends_with_files(mut tenant: Tenant, name: &str) -> Result<String> {
         dir.join("vcpu0/exits"),
         dir.join("vcpu1/exits"),
     ];
-    let all = Reasons::read(&dir)?;
+    let all = ExitsTable::read(&dir)?;
     ensure!(all.total.0 == exits, "want {exits} got {:?}", all.total);
     ensure!(all.exits(HYPERCALL.number()) == 46, "{all:?}");
     let found = paths.iter().map(|path| find(path));
@@ -159,7 +157,7 @@ fn ends_with_files(mut tenant: Tenant, name: &str) -> Result<String> {
 
     tenant.end()?;
     ensure!(!dir.exists(), "{} is still there", dir.display());
-    // Others, in the same memory.
+    // Other VMs, which get the memory of that one.
     let mut others = Vec::new();
     for _ in 0..8 {
         others.push(Vm::with_vcpus(2)?);
@@ -177,41 +175,38 @@ fn ends_with_files(mut tenant: Tenant, name: &str) -> Result<String> {
     let total = text.lines().last().context("it is empty")?;
     let got = total.split_whitespace().nth(1);
     ensure!(got == Some(&exits.to_string()), "{total}, want {exits}");
-    let table = Vcpus::read()?;
-    table.add_up()?;
+    let table = VcpusTable::read()?;
+    table.check_sums()?;
     ensure!(!table.vms.contains_key(name), "{table:?}");
     ensure!(table.ended.0 == exits, "want {exits}: {table:?}");
     Ok(format!("{exits} exits of {name}, then none"))
 }
 
-/// A VM with many vCPUs has all of them in all files, in order, and those are the same
-/// whether they are read at once or bit by bit.
+/// A VM with many vCPUs has all of them in all files, in order. The files are the same
+/// whether they are read at once or by a few bytes.
 fn many_vcpus(host: &mut Host) -> Result<String> {
     const IDLE: u32 = 512;
     host.reload("log=N")?;
     let mut vm = Vm::with_vcpus(2)?;
     let idle = vm.add_idle(IDLE)?;
     let other = Bare::new(3)?;
-    let mut program = Program::new();
-    program.repeat(Op::Vmcall, 23, 0);
-    vm.run(&program)?;
+    vm.hypercalls(23)?;
 
-    // The newest VM first, each VM's vCPUs as they came.
+    // The newest VM comes first, and each VM's vCPUs in the order of their creation.
     let mut want: Vec<_> = (0..3).map(|id| (other.name(), id)).collect();
     want.extend((0..IDLE + 2).map(|id| (vm.name(), u64::from(id))));
-    let text = Text::read()?;
-    text.add_up()?;
-    let line = |line: &crate::text::Line| -> Result<_> {
-        Ok((line.text("vm")?.to_owned(), line.number("vcpu")?))
-    };
-    let attached = text.of("attached").map(line).collect::<Result<Vec<_>>>()?;
+    let file = ProfileFile::read()?;
+    file.check_sums()?;
+    let owner =
+        |line: &Line| -> Result<_> { Ok((line.text("vm")?.to_owned(), line.number("vcpu")?)) };
+    let attached = file.of("attached").map(owner).collect::<Result<Vec<_>>>()?;
     ensure!(attached == want, "{attached:?}");
-    let rows = text.of("vcpu").map(line).collect::<Result<Vec<_>>>()?;
+    let rows = file.of("vcpu").map(owner).collect::<Result<Vec<_>>>()?;
     ensure!(rows.iter().all(|(_, id)| *id < 2), "{rows:?}");
-    let table = Vcpus::read()?;
-    table.add_up()?;
+    let table = VcpusTable::read()?;
+    table.check_sums()?;
     ensure!(table.vcpus.len() == want.len(), "{table:?}");
-    let got = table.vms.get(&vm.name()).map(|sample| sample.0);
+    let got = table.vms.get(&vm.name()).map(|counted| counted.0);
     ensure!(got == Some(vm.exits()?), "{got:?}");
     ensure!(table.vms.get(&other.name()) == Some(&(0, 0)), "{table:?}");
 
@@ -219,13 +214,12 @@ fn many_vcpus(host: &mut Host) -> Result<String> {
     for name in ["profile", "vcpus", "exits"] {
         let mut file = open(&Path::new(DIR).join(name))?;
         let slowly = read_by(&file, 7)?;
-        // Others go meanwhile.
         file.rewind()?;
         let at_once = read_by(&file, 1 << 20)?;
         ensure!(slowly == at_once, "{name} is not the same twice");
         let lines = String::from_utf8(at_once.clone())?.lines().count();
         ensure!(at_once.ends_with(b"\n"), "{name} ends within a line");
-        // From anywhere in it.
+        // From any position.
         for at in (0..at_once.len() + 100).step_by(4051) {
             let mut part = [0; 100];
             let n = file.read_at(&mut part, at as u64)?;
@@ -237,9 +231,9 @@ fn many_vcpus(host: &mut Host) -> Result<String> {
     }
     drop(idle);
     drop(vm);
-    let left = Text::read()?;
-    left.add_up()?;
-    let attached = left.of("attached").map(line).collect::<Result<Vec<_>>>()?;
+    let left = ProfileFile::read()?;
+    left.check_sums()?;
+    let attached = left.of("attached").map(owner).collect::<Result<Vec<_>>>()?;
     ensure!(attached == want[..3], "{attached:?}");
     Ok(format!("{} vCPUs; {sizes:?}", want.len()))
 }

@@ -1,78 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is counted has a number, by which a reader knows that it is the same still.
+//! What is counted has an identity, by which a reader knows that it is still the same.
 
-use super::leaves::ask_on;
-use super::test;
-use crate::guest::{GARBAGE, Program};
-use crate::leaf;
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::text::Text;
-use crate::vm::{Vcpu, Vm};
+use crate::harness::Test;
+use crate::host::debugfs::ProfileFile;
+use crate::host::module::{self, PROFILER};
+use crate::host::{Host, State};
+use crate::oracle::leaf;
+use crate::oracle::snapshot::{RELEASE, TAKE};
+use crate::vmm::{GARBAGE, Vcpu, Vm};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("identity.of_host", State::Absent, of_host),
-        test("identity.of_vm", State::Absent, |host| {
+        Test::new("identity.of_host", State::Absent, of_host),
+        Test::new("identity.of_vm", State::Absent, |host| {
             of_guests(host, "vm")
         }),
-        test("identity.of_vcpu", State::Absent, |host| {
+        Test::new("identity.of_vcpu", State::Absent, |host| {
             of_guests(host, "vcpu")
         }),
-        test("identity.another_vm", State::Absent, another_vm),
-        test("identity.of_scope", State::Absent, of_scope),
-        test("identity.epoch", State::Absent, epoch),
+        Test::new("identity.another_vm", State::Absent, another_vm),
+        Test::new("identity.of_scope", State::Absent, of_scope),
+        Test::new("identity.epoch", State::Absent, epoch),
     ]
 }
 
-/// The number and the epoch that a guest reads on a vCPU, of the present and in a
-/// snapshot, which it takes: they are one.
+/// The identity and the epoch that a guest reads on a vCPU, live and from a snapshot
+/// that it takes. They must be the same.
 fn identity(vcpu: &mut Vcpu) -> Result<(u64, u32)> {
-    let answers = ask_on(
-        vcpu,
-        &[
-            (leaf::IDENTITY, GARBAGE),
-            (leaf::PROTOCOL, GARBAGE),
-            (leaf::SNAPSHOT, 1),
-            (leaf::of_snapshot(leaf::IDENTITY), GARBAGE),
-            (leaf::SNAPSHOT, 0),
-        ],
-    )?;
+    let answers = vcpu.cpuids(&[
+        (leaf::IDENTITY, GARBAGE),
+        (leaf::PROTOCOL, GARBAGE),
+        (leaf::SNAPSHOT, TAKE),
+        (leaf::of_snapshot(leaf::IDENTITY), GARBAGE),
+        (leaf::SNAPSHOT, RELEASE),
+    ])?;
     let (id, epoch) = leaf::identity(answers[0])?;
     ensure!(answers[1][2] == epoch, "{answers:x?}");
     ensure!(answers[3] == answers[0], "{answers:x?}");
     Ok((id, epoch))
 }
 
-/// The number of each vCPU of the VMs, in order.
+/// The identity that each vCPU of the VMs reads, in order.
 fn of_all(vms: &mut [Vm]) -> Result<Vec<u64>> {
     let vcpus = vms.iter_mut().flat_map(|vm| &mut vm.vcpus);
     vcpus.map(|vcpu| Ok(identity(vcpu)?.0)).collect()
 }
 
-/// Exits, switching, and a reset, after which numbers are what they were.
+/// Exits, a switch of recording, and a reset, all of which leave identities as they
+/// are.
 fn go_on(vms: &mut [Vm]) -> Result<()> {
-    let mut program = Program::new();
-    program.repeat(Op::Vmcall, 23, 0);
     for vm in vms {
-        vm.run(&program)?;
+        vm.hypercalls(23)?;
     }
     module::set_param(PROFILER, "recording", "N")?;
     module::set_param(PROFILER, "recording", "Y")?;
     module::set_param(PROFILER, "reset", "1")
 }
 
-/// All guests read the host's, until the module is loaded again.
+/// All guests read the host's identity, which changes when the module is reloaded.
 fn of_host(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vms = [Vm::with_vcpus(2)?, Vm::plain()?];
     let first = of_all(&mut vms)?;
     let id = first[0];
     ensure!(first == [id; 3], "{first:x?}");
-    let head = Text::read()?.head().id()?;
+    let head = ProfileFile::read()?.head().id()?;
     ensure!(head == id, "the file has {head:x}, guests {id:x}");
     go_on(&mut vms)?;
     let again = of_all(&mut vms)?;
@@ -87,8 +81,8 @@ fn of_host(host: &mut Host) -> Result<String> {
     Ok(format!("{id:x}, and {} others", seen.len() - 1))
 }
 
-/// Each guest, or each vCPU, has one of its own, and no other; a vCPU has the one
-/// that the host's file has.
+/// Each guest, or each vCPU, reads an identity of its own. That of a vCPU is also in
+/// the host's file.
 fn of_guests(host: &mut Host, scope: &str) -> Result<String> {
     host.reload(&format!("log=N scope={scope}"))?;
     let mut vms = [Vm::with_vcpus(2)?, Vm::with_vcpus(2)?, Vm::plain()?];
@@ -103,22 +97,19 @@ fn of_guests(host: &mut Host, scope: &str) -> Result<String> {
     let different = BTreeSet::from_iter(&first).len();
     ensure!(different == want, "{first:x?}");
     ensure!((a == b) == shared && (c == d) == shared, "{first:x?}");
-    let text = Text::read()?;
+    let file = ProfileFile::read()?;
     ensure!(
-        !first.contains(&text.head().id()?),
+        !first.contains(&file.head().id()?),
         "the host's: {first:x?}"
     );
     if scope == "vcpu" {
         let mut ids = first.iter();
         for vm in &vms {
             for vcpu in &vm.vcpus {
-                let is_own = |line: &&crate::text::Line| {
-                    let own = (line.text("vm").ok(), line.number("vcpu").ok());
-                    own == (Some(&vm.name()), Some(vcpu.id().into()))
-                };
-                let line = text.of("attached").find(is_own).context("no line")?;
+                let mut attached = file.of_vcpu("attached", vm, vcpu.id());
+                let line = attached.next().context("no line")?;
                 ensure!(Some(&line.id()?) == ids.next(), "{line:?}: {first:x?}");
-                for row in text.of("vcpu").filter(is_own) {
+                for row in file.of_vcpu("vcpu", vm, vcpu.id()) {
                     ensure!(row.id()? == line.id()?, "{row:?}, {line:?}");
                 }
             }
@@ -131,11 +122,11 @@ fn of_guests(host: &mut Host, scope: &str) -> Result<String> {
     let reloaded = of_all(&mut vms)?;
     let common = reloaded.iter().filter(|id| first.contains(id)).count();
     ensure!(common == 0, "{first:x?}, reloaded {reloaded:x?}");
-    Ok(format!("{different} of 5 vCPUs' are different"))
+    Ok(format!("{different} different identities of 5 vCPUs"))
 }
 
-/// A guest that is started again is not counted on, although its host calls it by the
-/// same name.
+/// A guest that is started again has another identity, although KVM gives it the same
+/// name.
 fn another_vm(host: &mut Host) -> Result<String> {
     const TIMES: usize = 20;
     host.reload("log=N")?;
@@ -150,11 +141,10 @@ fn another_vm(host: &mut Host) -> Result<String> {
         }
     }
     ensure!(names.len() == 1, "names {names:?}");
-    Ok(format!("{} numbers of {names:?}", ids.len()))
+    Ok(format!("{} identities of {names:?}", ids.len()))
 }
 
-/// A guest that is told of something else from now on can tell that, and that it is
-/// told of the first thing again.
+/// The identity changes with the scope, and returns with it.
 fn of_scope(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::plain()?;
@@ -172,7 +162,7 @@ fn of_scope(host: &mut Host) -> Result<String> {
     Ok(format!("{first:x?}"))
 }
 
-/// Each reset begins another epoch of the same thing.
+/// Each reset begins another epoch, and leaves the identity as it is.
 fn epoch(host: &mut Host) -> Result<String> {
     const TIMES: usize = 20;
     host.reload("log=N")?;
@@ -181,12 +171,12 @@ fn epoch(host: &mut Host) -> Result<String> {
     let mut epochs = BTreeSet::from([first]);
     for _ in 0..TIMES {
         let same = identity(&mut vm.vcpus[0])?;
-        ensure!(epochs.contains(&same.1), "{same:x?}: without a reset");
+        ensure!(epochs.contains(&same.1), "{same:x?} without a reset");
         module::set_param(PROFILER, "reset", "1")?;
         let (now, epoch) = identity(&mut vm.vcpus[0])?;
         ensure!(now == id, "{now:x} after a reset, {id:x} before");
         ensure!(epochs.insert(epoch), "{epoch:x} again, of {epochs:x?}");
-        let head = Text::read()?;
+        let head = ProfileFile::read()?;
         let told = (head.head().id()?, head.head().number("epoch")?);
         ensure!(told == (id, epoch.into()), "{:?}", head.head());
     }

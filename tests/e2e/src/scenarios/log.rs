@@ -1,90 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host's log: every query leaves a line, and no flood leaves more than
-//! it may.
+//! The host's log: every query leaves a line, and a flood leaves no more than it may.
 
-use super::test;
-use crate::cpu::{self, DR_READ, HYPERCALL, IO, WBINVD, reasons};
-use crate::guest::{Program, Regs};
-use crate::kmsg::Kmsg;
-use crate::leaf::{self, cycles, exits};
-use crate::module::{self, Host, PROFILER, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::text::Text;
-use crate::vm::Vm;
+use crate::harness::{Test, threads};
+use crate::host::debugfs::ProfileFile;
+use crate::host::module::{self, PROFILER};
+use crate::host::{Host, Kmsg, State};
+use crate::oracle::leaf::{self, cycles, exits};
+use crate::oracle::log::{BURST, GUESTS, bounds, expected, ours, query_line, suppressed};
+use crate::oracle::snapshot::TAKE;
+use crate::vmm::cpu::{self, DR_READ, HYPERCALL, IO, Status, WBINVD, reasons};
+use crate::vmm::{Op, Program, Vm};
 use anyhow::{Context, Result, ensure};
-use profile::reason::Status;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("log.line_per_query", State::Absent, line_per_query),
-        test("log.flood_is_bounded", State::Absent, flood),
-        test("log.per_day", State::Absent, per_day),
-        test("log.flushed_at_unload", State::Absent, flushed),
-        test("log.guest_not_muted", State::Absent, not_muted),
-        test("log.switch", State::Profiled, switch),
-        test("log.report", State::Profiled, report),
-        test("log.table_at_unload", State::Profiled, table_at_unload),
+        Test::new("log.line_per_query", State::Absent, line_per_query),
+        Test::new("log.flood_is_bounded", State::Absent, flood),
+        Test::new("log.per_day", State::Absent, per_day),
+        Test::new("log.flushed_at_unload", State::Absent, flushed),
+        Test::new("log.guest_not_muted", State::Absent, not_muted),
+        Test::new("log.switch", State::Profiled, switch),
+        Test::new("log.report", State::Profiled, report),
+        Test::new("log.table_at_unload", State::Profiled, table_at_unload),
     ]
 }
 
-/// Lines that a guest may have logged at once, and then in a day.
-pub const BURST: usize = 256;
-/// Guests that have so many each.
-const GUESTS: usize = 4;
-
-/// How many lines a guest that never stops asking has logged in that time.
-pub fn bounds(took: Duration) -> RangeInclusive<usize> {
-    let refilled = took.as_secs() as usize * BURST / (24 * 3600);
-    BURST..=BURST + refilled
-}
-
-/// The module's own lines, without their prefix.
-fn ours(line: &str) -> Option<&str> {
-    line.strip_prefix("kvm_exitprof: ")
-}
-
-pub fn query_line(line: &str) -> Option<String> {
-    ours(line).filter(|l| l.starts_with("0x4")).map(Into::into)
-}
-
-pub fn suppressed(line: &str) -> Option<usize> {
-    ours(line)?
-        .strip_suffix(" log lines suppressed")?
-        .parse()
-        .ok()
-}
-
-/// The line that a query has to leave.
-fn expected(vm: &Vm, eax: u32, ecx: u32, got: Regs) -> Result<String> {
-    Ok(format!(
-        "{} (pid {}, vCPU 0)",
-        answer(eax, ecx, got)?,
-        vm.pid
-    ))
-}
-
-/// What it says of the answer.
-pub fn answer(eax: u32, ecx: u32, got: Regs) -> Result<String> {
-    let undefined = got == leaf::UNDEFINED;
-    Ok(match eax {
-        leaf::TOTAL_EXITS => format!("0x4ffffffc, Total exits={}", exits(got)?),
-        leaf::TOTAL_CYCLES => format!("0x4ffffffd, Total cycles={}", cycles(got)?),
-        leaf::EXITS if undefined => {
-            format!("0x4ffffffe, Exit number {ecx}. Total exits=0 (undefined)")
-        }
-        leaf::EXITS => format!("0x4ffffffe, Exit number {ecx}. Total exits={}", exits(got)?),
-        _ if undefined => format!("0x4fffffff, Exit number {ecx}. Total cycles=0 (undefined)"),
-        _ => format!(
-            "0x4fffffff, Exit number {ecx}. Total cycles={}",
-            cycles(got)?
-        ),
-    })
+/// A program of `count` queries.
+fn queries(count: usize) -> Program {
+    Program::repeated(Op::Cpuid, count as u32, leaf::TOTAL_EXITS)
 }
 
 fn line_per_query(host: &mut Host) -> Result<String> {
@@ -94,12 +40,9 @@ fn line_per_query(host: &mut Host) -> Result<String> {
     for ecx in (0..70).chain([80, u32::MAX]) {
         asked.extend([(leaf::EXITS, ecx), (leaf::CYCLES, ecx)]);
     }
-    let mut program = Program::new();
-    for &(eax, ecx) in &asked {
-        program.cpuid(eax, ecx);
-    }
-    // These leave no line, of the present or of a snapshot.
-    program.cpuid(leaf::SNAPSHOT, 1);
+    let mut program = Program::cpuids(&asked);
+    // These leave no line, whether they are live or read a snapshot.
+    program.cpuid(leaf::SNAPSHOT, TAKE);
     for eax in (leaf::DISCOVERY..leaf::TOTAL_EXITS).chain([0]) {
         program.cpuid(eax, 10);
     }
@@ -119,23 +62,22 @@ fn flood(host: &mut Host) -> Result<String> {
     const QUERIES: usize = 20_000;
     host.reload("")?;
     let mut vm = Vm::plain()?;
-    let mut program = Program::new();
-    program.repeat(Op::Cpuid, QUERIES as u32, leaf::TOTAL_EXITS);
     let mut log = Kmsg::from_now()?;
     let start = Instant::now();
-    vm.run(&program)?;
-    // What is suppressed is told of after a second, and then not for an hour.
+    vm.run(&queries(QUERIES))?;
+    // After a second, a line tells how many were suppressed. The next comes an hour
+    // later.
     thread::sleep(Duration::from_secs(3));
     let took = start.elapsed();
     let lines = log.drain()?;
     let logged = lines.iter().filter_map(|l| query_line(l)).count();
     let told: Vec<_> = lines.iter().filter_map(|l| suppressed(l)).collect();
-    let dropped = Text::read()?.account()?.number("suppressed")? as usize;
-    let text = format!("{logged} logged, {dropped} suppressed, {told:?} told of, in {took:.1?}");
+    let dropped = ProfileFile::read()?.account()?.number("suppressed")? as usize;
+    let text = format!("{logged} logged, {dropped} suppressed, {told:?} by the log, in {took:.1?}");
     ensure!(bounds(took).contains(&logged), "{text}, want {BURST}");
     ensure!(logged + dropped == QUERIES, "{text}, of {QUERIES}");
     ensure!(told.len() == 1, "{text}");
-    // The rest at unload.
+    // At unload, another line tells about the rest.
     host.reach(State::Absent)?;
     let lines = log.drain()?;
     let rest: Vec<_> = lines.iter().filter_map(|l| suppressed(l)).collect();
@@ -144,16 +86,15 @@ fn flood(host: &mut Host) -> Result<String> {
     Ok(text)
 }
 
-/// A guest that has used its lines gets no more for as long as the test can wait,
-/// however slowly it asks; another gets its own, but not any number of guests.
+/// A guest that has used up its lines gets no more while the test waits, however slowly
+/// it asks. Other guests get their own, up to a number of guests.
 fn per_day(host: &mut Host) -> Result<String> {
     host.reload("")?;
     let mut guests = Vec::new();
     for _ in 0..=GUESTS {
         guests.push(Vm::plain()?);
     }
-    let mut burst = Program::new();
-    burst.repeat(Op::Cpuid, BURST as u32, leaf::TOTAL_EXITS);
+    let burst = queries(BURST);
     let (mut log, mut whole) = (Kmsg::from_now()?, Kmsg::from_now()?);
     let mut logged = Vec::new();
     let start = Instant::now();
@@ -169,7 +110,7 @@ fn per_day(host: &mut Host) -> Result<String> {
     let mut asked = 0;
     while Instant::now() < end {
         for guest in &mut guests {
-            leaf::query(guest, leaf::TOTAL_EXITS, 0)?;
+            guest.cpuid(leaf::TOTAL_EXITS, 0)?;
             asked += 1;
         }
         thread::sleep(Duration::from_millis(50));
@@ -185,15 +126,13 @@ fn per_day(host: &mut Host) -> Result<String> {
     Ok(text)
 }
 
-/// Nothing that is still to be logged is lost with the module.
+/// Lines that are not printed yet are not lost with the module.
 fn flushed(host: &mut Host) -> Result<String> {
     const QUERIES: usize = 1009;
     host.reload("")?;
     let mut vm = Vm::plain()?;
-    let mut program = Program::new();
-    program.repeat(Op::Cpuid, QUERIES as u32, leaf::TOTAL_EXITS);
     let mut log = Kmsg::from_now()?;
-    vm.run(&program)?;
+    vm.run(&queries(QUERIES))?;
     host.reach(State::Absent)?;
     let lines = log.drain()?;
     let logged = lines.iter().filter_map(|l| query_line(l)).count();
@@ -208,35 +147,21 @@ fn not_muted(host: &mut Host) -> Result<String> {
     host.reload("")?;
     let mut noisy = Vm::plain()?;
     let mut quiet = Vm::plain()?;
-    let mut flood = Program::new();
-    flood.repeat(Op::Cpuid, 1000, leaf::TOTAL_EXITS);
     let mut log = Kmsg::from_now()?;
-    let stop = AtomicBool::new(false);
-    let (asked, logged) = thread::scope(|scope| {
-        let noise = scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                noisy.run(&flood)?;
-            }
-            anyhow::Ok(())
-        });
-        let mut ask = || {
-            // More than one guest's burst, so that it is exhausted.
-            log.collect(BURST, Duration::from_secs(5), query_line)?;
-            let mut asked = 0;
-            let mut logged = 0;
-            for _ in 0..5 {
-                let got = leaf::query(&mut quiet, leaf::EXITS, DR_READ.number())?;
-                let want = expected(&quiet, leaf::EXITS, DR_READ.number(), got)?;
-                let hit = |l: &str| query_line(l).filter(|l| *l == want);
-                asked += 1;
-                logged += log.collect(1, Duration::from_secs(2), hit)?.len();
-            }
-            anyhow::Ok((asked, logged))
-        };
-        let counts = ask();
-        stop.store(true, Ordering::Relaxed);
-        noise.join().ok().context("the noisy guest panicked")??;
-        counts
+    let flood = || noisy.run(&queries(1000)).map(drop);
+    let (asked, logged) = threads::beside([flood], || {
+        // More than one guest's burst, so that it is used up.
+        log.collect(BURST, Duration::from_secs(5), query_line)?;
+        let mut asked = 0;
+        let mut logged = 0;
+        for _ in 0..5 {
+            let got = quiet.cpuid(leaf::EXITS, DR_READ.number())?;
+            let want = expected(&quiet, leaf::EXITS, DR_READ.number(), got)?;
+            let hit = |l: &str| query_line(l).filter(|l| *l == want);
+            asked += 1;
+            logged += log.collect(1, Duration::from_secs(2), hit)?.len();
+        }
+        Ok((asked, logged))
     })?;
     ensure!(logged == asked, "{logged} of {asked} queries logged");
     Ok(format!("{logged} of {asked} queries logged"))
@@ -248,21 +173,21 @@ fn switch(_: &mut Host) -> Result<String> {
     for value in ["N", "Y"] {
         module::set_param(PROFILER, "log", value)?;
         let mut log = Kmsg::from_now()?;
-        leaf::query(&mut vm, leaf::EXITS, DR_READ.number())?;
+        vm.cpuid(leaf::EXITS, DR_READ.number())?;
         counts.push(log.collect(1, Duration::from_secs(2), query_line)?.len());
     }
     ensure!(counts == [0, 1], "off and on: {counts:?} lines");
     Ok(format!("off and on: {counts:?} lines"))
 }
 
-/// A table's rows by reason, and its last one.
+/// A table by reason.
 struct Table {
     rows: BTreeMap<u32, (String, u64, u64)>,
     total: (u64, u64),
     descending: bool,
 }
 
-/// The table that the log holds from now on.
+/// Waits for a table in the log.
 fn read_table(log: &mut Kmsg) -> Result<Table> {
     let mut rows = BTreeMap::new();
     let mut total = None;
@@ -299,7 +224,7 @@ fn read_table(log: &mut Kmsg) -> Result<Table> {
     })
 }
 
-/// Demands that the table says what a guest was told for every reason.
+/// Checks that the table has what a guest has read for every reason.
 fn compare(table: &Table, told: &BTreeMap<u32, (u64, u64)>) -> Result<String> {
     ensure!(table.descending, "the table is not in order");
     for (&reason, &(exits, cycles)) in told {
@@ -325,7 +250,7 @@ fn compare(table: &Table, told: &BTreeMap<u32, (u64, u64)>) -> Result<String> {
     Ok(format!("{} rows, {} exits", table.rows.len(), sum.0))
 }
 
-/// What a guest is told for every handled reason.
+/// Exits and cycles of every handled reason, as a guest reads them.
 fn ask_all(vm: &mut Vm) -> Result<BTreeMap<u32, (u64, u64)>> {
     let mut program = Program::new();
     let reasons = reasons(Status::Handled);
@@ -341,8 +266,8 @@ fn ask_all(vm: &mut Vm) -> Result<BTreeMap<u32, (u64, u64)>> {
     Ok(told)
 }
 
-/// Some exits, and then what a guest is told about them while no more are
-/// recorded.
+/// Causes some exits, switches log and recording off, and returns what a guest reads
+/// then.
 fn record_some() -> Result<BTreeMap<u32, (u64, u64)>> {
     let mut vm = Vm::plain()?;
     let mut program = Program::new();
@@ -360,13 +285,13 @@ fn record_some() -> Result<BTreeMap<u32, (u64, u64)>> {
 }
 
 fn report(_: &mut Host) -> Result<String> {
-    let told = record_some();
+    let told = record_some()?;
     let mut log = Kmsg::from_now()?;
     module::set_param(PROFILER, "report", "1")?;
     let table = read_table(&mut log)?;
     module::set_param(PROFILER, "recording", "Y")?;
     module::set_param(PROFILER, "log", "Y")?;
-    compare(&table, &told?)
+    compare(&table, &told)
 }
 
 fn table_at_unload(host: &mut Host) -> Result<String> {

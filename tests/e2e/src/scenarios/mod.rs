@@ -1,71 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, in the order in which they run.
 
-use crate::effort::Effort;
-use crate::module::{Host, State};
-use crate::runner::Test;
-use crate::workloads::WORKLOADS;
-use anyhow::Result;
-
 mod absent;
 mod books;
 mod console;
-mod counts;
+mod control;
+mod count;
 mod doctored;
 mod files;
 mod fuzz;
 mod identity;
-mod leaves;
-mod lifetime;
+mod leaf;
+mod load;
 mod log;
 mod nested;
 mod profile;
 mod query;
-mod reload;
+mod recording;
 mod scope;
 mod sleep;
 mod smp;
-mod totals;
-mod vcpus;
-mod waiting;
+mod snapshot;
+mod total;
+mod unload;
+mod vcpu;
 
-/// The whole run.
-pub fn all(effort: Effort) -> Vec<Test> {
+use crate::harness::{Effort, Test};
+use crate::host::Host;
+
+pub fn all(effort: Effort) -> Vec<Test<Host>> {
     let mut tests = Vec::new();
     tests.extend(absent::tests());
-    tests.extend(leaves::tests());
-    tests.extend(totals::tests());
-    tests.extend(WORKLOADS.iter().filter(|w| w.exists()).map(|workload| {
-        let run = |host: &mut Host| workload.run(host);
-        test(&format!("count.{}", workload.name), State::Profiled, run)
-    }));
-    tests.extend(counts::tests());
+    tests.extend(leaf::tests());
+    tests.extend(total::tests());
+    tests.extend(recording::tests());
+    tests.extend(count::tests());
     tests.extend(books::tests());
     tests.extend(nested::tests());
-    tests.extend(vcpus::tests(effort));
+    tests.extend(vcpu::tests(effort));
     tests.extend(files::tests());
-    tests.extend(waiting::tests());
+    tests.extend(vcpu::waiting::tests());
     tests.extend(scope::tests());
+    tests.extend(snapshot::tests());
     tests.extend(identity::tests());
     tests.extend(query::tests());
     tests.extend(profile::tests());
+    tests.extend(control::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());
     tests.extend(console::tests());
-    tests.extend(lifetime::tests());
-    tests.extend(reload::tests(effort));
+    tests.extend(load::tests());
+    tests.extend(unload::tests(effort));
     tests.extend(sleep::tests());
     tests.extend(doctored::tests());
     tests.extend(smp::tests());
     tests
-}
-
-/// A test that takes seconds, and hangs if it takes minutes: machines may be busy.
-fn test(name: &str, state: State, run: impl Fn(&mut Host) -> Result<String> + 'static) -> Test {
-    Test {
-        name: name.into(),
-        state,
-        seconds: 180,
-        run: Box::new(run),
-    }
 }

@@ -1,40 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Handlers that sleep: for how long is in their cycles, and the profiler may go
-//! and come meanwhile.
+//! Handlers that sleep: their cycles include the sleep, and the profiler may come and
+//! go meanwhile.
 //!
-//! A guest that programs KVM's interval timer (PIT) waits in the exit's handler
-//! until the thread that raises the timer's interrupts has raised the last one.
-//! Here that thread does not get its CPU: a thread of a higher, real-time
-//! priority has it until the test has seen enough.
+//! A guest that programs KVM's interval timer (PIT) waits in the exit's handler until
+//! the thread that raises the timer's interrupts has raised the last one. In these
+//! tests that thread does not get its CPU, because a thread with a real-time priority
+//! has it.
 
-use super::test;
-use crate::cpus;
-use crate::guest::Program;
-use crate::leaf::{self, Books, cycles, query};
-use crate::module::{Host, State};
-use crate::ops::Op;
-use crate::runner::Test;
-use crate::vm::{Config, Vm};
-use crate::watchdog;
+use crate::harness::{Test, threads, watchdog};
+use crate::host::{Host, State, cpus};
+use crate::oracle::Oracle;
+use crate::oracle::leaf::{self, cycles};
+use crate::vmm::{Config, Op, Program, Vm};
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 use std::{fs, io, thread};
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<Test<Host>> {
     vec![
-        test("sleep.counted_to_its_end", State::Absent, counted),
-        test("sleep.over_unload", State::Absent, unloaded),
-        test("sleep.over_unload_and_load", State::Absent, reloaded),
+        Test::new("sleep.counted_to_its_end", State::Absent, counted),
+        Test::new("sleep.over_unload", State::Absent, unloaded),
+        Test::new("sleep.over_unload_and_load", State::Absent, reloaded),
     ]
 }
 
-/// Ports and a command of the interval timer: its first counter, periodically.
+/// Ports of the interval timer, and its command for periodic interrupts.
 const COUNTER: u32 = 0x40;
 const CONTROL: u32 = 0x43;
 const PERIODIC: u32 = 0x34;
 
-/// The kernel's threads whose names begin so.
+/// The kernel's threads whose names begin with `name`.
 fn kernel_threads(name: &str) -> Result<Vec<libc::pid_t>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -49,11 +45,11 @@ fn kernel_threads(name: &str) -> Result<Vec<libc::pid_t>> {
     Ok(found)
 }
 
-/// Whether the thread sleeps in the handler. It only passes through where it would
-/// sleep if there is nothing to wait for, and may be preempted there.
+/// Whether the thread sleeps in the handler. If there is nothing to wait for, it only
+/// passes through that code, where it may be preempted.
 fn sleeps(tid: libc::pid_t) -> bool {
     let file = |name| fs::read_to_string(format!("/proc/self/task/{tid}/{name}"));
-    // Whether it waits, and how often it has begun to.
+    // Whether it sleeps, and how often it has begun to.
     let state = || {
         let status = file("status").unwrap_or_default();
         let field = |name: &str| {
@@ -68,8 +64,7 @@ fn sleeps(tid: libc::pid_t) -> bool {
     there && before.0.starts_with('D') && before == state()
 }
 
-/// Gives a thread, or the caller if `tid` is 0, a real-time priority, or none if it
-/// is 0.
+/// Gives a thread, or the caller if `tid` is 0, a real-time priority, or with 0 none.
 fn prioritize(tid: libc::pid_t, priority: i32) -> io::Result<()> {
     let param = libc::sched_param {
         sched_priority: priority,
@@ -85,13 +80,12 @@ fn prioritize(tid: libc::pid_t, priority: i32) -> io::Result<()> {
     }
 }
 
-/// Threads that the occupant of a CPU does not keep off it.
+/// Threads with a priority above that of a CPU's occupant.
 struct Prior(Vec<libc::pid_t>);
 
 impl Prior {
-    /// Those that unloading may wait for: RCU's, wherever they are, and of the CPU's own
-    /// those for softirqs and for whatever else the kernel does there. One of these
-    /// may hold a lock already.
+    /// Those that unloading may wait for: RCU's on any CPU, and this CPU's for softirqs
+    /// and work items. One of these may hold a lock already.
     fn on(cpu: usize) -> Result<Self> {
         let mut prior = Self(Vec::new());
         for name in [
@@ -114,13 +108,13 @@ impl Prior {
 impl Drop for Prior {
     fn drop(&mut self) {
         for &tid in &self.0 {
-            // It may have ended.
+            // The thread may have ended.
             let _ = prioritize(tid, 0);
         }
     }
 }
 
-/// Keeps whatever has no higher priority off the CPU until `stop`.
+/// Keeps threads without a higher priority off the CPU until `stop`.
 fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     cpus::pin(0, &[cpu])?;
     prioritize(0, 1).context("SCHED_FIFO")?;
@@ -131,9 +125,8 @@ fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// A VM with a timer, and what its guest does with it: it is programmed, must
-/// have been due some time later, and is programmed again, which is when the
-/// handler sleeps.
+/// A VM with a timer, and a program that sets the timer, waits until it is due, and
+/// sets it again. That is when the handler sleeps.
 fn guest() -> Result<(Vm, Program)> {
     let vm = Vm::new(&Config {
         irqchip: true,
@@ -148,41 +141,39 @@ fn guest() -> Result<(Vm, Program)> {
         program.repeat(Op::OutTo, 1, COUNTER | 0x10 << 16);
     };
     set_timer(&mut program);
-    // A hundred milliseconds, in thousands of ticks: emulators' timers may be late.
+    // A hundred milliseconds, because emulators' timers may be late.
     program.repeat(Op::Spin, 1, vm.vcpus[0].tsc_khz()? / 10);
     set_timer(&mut program);
     program.repeat(Op::Vmcall, 23, 0);
     Ok((vm, program))
 }
 
-/// Runs the guest, again if the timer was even later, and does `meanwhile` while its
-/// handler sleeps. Returns the exits that KVM had counted by then, with the one that
-/// is being handled.
+/// Runs the guest until its handler sleeps, and does `meanwhile` then. Returns the
+/// exits that KVM had counted by then, including the one that is being handled.
 fn asleep(
     (vm, program): &mut (Vm, Program),
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<u64> {
     let (all, cpu) = (cpus::usable()?, cpus::second()?);
     let others: Vec<_> = all.iter().copied().filter(|&other| other != cpu).collect();
-    // By default real-time threads leave a twentieth of the time to others.
+    // By default real-time threads leave 5 % of the time to others.
     let limit = "/proc/sys/kernel/sched_rt_runtime_us";
     fs::write(limit, "-1").context(limit)?;
     let _prior = Prior::on(cpu)?;
-    // That of another VM may not have gone yet.
+    // The thread of another VM may still be there.
     let timers = kernel_threads(&format!("kvm-pit/{}", std::process::id()))?;
     let pinned = timers
         .into_iter()
         .filter(|&tid| cpus::pin(tid, &[cpu]).is_ok());
     ensure!(pinned.count() > 0, "the timer has no thread");
     cpus::pin(0, &others)?;
-    let stat = vm.vcpus[0].stat()?;
+    let stat = vm.vcpus[0].stat("exits")?;
     let (occupied, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let tid = AtomicI32::new(0);
     let exits = thread::scope(|scope| {
         let occupant = scope.spawn(|| occupy(cpu, &occupied, &stop));
         let guest = scope.spawn(|| {
-            // SAFETY: gettid has no preconditions.
-            tid.store(unsafe { libc::gettid() }, Relaxed);
+            tid.store(threads::id(), Relaxed);
             while !occupied.load(Relaxed) {
                 watchdog::check()?;
             }
@@ -212,35 +203,35 @@ fn asleep(
     exits
 }
 
-/// The exit is counted once, with all the time that its handler took.
+/// The exit is counted once, with all of its handler's time.
 fn counted(host: &mut Host) -> Result<String> {
     const SLEEP_MS: u64 = 100;
     host.reload("log=N")?;
-    let mut books = Books::since_load()?;
+    let mut oracle = Oracle::since_load()?;
     let mut reader = Vm::plain()?;
     let mut guest = guest()?;
     let khz = u64::from(reader.vcpus[0].tsc_khz()?);
-    let before = cycles(query(&mut reader, leaf::TOTAL_CYCLES, 0)?)?;
+    let before = cycles(reader.cpuid(leaf::TOTAL_CYCLES, 0)?)?;
     asleep(&mut guest, || {
         thread::sleep(Duration::from_millis(SLEEP_MS));
         Ok(())
     })?;
-    let took = cycles(query(&mut reader, leaf::TOTAL_CYCLES, 0)?)? - before;
+    let took = cycles(reader.cpuid(leaf::TOTAL_CYCLES, 0)?)? - before;
     let least = SLEEP_MS * khz;
     ensure!(took >= least, "{took} cycles, slept {least}");
-    let total = books.balance(&[&guest.0, &reader])?;
+    let total = oracle.check(&[&guest.0, &reader])?;
     Ok(format!(
         "{took} cycles, slept {least}, total {total} as KVM's"
     ))
 }
 
-/// Unloading does not wait for the handler, which ends with nobody to tell.
+/// Unloading does not wait for the handler, which ends without a profiler.
 fn unloaded(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut guest = guest()?;
     asleep(&mut guest, || host.reach(State::Absent))?;
     host.reload("log=N")?;
-    let total = Books::since_load()?.balance(&[])?;
+    let total = Oracle::since_load()?.check(&[])?;
     Ok(format!("total {total} as KVM's"))
 }
 
@@ -250,7 +241,7 @@ fn reloaded(host: &mut Host) -> Result<String> {
     let mut guest = guest()?;
     let before = asleep(&mut guest, || host.reload("log=N"))?;
     let since = guest.0.exits()? - before;
-    let (total, readers) = Books::since_load()?.compare(&[])?;
+    let (total, readers) = Oracle::since_load()?.compare(&[])?;
     let stat = readers + since;
     ensure!(total == stat, "total {total}, KVM's statistic {stat}");
     Ok(format!("{since} exits since, total {total} as KVM's"))

@@ -43,6 +43,12 @@ impl File {
                         .unwrap();
                     self.import(&[], &trees[start + 1..at]);
                 }
+                TokenTree::Ident(_) if text(start) == "mod" && text(start + 2).starts_with('{') => {
+                    at = start + 3;
+                    if let TokenTree::Group(group) = &trees[start + 2] {
+                        self.walk_inline(group.stream());
+                    }
+                }
                 TokenTree::Ident(_) => {
                     while text(at) == ":" && text(at + 1) == ":" && is_word(at + 2) {
                         at += 3;
@@ -61,6 +67,15 @@ impl File {
                 _ => (),
             }
         }
+    }
+
+    /// Reads a module within the file: what is above it, is the file.
+    fn walk_inline(&mut self, tokens: TokenStream) {
+        let mut inner = File::default();
+        inner.walk(tokens);
+        inner.paths.retain(|(path, _)| path[0] != "super");
+        self.paths.append(&mut inner.paths);
+        self.words.append(&mut inner.words);
     }
 
     /// Reads what is imported of `prefix`, after `use` or within braces.
@@ -140,6 +155,7 @@ fn paths_are_read_whatever_their_form() {
             "fn f(x: &super::c::X) { crate::d::g::<d::e::Y>(1) }",
             "a::c::X d::g",
         ),
+        ("mod t { use super::*; fn f() { crate::d::g() } }", "d::g"),
         ("fn f() { m!(x, [crate::d::g(d::e)]) }", "d::g"),
         ("macro_rules! m { () => { $crate::d::f() } }", "d::f"),
         ("/// [`crate::d`]\nconst X: &str = \"crate::d\";", ""),

@@ -5,11 +5,11 @@
 use super::{SETTINGS, key, read, screen};
 use crate::growing::Growing;
 use anyhow::anyhow;
-use exitprof::top::state::{Order, State};
+use exitprof::commands::top::state::{Order, State};
 use proptest::prelude::*;
 use ratatui::crossterm::event::KeyCode;
 
-/// A key, or a reading: how many seconds later, of which epoch, whether a VM has ended.
+/// A key, a failure, or a reading: seconds later, epoch, whether a VM has ended.
 #[derive(Clone, Debug)]
 enum Step {
     Key(KeyCode),
@@ -49,7 +49,7 @@ proptest! {
         let mut state = State::new(read(counts), Order::Rate, None).unwrap();
         for step in steps {
             match step {
-                // To quit is for the caller.
+                // Quitting is up to the caller.
                 Step::Key(key) => drop(state.press(key.into())),
                 Step::Read(seconds, epoch, ended) => {
                     counts = Growing { epoch, ended, ..counts.later(seconds) };

@@ -8,13 +8,12 @@ mod vms;
 use crate::growing::Growing;
 use anyhow::anyhow;
 use exitprof::{
-    id::Id,
-    select::By,
-    snapshot::{Snapshot, Source},
-    top::{
+    commands::top::{
+        screen::{Settings, draw},
         state::{Order, Overlay, State},
-        view::{Settings, draw},
     },
+    select::By,
+    snapshot::{Counter, Origin, Snapshot, id::Id},
 };
 use ratatui::{
     Terminal,
@@ -32,7 +31,7 @@ fn read(counts: Growing) -> Snapshot {
     Snapshot::from_text(&counts.profile()).unwrap()
 }
 
-/// A state after three readings, two seconds from one to the next.
+/// The state after three readings, two seconds apart.
 fn watched(counts: Growing) -> State {
     let mut state = State::new(read(counts), Order::Rate, None).unwrap();
     state.take(Ok(read(counts.later(2))));
@@ -50,7 +49,7 @@ fn key(key: char) -> KeyCode {
     KeyCode::Char(key)
 }
 
-/// The screen, without the blanks at the ends of its lines.
+/// The screen, without trailing blanks.
 fn screen(state: &State, width: u16, height: u16, settings: Settings) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, state, settings)).unwrap();
@@ -63,17 +62,17 @@ fn screen(state: &State, width: u16, height: u16, settings: Settings) -> String 
 }
 
 fn names(state: &State) -> Vec<&str> {
-    (state.rows.iter().map(|row| row.line.name.as_str())).collect()
+    (state.rows.iter().map(|row| row.since.name.as_str())).collect()
 }
 
 #[test]
 fn rates_are_of_the_last_interval_and_the_rest_since_the_baseline() {
     let state = watched(Growing::new());
     let cpuid = &state.rows[0];
-    assert_eq!(cpuid.line.name, "CPUID");
+    assert_eq!(cpuid.since.name, "CPUID");
     assert_eq!(cpuid.rate, Some(1000.0));
-    assert_eq!(cpuid.line.samples, 4000);
-    assert_eq!(cpuid.line.avg, Some(600.0));
+    assert_eq!(cpuid.since.samples, 4000);
+    assert_eq!(cpuid.since.avg, Some(600.0));
     assert_eq!(state.total.map(|(rate, _)| rate), Some(1200.0));
 }
 
@@ -101,15 +100,18 @@ fn a_rate_may_differ_from_what_was_counted_since_the_baseline() {
     let mut last = read(counts.later(5));
     // Nothing but HLT in the last interval.
     let before = read(counts.later(4));
-    for row in last.rows.iter_mut().filter(|row| row.name == "CPUID") {
-        let same =
-            |old: &&exitprof::snapshot::Row| old.owner == row.owner && old.reason == row.reason;
-        *row = before.rows.iter().find(same).unwrap().clone();
+    for counter in last
+        .counters
+        .iter_mut()
+        .filter(|counter| counter.name == "CPUID")
+    {
+        let same = |old: &&Counter| old.owner == counter.owner && old.reason == counter.reason;
+        *counter = before.counters.iter().find(same).unwrap().clone();
     }
     state.take(Ok(last));
     assert_eq!(names(&state), ["HLT", "CPUID"]);
     assert_eq!(state.rows[1].rate, Some(0.0));
-    assert_eq!(state.rows[1].line.samples, 4000);
+    assert_eq!(state.rows[1].since.samples, 4000);
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn the_baseline_can_be_made_now() {
     press(&mut state, &[key('b')]);
     assert!(state.rows.is_empty());
     state.take(Ok(read(counts.later(5))));
-    assert_eq!(state.rows[0].line.samples, 1000);
+    assert_eq!(state.rows[0].since.samples, 1000);
     assert_eq!(state.rows[0].rate, Some(1000.0));
 }
 
@@ -149,7 +151,7 @@ fn what_is_too_long_is_scrolled_to_its_end() {
     press(&mut state, &[KeyCode::Home]);
     let text = screen(&state, 40, 10, SETTINGS);
     assert!(text.contains("next column"), "{text}");
-    // What has room does not scroll.
+    // What fits does not scroll.
     press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
     let text = screen(&state, 80, 24, SETTINGS);
     press(&mut state, &[KeyCode::PageDown, KeyCode::PageDown]);
@@ -189,11 +191,11 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
     let mut state = watched(counts);
     state.take(Err(anyhow!("the module\n  is gone")));
     assert_eq!(state.error.as_deref(), Some("the module; is gone"));
-    assert_eq!(state.rows[0].line.samples, 4000);
+    assert_eq!(state.rows[0].since.samples, 4000);
     state.take(Ok(read(counts.later(5))));
     assert_eq!(state.error, None);
     assert!(state.notice.as_ref().unwrap().contains("again"));
-    assert_eq!(state.rows[0].line.samples, 5000);
+    assert_eq!(state.rows[0].since.samples, 5000);
 
     let reset = Growing {
         epoch: 8,
@@ -206,35 +208,35 @@ fn a_reading_may_fail_and_another_epoch_is_another_baseline() {
     assert_eq!(state.total, None);
     state.take(Ok(read(reset.later(2))));
     assert_eq!(state.rows[0].rate, Some(1000.0));
-    assert_eq!(state.rows[0].line.samples, 2000);
+    assert_eq!(state.rows[0].since.samples, 2000);
 }
 
 #[test]
 fn another_vm_is_another_baseline() {
     let guest = |id, seconds| Snapshot {
-        source: Source::GuestOfVm,
+        origin: Origin::GuestOfVm,
         identity: Id::new(id),
         ..read(Growing::new().later(seconds))
     };
     let mut state = State::new(guest(1, 0), Order::Rate, None).unwrap();
     state.take(Ok(guest(1, 1)));
-    assert_eq!(state.rows[0].line.samples, 1000);
-    // It has counted more already.
+    assert_eq!(state.rows[0].since.samples, 1000);
+    // It has already counted more.
     state.take(Ok(guest(2, 100)));
     let notice = state.notice.clone().unwrap();
     assert!(
-        notice.starts_with("New baseline: the VM is another"),
+        notice.starts_with("New baseline: the VM differs"),
         "{notice}"
     );
     assert!(state.rows.is_empty() && state.total.is_none());
     state.take(Ok(guest(2, 101)));
-    assert_eq!(state.rows[0].line.samples, 1000);
+    assert_eq!(state.rows[0].since.samples, 1000);
 }
 
 #[test]
 fn a_guest_has_neither_vms_nor_histograms() {
     let guest = |seconds| Snapshot {
-        source: Source::GuestOfVm,
+        origin: Origin::GuestOfVm,
         ..read(Growing::new().later(seconds))
     };
     let mut state = State::new(guest(0), Order::Rate, None).unwrap();
@@ -243,7 +245,7 @@ fn a_guest_has_neither_vms_nor_histograms() {
     assert!(state.notice.as_ref().unwrap().contains("guest"));
     assert_eq!(state.selection().by, By::Reason);
     press(&mut state, &[KeyCode::Enter]);
-    assert!(screen(&state, 80, 24, SETTINGS).contains("A guest is not told"));
+    assert!(screen(&state, 80, 24, SETTINGS).contains("A guest cannot see histograms"));
 }
 
 #[test]
@@ -256,7 +258,7 @@ fn it_is_said_why_there_is_no_histogram() {
     press(&mut state, &[KeyCode::Enter]);
     assert!(screen(&state, 80, 24, SETTINGS).contains("parameter histograms"));
     press(&mut state, &[key('b')]);
-    assert!(screen(&state, 80, 24, SETTINGS).contains("No exit since"));
+    assert!(screen(&state, 80, 24, SETTINGS).contains("No exits since"));
     let mut state = State::new(read(Growing::new()), Order::Rate, Some("412-11")).unwrap();
     state.take(Ok(read(Growing::new().later(1))));
     press(&mut state, &[KeyCode::Enter]);
@@ -266,17 +268,17 @@ fn it_is_said_why_there_is_no_histogram() {
 #[test]
 fn what_was_not_timed_has_no_times() {
     let counts = Growing::new();
-    // HLTs are never timed, and of CPUIDs one in four.
+    // No HLT and three of four CPUIDs are timed.
     let read = |seconds: u64| {
         let counts = counts.later(seconds);
         let mut snapshot = read(counts);
-        for row in &mut snapshot.rows {
-            let all = row.exits;
-            let untimed = if row.name == "HLT" { all } else { all / 4 };
-            (row.untimed, row.cycles) = (Some(untimed), (all - untimed) * 600);
-            row.histogram = row.histogram.take().filter(|_| untimed < all);
-            if let Some(histogram) = &mut row.histogram {
-                histogram.log2[9] = all - untimed;
+        for counter in &mut snapshot.counters {
+            let all = counter.exits;
+            let untimed = if counter.name == "HLT" { all } else { all / 4 };
+            (counter.untimed, counter.cycles) = (Some(untimed), (all - untimed) * 600);
+            counter.histogram = counter.histogram.take().filter(|_| untimed < all);
+            if let Some(histogram) = &mut counter.histogram {
+                histogram.buckets[9] = all - untimed;
             }
         }
         snapshot

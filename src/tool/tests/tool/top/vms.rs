@@ -5,9 +5,9 @@
 use super::{SETTINGS, key, names, press, read, screen, watched};
 use crate::growing::Growing;
 use exitprof::{
+    commands::top::state::{Order, State},
     select::By,
     snapshot::Snapshot,
-    top::state::{Order, State},
 };
 use ratatui::crossterm::event::KeyCode;
 
@@ -50,7 +50,7 @@ fn vcpus_of_one_name_are_two_rows() {
     let rates: Vec<_> = state.rows.iter().map(|row| row.rate).collect();
     assert_eq!(rates, [Some(600.0), Some(300.0), Some(300.0)]);
     assert!(screen(&state, 80, 8, SETTINGS).contains("\n412-11 vCPU 0 #c492 "));
-    // Each is entered by itself.
+    // Each can be entered.
     for rate in [600.0, 300.0] {
         press(&mut state, &[KeyCode::Enter]);
         assert_eq!(state.rows[0].rate, Some(rate));

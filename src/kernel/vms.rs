@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The list of VMs.
+//!
+//! A VM is added with its first vCPU. It is freed when its last vCPU has ended and no
+//! reading is in progress. So readers walk the list without a lock: see `reading`.
+//!
+//! When a vCPU ends, its counts are added to those of ended vCPUs, so no exit is lost.
+
+use crate::{
+    profile::{counts::Tally, isa::Isa},
+    sys::{
+        contract::VcpuInfo,
+        lock::{Mutex, VmsMutex},
+    },
+    vm::{Vcpu, Vm},
+};
+use core::{
+    ffi::c_void,
+    iter::successors,
+    ptr::{self, NonNull},
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+use kernel::prelude::*;
+
+/// Tallies by slot.
+pub(crate) type Tallies = [Tally; Isa::MAX_SLOTS];
+
+pub(crate) const NO_EXITS: Tallies = [Tally {
+    exits: 0,
+    cycles: 0,
+    untimed: 0,
+}; Isa::MAX_SLOTS];
+
+/// The VM that was added last. Written under [`VMS`].
+static LAST: AtomicPtr<Vm> = AtomicPtr::new(ptr::null_mut());
+
+/// What [`VMS`] protects, besides the list.
+struct Vms {
+    /// The number of vCPUs that have not ended.
+    vcpus: usize,
+    /// The tallies of ended vCPUs.
+    ended: Tallies,
+    /// The number of readings that have begun, plus 1.
+    generation: u64,
+    /// Whether a reading is in progress, which keeps all VMs in the list.
+    reading: bool,
+}
+
+// Held for short loops over VMs or slots. Nothing sleeps under it.
+// SAFETY: No other `Mutex` has this mutex.
+static VMS: Mutex<VmsMutex, Vms> = unsafe {
+    Mutex::new(
+        VmsMutex,
+        Vms {
+            vcpus: 0,
+            ended: NO_EXITS,
+            generation: 1,
+            reading: false,
+        },
+    )
+};
+
+/// All VMs of the list, from the last on.
+///
+/// # Safety
+///
+/// No VM leaves the list meanwhile: the caller holds [`VMS`], or is between
+/// [`begin_reading`] and [`end_reading`].
+pub(crate) unsafe fn all() -> impl Iterator<Item = NonNull<Vm>> {
+    let vm = |link: &AtomicPtr<Vm>| NonNull::new(link.load(Acquire));
+    successors(vm(&LAST), move |last| {
+        // SAFETY: The caller guarantees that no VM leaves the list, and so none is freed.
+        vm(unsafe { &last.as_ref().next })
+    })
+}
+
+impl Vms {
+    /// The VM with `number` that has a vCPU which has not ended.
+    fn find(&self, number: u64) -> Option<NonNull<Vm>> {
+        // SAFETY: `self` is borrowed from `VMS`, so the lock is held: here and below.
+        let mut all = unsafe { all() };
+        all.find(|vm| unsafe { vm.as_ref().number == number && vm.as_ref().is_live() })
+    }
+
+    /// Adds a new VM to the list.
+    fn add(&mut self, vm: NonNull<Vm>) {
+        // SAFETY: The VM came from `try_new()`, and only the caller has it.
+        unsafe { vm.as_ref() }
+            .next
+            .store(LAST.load(Relaxed), Relaxed);
+        LAST.store(vm.as_ptr(), Release);
+    }
+
+    /// Removes a VM from the list.
+    fn remove(&mut self, gone: NonNull<Vm>) {
+        let mut link = &LAST;
+        // SAFETY: The lock is held, so no VM of the list is freed.
+        while let Some(vm) = unsafe { link.load(Relaxed).as_ref() } {
+            if ptr::eq(vm, gone.as_ptr()) {
+                return link.store(vm.next.load(Relaxed), Release);
+            }
+            link = &vm.next;
+        }
+    }
+}
+
+/// Makes a profile for a vCPU.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+///
+/// # Context
+///
+/// May sleep.
+pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
+    let vcpu = Vcpu::try_new(info.vcpu_id)?;
+    let mut vms = VMS.lock();
+    let vm = match vms.find(info.vm) {
+        Some(vm) => vm,
+        None => {
+            // The allocation may sleep for long, so the lock is released.
+            drop(vms);
+            let new = Vm::try_new(info)?;
+            vms = VMS.lock();
+            match vms.find(info.vm) {
+                // Another vCPU has added the VM meanwhile.
+                Some(vm) => {
+                    // SAFETY: `new` is in no list, and only this function has it.
+                    unsafe { Vm::free(new) };
+                    vm
+                }
+                None => {
+                    vms.add(new);
+                    new
+                }
+            }
+        }
+    };
+    vms.vcpus = vms.vcpus.wrapping_add(1);
+    // SAFETY: The lock is held, and the VM is in the list.
+    Ok(unsafe { Vm::add(vm, vcpu) })
+}
+
+/// Ends a vCPU. Returns its VM if it was the VM's last vCPU. The caller then removes the
+/// VM's directory, and calls [`retire`].
+///
+/// # Safety
+///
+/// `profile` came from [`attach`]. KVM has forgotten it, and the vCPU has no directory any
+/// more.
+pub(crate) unsafe fn end(profile: NonNull<c_void>) -> Option<NonNull<Vm>> {
+    let mut vms = VMS.lock();
+    // SAFETY: The vCPU has not ended, so its VM is not freed before the lock is released.
+    let vcpu = unsafe { Vcpu::borrow(profile) };
+    let cells = vcpu.cells();
+    for (slot, ended) in vms.ended.iter_mut().enumerate() {
+        *ended = *ended + cells.slot(slot);
+    }
+    vms.vcpus = vms.vcpus.saturating_sub(1);
+    // SAFETY: The lock is held, and the caller ends each vCPU once.
+    unsafe { vcpu.end(vms.generation) }
+}
+
+/// Frees a VM, now or when the reading in progress ends.
+///
+/// # Safety
+///
+/// [`end`] returned the VM to the caller, and the VM has no directory any more.
+pub(crate) unsafe fn retire(vm: NonNull<Vm>) {
+    let mut vms = VMS.lock();
+    if vms.reading {
+        // SAFETY: The lock is held, and protects `retired`. Only this function and the
+        // reading, to which it hands over, free the VM.
+        unsafe { *vm.as_ref().retired.get() = true };
+        return;
+    }
+    vms.remove(vm);
+    drop(vms);
+    // SAFETY: The VM was removed from the list, and the caller guarantees that all its
+    // vCPUs have ended.
+    unsafe { Vm::free(vm) };
+}
+
+/// The state when a reading begins: see [`begin_reading`].
+pub(crate) struct Begun {
+    /// The generation of the reading. vCPUs that end from now on have it, or a later one.
+    pub(crate) generation: u64,
+    /// The number of vCPUs.
+    pub(crate) vcpus: usize,
+}
+
+/// Begins a reading: keeps all VMs in the list until [`end_reading`], and copies the
+/// tallies of ended vCPUs to `ended`. There must be only one reading at a time.
+pub(crate) fn begin_reading(ended: &mut Tallies) -> Begun {
+    let mut vms = VMS.lock();
+    vms.generation = vms.generation.wrapping_add(1);
+    vms.reading = true;
+    ended.copy_from_slice(&vms.ended);
+    Begun {
+        generation: vms.generation,
+        vcpus: vms.vcpus,
+    }
+}
+
+/// Sets the tallies of ended vCPUs to zero.
+pub(crate) fn clear_ended() {
+    VMS.lock().ended.copy_from_slice(&NO_EXITS);
+}
+
+/// Ends a reading: frees the VMs that it kept.
+///
+/// # Safety
+///
+/// Called once after [`begin_reading`]. Nobody uses a VM any more that was found in
+/// between.
+pub(crate) unsafe fn end_reading() {
+    let mut kept: *mut Vm = ptr::null_mut();
+    let mut vms = VMS.lock();
+    vms.reading = false;
+    // SAFETY: The lock is held, so no VM leaves the list, and it protects `retired`.
+    let retired = |vm: &NonNull<Vm>| unsafe { *vm.as_ref().retired.get() };
+    while let Some(vm) = unsafe { all() }.find(retired) {
+        vms.remove(vm);
+        // SAFETY: The VM was removed from the list, and only this function has it.
+        unsafe { vm.as_ref() }.next.store(kept, Relaxed);
+        kept = vm.as_ptr();
+    }
+    drop(vms);
+    while let Some(vm) = NonNull::new(kept) {
+        // SAFETY: The VM was removed from the list above. The caller guarantees that
+        // nobody uses it any more.
+        unsafe {
+            kept = vm.as_ref().next.load(Relaxed);
+            Vm::free(vm);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands, a file or folder each, and what several of them share.
+
+pub mod diff;
+pub mod generate;
+mod interrupt;
+pub mod record;
+pub mod report;
+pub mod schema;
+mod seconds;
+mod show;
+pub mod stat;
+pub mod sweep;
+pub mod top;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `exitprof stat`: what is counted in intervals, or while a command runs.
+
+mod command;
+mod intervals;
+mod printer;
+mod restart;
+
+use super::{interrupt::Interrupt, seconds::seconds, show::Show};
+use crate::{
+    snapshot::Snapshot,
+    source::{Choice, Source},
+    view::View,
+};
+use anstream::eprintln;
+use anyhow::{Context, Result};
+use printer::Printer;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Arguments of `exitprof stat`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Show what each interval of INTERVAL seconds counted [default: one interval until
+    /// Ctrl-C]
+    #[arg(value_parser = interval)]
+    interval: Option<Duration>,
+    /// Stop after COUNT intervals
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// Run COMMAND, show what was counted meanwhile, and exit with its status
+    #[arg(last = true, conflicts_with = "interval")]
+    command: Vec<OsString>,
+    #[command(flatten)]
+    show: Show,
+    /// Output file [default: the standard output, or with COMMAND the standard error]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    seconds(text).map_err(|e| format!("{e}; to run a command: exitprof stat -- {text}"))
+}
+
+/// Prints what is counted from now on.
+///
+/// # Errors
+///
+/// If there is nothing to read, or the output cannot be written.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Arguments {
+        interval,
+        count,
+        command,
+        show,
+        output,
+        choice,
+    } = arguments;
+    let mut source = Source::find(choice)?;
+    let first = source.read()?;
+    View::new(&first, &show.selection)?.check_order(show.selection.sort)?;
+    // Only now, so that a mistake above leaves the file as it was.
+    let out: Box<dyn Write> = match output {
+        Some(path) => {
+            let file = File::create(path).with_context(|| path.display().to_string())?;
+            Box::new(anstream::AutoStream::never(file))
+        }
+        None if command.is_empty() => Box::new(anstream::stdout()),
+        None => Box::new(anstream::stderr()),
+    };
+    let mut printer = Printer { show, out };
+    match (command.as_slice(), interval) {
+        ([program, arguments @ ..], _) => {
+            return command::run(program, arguments, &mut source, &first, &mut printer);
+        }
+        ([], Some(interval)) => {
+            let count = count.unwrap_or(u32::MAX);
+            intervals::run(*interval, count, &mut source, first, &mut printer)?;
+        }
+        ([], None) => until_interrupt(&mut source, &first, &mut printer)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn until_interrupt(source: &mut Source, first: &Snapshot, printer: &mut Printer<'_>) -> Result<()> {
+    printer.begin()?;
+    let interrupt = Interrupt::listen()?;
+    if io::stderr().is_terminal() {
+        eprintln!("exitprof: counting until Ctrl-C");
+    }
+    interrupt.wait();
+    let delta = restart::difference(&source.read()?, first)?;
+    printer.print(&delta, "until Ctrl-C", delta.seconds())?;
+    printer.sum_up(&delta, &[])
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What keys do.
+
+use super::state::{Overlay, Place, State};
+use crate::{
+    select::{By, Selection},
+    snapshot::Origin,
+};
+use profile::histogram::BUCKETS;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::ops::ControlFlow;
+
+/// How many rows a page key moves.
+const PAGE: isize = 10;
+
+impl State {
+    /// Does what a key asks for. Breaks if it asks to quit.
+    pub fn press(&mut self, key: KeyEvent) -> ControlFlow<()> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('c') {
+            return ControlFlow::Break(());
+        }
+        self.notice = None;
+        match key.code {
+            KeyCode::Char('q') => return ControlFlow::Break(()),
+            KeyCode::Char('p' | ' ') => self.paused = !self.paused,
+            KeyCode::Char('b') => self.rebase(),
+            KeyCode::Esc => return self.back(),
+            KeyCode::Char('?') if self.overlay == Some(Overlay::Help) => self.overlay = None,
+            KeyCode::Char('?') => self.open(Overlay::Help),
+            KeyCode::Up | KeyCode::Char('k') => return self.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => return self.step(1),
+            KeyCode::PageUp => return self.step(-PAGE),
+            KeyCode::PageDown => return self.step(PAGE),
+            KeyCode::Home => return self.step(isize::MIN),
+            KeyCode::End => return self.step(isize::MAX),
+            // The keys below act on the list.
+            _ if self.overlay.is_some() => (),
+            KeyCode::Char('s' | '>') => self.order = self.order.next(1),
+            KeyCode::Char('<') => self.order = self.order.previous(),
+            KeyCode::Char('r') => self.reversed = !self.reversed,
+            KeyCode::Char('v') => self.other_list(),
+            KeyCode::Enter => self.enter(),
+            _ => (),
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    /// Goes back one step.
+    fn back(&mut self) -> ControlFlow<()> {
+        if self.overlay.take().is_some() {
+            // The list shows again.
+        } else if self.places.len() > 1 {
+            self.places.pop();
+        } else if self.selection().by != By::Reason {
+            self.places = vec![Place::new(Selection::everything())];
+        } else {
+            return ControlFlow::Break(());
+        }
+        self.refresh();
+        ControlFlow::Continue(())
+    }
+
+    /// Moves the cursor, or scrolls. The rows do not change.
+    fn step(&mut self, rows: isize) -> ControlFlow<()> {
+        if self.overlay.is_some() {
+            self.scroll = self.scroll.saturating_add_signed(rows).min(BUCKETS);
+        } else {
+            let last = self.rows.len().saturating_sub(1);
+            let to = self.cursor().saturating_add_signed(rows).min(last);
+            self.place_mut().cursor = self.rows.get(to).map(|row| row.since.key());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn open(&mut self, overlay: Overlay) {
+        self.overlay = Some(overlay);
+        self.scroll = 0;
+    }
+
+    /// Switches from reasons to VMs, to vCPUs, and back. Within a VM, there is no list of VMs.
+    fn other_list(&mut self) {
+        if self.now().origin != Origin::Host {
+            self.notice = Some("A guest cannot see VMs and vCPUs.".into());
+            return;
+        }
+        let place = self.place_mut();
+        let Selection { by, vm, vcpu, .. } = &place.selection;
+        let by = match by {
+            By::Reason if vcpu.is_some() => By::Reason,
+            By::Reason if vm.is_some() => By::Vcpu,
+            By::Reason => By::Vm,
+            By::Vm => By::Vcpu,
+            By::Vcpu => By::Reason,
+        };
+        place.selection.by = by;
+        place.cursor = None;
+    }
+
+    /// Enters a VM or vCPU, or shows the histogram of a reason.
+    fn enter(&mut self) {
+        let Some(key) = self.rows.get(self.cursor()).map(|row| row.since.key()) else {
+            return;
+        };
+        if self.selection().by == By::Reason {
+            self.open(Overlay::Histogram(key));
+        } else if key.vm.is_none() {
+            self.notice = Some(format!("The row \"{}\" has no details.", key.name));
+        } else {
+            self.places.push(Place::new(Selection {
+                vm: key.vm,
+                vcpu: key.vcpu,
+                id: key.id,
+                ..Selection::everything()
+            }));
+        }
+    }
+}

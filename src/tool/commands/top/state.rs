@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of the screen, which keys and readings change.
+
+use crate::{
+    continuity::Break,
+    select::{By, Key, Selection, Sort},
+    snapshot::{Counter, Origin, Owner, Snapshot},
+    view::{Row, View},
+};
+use anyhow::{Error, Result};
+use clap::ValueEnum;
+use profile::histogram::Histogram;
+use std::collections::BTreeMap;
+
+/// What rows are sorted by, in descending order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Exits per second in the last interval
+    #[default]
+    Rate,
+    /// Number of exits
+    Samples,
+    /// Total time
+    Time,
+    /// Average time of an exit
+    Avg,
+    /// 99th percentile of the time of an exit
+    P99,
+    /// Time of the slowest exit
+    Max,
+    /// Time of the fastest exit
+    Min,
+    /// Reason's number, or name of the VM or vCPU, in ascending order
+    Reason,
+}
+
+impl Order {
+    /// The order of rows before they have rates.
+    fn sort(self) -> Sort {
+        match self {
+            Order::Rate | Order::Samples => Sort::Samples,
+            Order::Time => Sort::Time,
+            Order::Avg => Sort::Avg,
+            Order::P99 => Sort::P99,
+            Order::Max => Sort::Max,
+            Order::Min => Sort::Min,
+            Order::Reason => Sort::Reason,
+        }
+    }
+
+    /// The order `steps` columns to the right.
+    pub(super) fn next(self, steps: usize) -> Order {
+        let all = Order::value_variants();
+        let here = all.iter().position(|&order| order == self).unwrap_or(0);
+        all[(here + steps) % all.len()]
+    }
+
+    /// The order one column to the left.
+    pub(super) fn previous(self) -> Order {
+        self.next(Order::value_variants().len() - 1)
+    }
+}
+
+/// A row of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveRow {
+    /// What was counted since the baseline.
+    pub since: Row,
+    /// Exits per second in the last interval, if there was one.
+    pub rate: Option<f64>,
+}
+
+/// A list on the way from all exits to the current list.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) selection: Selection,
+    /// The row that keys act on; the first if there is no such row.
+    pub(super) cursor: Option<Key>,
+}
+
+impl Place {
+    pub(super) fn new(selection: Selection) -> Place {
+        Place {
+            selection,
+            cursor: None,
+        }
+    }
+}
+
+/// What hides the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    /// The keys.
+    Help,
+    /// The histogram of a reason.
+    Histogram(Key),
+}
+
+/// Everything that the screen shows.
+#[derive(Debug)]
+pub struct State {
+    baseline: Snapshot,
+    now: Snapshot,
+    /// What was counted between the last two readings, if they can be compared.
+    interval: Option<Snapshot>,
+    /// What was counted since the baseline.
+    since: Snapshot,
+    /// The way to the current list, which is the last; never empty.
+    pub(super) places: Vec<Place>,
+    /// What rows are sorted by.
+    pub order: Order,
+    /// Whether the order is reversed.
+    pub reversed: bool,
+    /// Whether reading is paused.
+    pub paused: bool,
+    /// What hides the list.
+    pub overlay: Option<Overlay>,
+    /// How many lines the overlay is scrolled by, if it does not fit.
+    pub scroll: usize,
+    /// Why the last reading failed.
+    pub error: Option<String>,
+    /// What happened since the last key.
+    pub notice: Option<String>,
+    /// The rows of the list.
+    pub rows: Vec<LiveRow>,
+    /// All exits per second in the last interval, and their cycles.
+    pub total: Option<(f64, u128)>,
+}
+
+impl State {
+    /// Starts with a reading as the baseline, and perhaps with a VM.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such VM.
+    pub fn new(first: Snapshot, order: Order, vm: Option<&str>) -> Result<State> {
+        let mut places = vec![Place::new(Selection::everything())];
+        if let Some(vm) = vm {
+            let selection = Selection {
+                vm: Some(vm.into()),
+                ..Selection::everything()
+            };
+            selection.check_owners(&first)?;
+            places[0].selection.by = By::Vm;
+            places.push(Place::new(selection));
+        }
+        let mut state = State {
+            since: first.since(&first)?,
+            baseline: first.clone(),
+            now: first,
+            interval: None,
+            places,
+            order,
+            reversed: false,
+            paused: false,
+            overlay: None,
+            scroll: 0,
+            error: None,
+            notice: None,
+            rows: Vec::new(),
+            total: None,
+        };
+        state.refresh();
+        Ok(state)
+    }
+
+    /// Takes a reading, or the error of one.
+    pub fn take(&mut self, read: Result<Snapshot>) {
+        let now = match read {
+            Ok(now) => now,
+            Err(e) => {
+                self.error = Some(in_one_line(&e));
+                return;
+            }
+        };
+        let was_away = self.error.take().is_some();
+        let compare = || Ok((now.since(&self.now)?, now.since(&self.baseline)?));
+        match compare() {
+            Ok((interval, since)) => {
+                (self.interval, self.since) = (Some(interval), since);
+                self.now = now;
+                if was_away {
+                    self.notice = Some("The counters can be read again.".into());
+                }
+            }
+            Err(why) => {
+                let why: Break = why;
+                self.now = now;
+                self.rebase();
+                self.interval = None;
+                self.notice = Some(format!("New baseline: {why}."));
+            }
+        }
+        self.refresh();
+    }
+
+    /// What the list shows.
+    pub fn selection(&self) -> &Selection {
+        &self.place().selection
+    }
+
+    /// The last reading.
+    pub fn now(&self) -> &Snapshot {
+        &self.now
+    }
+
+    /// What was counted between the last two readings.
+    pub fn interval(&self) -> Option<&Snapshot> {
+        self.interval.as_ref()
+    }
+
+    /// What was counted since the baseline.
+    pub fn since(&self) -> &Snapshot {
+        &self.since
+    }
+
+    /// The index of the row that keys act on.
+    pub fn cursor(&self) -> usize {
+        let cursor = self.place().cursor.as_ref();
+        let at = |key: &Key| self.rows.iter().position(|row| row.since.key() == *key);
+        cursor.and_then(at).unwrap_or(0)
+    }
+
+    /// The histogram of a reason since the baseline, and the number of its exits that were
+    /// not timed; or why that is unknown.
+    pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
+        if self.now.origin != Origin::Host {
+            return Err("A guest cannot see histograms.");
+        }
+        if self.selection().is_restricted() {
+            return Err("Only all guests together have histograms, not a single VM.");
+        }
+        let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
+        let counter = self.since.of(&Owner::All).find(is_it);
+        let counter = counter.ok_or("No exits since the baseline.")?;
+        match &counter.histogram {
+            Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
+            None if counter.timed() == 0 => Err("None of its exits was timed."),
+            None => Err("The module keeps no histograms (module parameter histograms)."),
+        }
+    }
+
+    fn place(&self) -> &Place {
+        &self.places[self.places.len() - 1]
+    }
+
+    pub(super) fn place_mut(&mut self) -> &mut Place {
+        let last = self.places.len() - 1;
+        &mut self.places[last]
+    }
+
+    /// Makes the last reading the baseline.
+    pub(super) fn rebase(&mut self) {
+        self.baseline = self.now.clone();
+        self.since.counters.clear();
+        self.since.since_ns = Some(self.now.time_ns);
+        self.since.time_ns = self.now.time_ns;
+    }
+
+    /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
+    pub(super) fn refresh(&mut self) {
+        while let Err(e) = self.compute() {
+            self.notice = Some(match self.selection() {
+                Selection {
+                    vm: Some(vm),
+                    vcpu: Some(vcpu),
+                    ..
+                } => {
+                    format!("vCPU {vcpu} of VM {vm} has ended.")
+                }
+                Selection { vm: Some(vm), .. } => format!("VM {vm} has ended."),
+                _ => in_one_line(&e),
+            });
+            self.overlay = None;
+            self.places.pop();
+            if self.places.is_empty() {
+                self.places.push(Place::new(Selection::everything()));
+            }
+        }
+    }
+
+    fn compute(&mut self) -> Result<()> {
+        let selection = Selection {
+            sort: self.order.sort(),
+            ..self.selection().clone()
+        };
+        let since = View::new(&self.since, &selection)?;
+        let mut rates = BTreeMap::new();
+        let mut seconds = None;
+        self.total = None;
+        if let Some(interval) = &self.interval {
+            let view = View::new(interval, &selection)?;
+            seconds = interval.seconds();
+            self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
+            rates.extend(view.rows.iter().map(|row| (row.key(), row.samples)));
+        }
+        let live = |row: Row| {
+            let samples = rates.get(&row.key()).copied().unwrap_or(0);
+            LiveRow {
+                rate: seconds.map(|seconds| samples as f64 / seconds),
+                since: row,
+            }
+        };
+        self.rows = since.rows.into_iter().map(live).collect();
+        if self.order == Order::Rate {
+            let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
+            self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        }
+        if self.reversed {
+            self.rows.reverse();
+        }
+        Ok(())
+    }
+}
+
+/// Joins the lines of an error.
+fn in_one_line(e: &Error) -> String {
+    let text = format!("{e:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ")
+}

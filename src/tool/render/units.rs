@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Formats numbers in few characters.
+
+/// The unit in which to show cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Cycles.
+    Cycles,
+    /// Time, by a TSC of so many kHz, which are not 0.
+    Time(u32),
+}
+
+impl Unit {
+    /// Time, unless the frequency is unknown (0) or `cycles` asks for cycles.
+    pub fn new(tsc_khz: u32, cycles: bool) -> Unit {
+        match tsc_khz {
+            0 => Unit::Cycles,
+            _ if cycles => Unit::Cycles,
+            khz => Unit::Time(khz),
+        }
+    }
+
+    /// Formats `cycles` in at most six characters.
+    pub fn show(self, cycles: f64) -> String {
+        match self {
+            Unit::Cycles => count(cycles, 6),
+            Unit::Time(khz) => time(cycles / f64::from(khz) * 1e6),
+        }
+    }
+}
+
+/// Nanoseconds in at most six characters: three digits and a unit.
+pub fn time(ns: f64) -> String {
+    const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
+    for (unit, size) in UNITS {
+        let value = ns / size;
+        // A value that rounds to 1000 belongs to the next unit.
+        if value < 999.5 {
+            return match unit {
+                "ns" => format!("{value:.0}ns"),
+                _ => format!("{}{unit}", three_digits(value)),
+            };
+        }
+    }
+    count(ns / 1e9, 5) + "s"
+}
+
+fn three_digits(value: f64) -> String {
+    match value {
+        v if v < 9.995 => format!("{v:.2}"),
+        v if v < 99.95 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// A whole number in at most `width` characters, at least five. Longer numbers are in
+/// thousands, millions and so on.
+pub fn count(number: f64, width: usize) -> String {
+    let whole = format!("{number:.0}");
+    if whole.len() <= width {
+        return whole;
+    }
+    let mut value = number;
+    for unit in ["k", "M", "G", "T", "P", "E"] {
+        value /= 1000.0;
+        if value < 999.5 {
+            return three_digits(value) + unit;
+        }
+    }
+    format!("{number:.0e}")
+}
+
+/// A share in at most six characters.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p < 99.995 => format!("{p:.2}%"),
+        p => format!("{p:.0}%"),
+    }
+}
+
+/// A change by a factor, in at most seven characters.
+pub fn change(factor: f64) -> String {
+    match (factor - 1.0) * 100.0 {
+        p if p.abs() < 0.05 => "+0.0%".into(),
+        p if p.abs() < 999.95 => format!("{p:+.1}%"),
+        _ if factor < 9999.5 => format!("x{}", count(factor, 5)),
+        _ => format!("x{factor:.0e}"),
+    }
+}
+
+/// A number of seconds, in words.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{} s", three_digits(s)),
+        s if s < 7200.0 => format!("{:.0} minutes", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} hours", s / 3600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// A number with its digits in groups of three.
+pub fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things, with their name.
+pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
+    let number = number.into();
+    let name = if number == 1 { one } else { many };
+    format!("{} {name}", grouped(number))
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lines above and below a table: what its figures mean.
+
+use super::{
+    table,
+    units::{Unit, counted, duration, grouped, percent},
+};
+use crate::{
+    rate::Stability,
+    select::{By, Selection},
+    snapshot::{Origin, Snapshot},
+    view::{Row, Sum, View},
+};
+use std::{collections::BTreeSet, fmt::Display};
+
+/// The width of labels.
+const LABEL: usize = 16;
+
+/// A line below a table, with its label. Without a name, it continues the line above.
+pub fn label(name: &str, text: impl Display) -> String {
+    format!("{name:<LABEL$}{text}")
+}
+
+/// The line above a table: what it counts, and the unit of its times.
+pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
+    let whose = match (&selection.vm, selection.vcpu) {
+        (None, None) => match snapshot.origin {
+            Origin::Host => "all guests of this host".into(),
+            Origin::GuestOfHost => "all guests of this guest's host".into(),
+            Origin::GuestOfVm => "this VM".into(),
+            Origin::GuestOfVcpu => "the reading vCPU".into(),
+        },
+        (Some(vm), None) => format!("VM {vm}"),
+        (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
+        (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
+    };
+    let times = match unit {
+        Unit::Cycles => "times in TSC cycles".into(),
+        Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
+    };
+    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
+    let mut head = format!("Exits of {whose}; {times}");
+    if snapshot.origin == Origin::Host && !selection.is_restricted() {
+        let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
+        head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
+    }
+    head
+}
+
+const NO_SNAPSHOT: &str = "The host holds no snapshot, so the figures belong to different times.";
+
+/// What users must know about the figures of a reading.
+pub fn notes(snapshot: &Snapshot) -> Vec<String> {
+    let mut notes: Vec<String> = recording_note(snapshot).into_iter().collect();
+    if let Some(reading) = snapshot.reading {
+        if !reading.at_once {
+            notes.push(NO_SNAPSHOT.into());
+        }
+        notes.push(format!(
+            "Reading caused {}, which are not in this table but in the next.",
+            counted(reading.after, "CPUID exit", "CPUID exits"),
+        ));
+    }
+    notes
+}
+
+/// What users must know about the figures of a difference.
+pub fn difference_notes(snapshot: &Snapshot) -> Vec<String> {
+    let reading = snapshot.reading.map(|reading| match reading.at_once {
+        true => "The CPUID exits that reading causes are left out, with average cycles for each.",
+        false => NO_SNAPSHOT,
+    });
+    let reading = reading.map(String::from);
+    recording_note(snapshot)
+        .into_iter()
+        .chain(reading)
+        .collect()
+}
+
+fn recording_note(snapshot: &Snapshot) -> Option<String> {
+    let is_off = snapshot.recording == Some(false);
+    is_off.then(|| {
+        "Recording is off: no exits are being counted (module parameter recording).".into()
+    })
+}
+
+/// Says whether the rate is stable.
+pub fn stability(stability: &Stability) -> String {
+    let Stability {
+        intervals,
+        mean,
+        min,
+        max,
+        deviation,
+        stable,
+    } = stability;
+    let verdict = if *stable { "stable" } else { "not stable" };
+    let mut words = format!("{verdict}: {mean:.1} exits/s");
+    if *mean > 0.0 {
+        words += &format!(", deviation {}", percent(deviation / mean));
+    }
+    let range = format!("({min:.1} to {max:.1} in {intervals} intervals)");
+    [label("Now", words), label("", range)].join("\n")
+}
+
+/// The most and the least frequent reason, and the one that took most time.
+pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
+    let occurred = || view.rows.iter().filter(|row| row.samples > 0);
+    let exits = |row: &Row| counted(row.samples, "exit", "exits");
+    let mut words = Vec::new();
+    // Selected reasons cannot be ranked among all.
+    if selection.by != By::Reason || !selection.reasons.is_empty() {
+        return words;
+    }
+    // All reasons with as many exits.
+    let like = |row: &Row| {
+        let like = occurred().filter(|other| other.samples == row.samples);
+        let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
+        let each = if names.len() > 1 { " each" } else { "" };
+        let names = match names.as_slice() {
+            [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),
+            _ => names.join(", "),
+        };
+        format!("{names}: {}{each}", exits(row))
+    };
+    if let Some(most) = occurred().max_by_key(|row| row.samples) {
+        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
+        words.push(label("Most frequent", format!("{}, {share}", like(most))));
+    }
+    if let Some(least) = occurred().min_by_key(|row| row.samples) {
+        words.push(label("Least frequent", like(least)));
+    }
+    let most = occurred()
+        .filter(|row| row.avg.is_some())
+        .max_by_key(|row| row.cycles);
+    if let Some((most, avg)) = most.and_then(|row| Some((row, row.avg?))) {
+        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.show(cycles));
+        let share = percent(most.time_percent.unwrap_or(0.0) / 100.0);
+        words.push(label(
+            "Most time",
+            format!("{}: {all} in total, {share}, {each} each", most.name),
+        ));
+    }
+    words
+}
+
+/// Says which exits of the rows shown were not timed.
+pub fn untimed(view: &View) -> Option<String> {
+    let rows = view.shown();
+    let named = table::names(rows.iter()).into_iter().zip(rows);
+    let items: Vec<String> = named
+        .filter_map(|(name, row)| {
+            let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
+            let [untimed, all] = [untimed, row.samples].map(grouped);
+            Some(format!("{name}: {untimed} of {all}"))
+        })
+        .collect();
+    (!items.is_empty()).then(|| label("Not timed", listed(&items, LABEL)))
+}
+
+/// Lists items, starting after `indent` columns, and wraps lines to the same column. Only
+/// counts items after the first few.
+pub fn listed(items: &[String], indent: usize) -> String {
+    const WIDTH: usize = 80;
+    const MOST: usize = 8;
+    let mut shown: Vec<String> = items.iter().take(MOST).cloned().collect();
+    if let Some(more @ 1..) = items.len().checked_sub(MOST) {
+        shown.push(format!("and {more} more"));
+    }
+    let last = shown.len() - 1;
+    let mut text = String::new();
+    let mut used = indent;
+    for (index, item) in shown.iter().enumerate() {
+        let mark = if index < last { ";" } else { "" };
+        if index > 0 && used + 1 + item.len() + mark.len() > WIDTH {
+            text += &format!("\n{:indent$}", "");
+            used = indent;
+        } else if index > 0 {
+            text += " ";
+            used += 1;
+        }
+        text += &format!("{item}{mark}");
+        used += item.len() + mark.len();
+    }
+    text
+}
+
+/// All exits, and their share of the CPUs' time.
+pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
+    let Sum { exits, cycles, .. } = total;
+    let mut words = counted(exits, "exit", "exits");
+    if cycles > 0 {
+        words += &format!(", {} cycles", grouped(cycles));
+        if let Unit::Time(_) = unit {
+            words += &format!(" or {}", unit.show(cycles as f64));
+        }
+    }
+    if let Some(share) = snapshot.cpu_share(cycles) {
+        let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
+        words += &format!(": {} of {cpus} time", percent(share));
+    }
+    label("In total", words)
+}
+
+/// The rate since the counters started from zero.
+pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
+    let words = match snapshot.seconds() {
+        Some(seconds) => format!(
+            "{:.1} exits/s on average over {}",
+            exits as f64 / seconds,
+            duration(seconds)
+        ),
+        None => "unknown: guests are not told when counting began".into(),
+    };
+    label("Rate", words)
+}
+
+/// The measurement overhead in the times.
+pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
+    let account = snapshot.account?;
+    let cycles = counted(account.sample_cycles, "cycle", "cycles");
+    let words = match selection.net {
+        true => format!("{cycles} subtracted from each exit's time"),
+        false => format!("{cycles} in each exit's time (--net subtracts them)"),
+    };
+    Some(label("Overhead", words))
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The counters of a host or guest at one time.
+
+pub mod histogram;
+pub mod id;
+mod parse;
+
+use id::Id;
+use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
+use serde::{Deserialize, Serialize};
+
+/// The version of [`Snapshot`] as JSON.
+pub const VERSION: u32 = 2;
+/// The oldest version that exitprof reads.
+pub const OLDEST: u32 = 1;
+
+/// The counters of a host or guest at one time, or what was added between two times.
+///
+/// `exitprof record` writes this as JSON. The aliases are the names of version 1, which
+/// lacks some of the optional fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Where it was read.
+    #[serde(rename = "source")]
+    pub origin: Origin,
+    /// The instruction set that the reasons belong to.
+    pub isa: Isa,
+    /// What is counted: on a host, this load of the module; in a guest, the host, VM or
+    /// vCPU whose exits it sees. None if the source does not say.
+    pub identity: Option<Id>,
+    /// Changes when the counters start from zero; not 0.
+    pub epoch: u32,
+    /// The frequency of the host's TSC in kHz, 0 if unknown.
+    pub tsc_khz: u32,
+    /// When it was read, in nanoseconds of the reader's CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    /// In a guest: the boot that this clock belongs to.
+    pub boot: Option<String>,
+    /// When the counters started from zero, by the same clock, if that is known.
+    pub since_ns: Option<u64>,
+    /// The number of the host's online CPUs, if the source says.
+    pub cpus: Option<u32>,
+    /// Whether exits are being counted, if the source says.
+    #[serde(alias = "sampling")]
+    pub recording: Option<bool>,
+    /// What the profiler costs, if the source says.
+    pub account: Option<Account>,
+    /// In a guest: how it was read.
+    pub reading: Option<Reading>,
+    /// The vCPUs with counters of their own.
+    pub attached: Vec<Vcpu>,
+    /// What was counted; reasons without exits may be missing.
+    #[serde(rename = "rows")]
+    pub counters: Vec<Counter>,
+}
+
+/// Where a snapshot was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// On the host: its debugfs.
+    Host,
+    /// In a guest that sees the exits of all guests of its host.
+    GuestOfHost,
+    /// In a guest that sees the exits of its own VM.
+    GuestOfVm,
+    /// In a guest that sees the exits of the reading vCPU.
+    GuestOfVcpu,
+}
+
+/// How a guest read a snapshot. It executes CPUIDs, each of which is an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Whether all figures belong to one time, because the host held a snapshot.
+    pub at_once: bool,
+    /// Which run of exitprof read it: when the run began, in nanoseconds.
+    pub reader: u64,
+    /// The CPUIDs that the run had executed before. They are in the figures, unless the
+    /// counters have started from zero since.
+    pub before: u64,
+    /// The CPUIDs of this reading that are not in its figures, but in the next reading's.
+    pub after: u64,
+}
+
+/// A vCPU.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Vcpu {
+    /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
+    pub vm: String,
+    /// Its number in the VM.
+    pub vcpu: u32,
+    /// Tells vCPUs of the same name apart; none if the source does not say.
+    pub id: Option<Id>,
+}
+
+/// Whose exits a counter counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// All exits that the source sees. They include those of the other owners.
+    All,
+    /// A vCPU.
+    Vcpu(Vcpu),
+    /// vCPUs that have ended.
+    Ended,
+    /// vCPUs without counters of their own.
+    Unattributed,
+    /// In a guest: reasons that it cannot see one by one.
+    Hidden,
+}
+
+/// The counter of an owner and reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counter {
+    /// Whose exits.
+    pub owner: Owner,
+    /// The reason's number; none for reasons without a number of their own.
+    pub reason: Option<u32>,
+    /// The kernel's name for the reason.
+    pub name: String,
+    /// The number of exits.
+    pub exits: u64,
+    /// The cycles of the host's TSC spent handling the timed exits.
+    pub cycles: u64,
+    /// The number of exits that were not timed, if the source says.
+    pub untimed: Option<u64>,
+    /// The histogram of the timed exits, if there are any and the source has histograms.
+    /// In a difference, `min` and `max` may be bounds, derived from the buckets and from the
+    /// values since the counters started.
+    #[serde(alias = "distribution")]
+    pub histogram: Option<Histogram>,
+}
+
+impl Counter {
+    /// The numbers. Untimed exits count as 0 if the source does not say.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            exits: self.exits,
+            cycles: self.cycles,
+            untimed: self.untimed.unwrap_or(0),
+        }
+    }
+
+    /// The number of timed exits: all, if the source does not say.
+    pub fn timed(&self) -> u64 {
+        self.exits.saturating_sub(self.untimed.unwrap_or(0))
+    }
+}
+
+impl Snapshot {
+    /// The counters of an owner.
+    pub fn of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Counter> {
+        let counters = self.counters.iter();
+        counters.filter(move |counter| counter.owner == *owner)
+    }
+
+    /// How many seconds it counted, if that is known.
+    pub fn seconds(&self) -> Option<f64> {
+        let ns = self.time_ns.checked_sub(self.since_ns?)?;
+        (ns > 0).then_some(ns as f64 / 1e9)
+    }
+
+    /// The share that `cycles` have in the time of all CPUs, if that is known.
+    pub fn cpu_share(&self, cycles: u128) -> Option<f64> {
+        let cpus = f64::from(self.cpus.filter(|&cpus| cpus > 0)?);
+        let khz = f64::from(Some(self.tsc_khz).filter(|&khz| khz > 0)?);
+        Some(cycles as f64 / (self.seconds()? * cpus * khz * 1e3))
+    }
+}

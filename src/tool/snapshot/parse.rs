@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Parses snapshots: the file `profile` in debugfs, and recordings.
+
+use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use profile::text::{self, Line};
+use serde::Deserialize;
+use std::collections::HashMap;
+
+impl Snapshot {
+    /// Parses the file `profile` in debugfs: see [`text`].
+    ///
+    /// # Errors
+    ///
+    /// If `text` is incomplete, or a line is invalid.
+    pub fn from_text(text: &str) -> Result<Snapshot> {
+        let mut lines = text.lines().enumerate();
+        let first = lines.next().map_or("", |(_, line)| line);
+        check_version(first)?;
+        let head = match Line::parse(first) {
+            Ok(Line::Head(head)) => head,
+            Err(e) => bail!("line 1: {e}"),
+            _ => bail!("not a profile: it does not begin like one"),
+        };
+        let mut snapshot = Snapshot {
+            version: VERSION,
+            origin: Origin::Host,
+            isa: head.isa,
+            identity: Id::new(head.id),
+            epoch: head.epoch,
+            tsc_khz: head.tsc_khz,
+            time_ns: head.time_ns,
+            boot: None,
+            since_ns: Some(head.since_ns),
+            cpus: Some(head.cpus),
+            recording: Some(head.recording),
+            account: None,
+            reading: None,
+            attached: Vec::new(),
+            counters: Vec::new(),
+        };
+        for (index, line) in lines {
+            let number = index + 1;
+            match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
+                Line::Head(_) => bail!("line {number}: a second head"),
+                Line::Account(account) => snapshot.account = Some(account),
+                Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
+                Line::Row(row) => snapshot.counters.push(Counter {
+                    // Version 1 does not say.
+                    untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
+                    ..row.into()
+                }),
+                Line::End { epoch, lines } => {
+                    ensure!(
+                        epoch == snapshot.epoch && lines == number as u64,
+                        "the profile is incomplete: its last line does not match the others"
+                    );
+                    return snapshot.settled();
+                }
+                Line::Unknown => (),
+            }
+        }
+        Err(anyhow!("the profile is incomplete: it has no last line"))
+    }
+
+    /// Parses what `exitprof record` wrote, or a copy of the file `profile` in debugfs.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither, or of an unknown version.
+    pub fn from_file(text: &str) -> Result<Snapshot> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+
+        if !text.trim_start().starts_with('{') {
+            return Snapshot::from_text(text);
+        }
+        let Version { version } = serde_json::from_str(text).context("not a recording")?;
+        ensure!(
+            (OLDEST.into()..=VERSION.into()).contains(&version),
+            "the recording has version {version}, but this exitprof reads only versions {OLDEST} to {VERSION}"
+        );
+        let snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
+        snapshot.settled()
+    }
+
+    /// Converts it to the current version, with one counter for each owner and reason.
+    ///
+    /// # Errors
+    ///
+    /// If a name cannot be shown on a terminal, or a sum does not fit into 64 bits.
+    fn settled(mut self) -> Result<Snapshot> {
+        self.version = VERSION;
+        for counter in &mut self.counters {
+            counter.settle();
+        }
+        self.add_up()?;
+        let vms = self.counters.iter().filter_map(|c| match &c.owner {
+            Owner::Vcpu(vcpu) => Some(&vcpu.vm),
+            _ => None,
+        });
+        let names = (self.counters.iter().map(|c| &c.name)).chain(vms);
+        let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
+        for name in names.chain(attached) {
+            ensure!(
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
+                "{name:?} is not the name of a reason or VM"
+            );
+        }
+        Ok(self)
+    }
+
+    /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
+    /// the same name.
+    fn add_up(&mut self) -> Result<()> {
+        let mut places = HashMap::new();
+        let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
+        let places: Vec<usize> = keys
+            .map(|key| {
+                let next = places.len();
+                *places.entry(key).or_insert(next)
+            })
+            .collect();
+        let mut sums: Vec<Counter> = Vec::new();
+        for (counter, place) in self.counters.drain(..).zip(places) {
+            match sums.get_mut(place) {
+                Some(sum) => sum.add(&counter)?,
+                None => sums.push(counter),
+            }
+        }
+        self.counters = sums;
+        Ok(())
+    }
+}
+
+/// Refuses a profile whose first line, `line`, has an unknown version. Parsing that line
+/// might fail for any other reason, so this comes first.
+fn check_version(line: &str) -> Result<()> {
+    let mut fields = line.split(' ');
+    let is_profile = fields.next() == Some("profile");
+    let version = fields.find_map(|field| field.strip_prefix("version=")?.parse::<u64>().ok());
+    let known = u64::from(text::OLDEST)..=text::VERSION.into();
+    if let Some(version) = version.filter(|version| is_profile && !known.contains(version)) {
+        bail!(
+            "the profile has version {version}, but this exitprof reads only versions {} to {}: use the exitprof that came with the module",
+            text::OLDEST,
+            text::VERSION
+        );
+    }
+    Ok(())
+}
+
+impl Vcpu {
+    fn new(vm: &str, vcpu: u32, id: u64) -> Vcpu {
+        Vcpu {
+            vm: vm.into(),
+            vcpu,
+            id: Id::new(id),
+        }
+    }
+}
+
+impl From<text::Row<'_, &str>> for Counter {
+    fn from(row: text::Row<'_, &str>) -> Counter {
+        Counter {
+            owner: match row.owner {
+                text::Owner::Host => Owner::All,
+                text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(vm, vcpu, id)),
+                text::Owner::Ended => Owner::Ended,
+                text::Owner::Unattributed => Owner::Unattributed,
+            },
+            reason: row.reason,
+            name: row.name.into(),
+            exits: row.tally.exits,
+            cycles: row.tally.cycles,
+            untimed: Some(row.tally.untimed),
+            histogram: row.histogram,
+        }
+    }
+}
+
+impl Counter {
+    /// Makes its numbers consistent. The module reads them one by one while exits go on, so
+    /// there may seem to be more untimed exits than exits. Without timed exits, a histogram
+    /// has no minimum and maximum, so it is dropped.
+    pub fn settle(&mut self) {
+        self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
+        self.histogram = (self.histogram.take()).filter(|h| h.buckets.iter().any(|&n| n > 0));
+    }
+
+    /// Adds another counter, and drops the histogram.
+    fn add(&mut self, other: &Counter) -> Result<()> {
+        let sum = |a: u64, b: u64| {
+            a.checked_add(b)
+                .context("more exits or cycles than fit into 64 bits")
+        };
+        self.exits = sum(self.exits, other.exits)?;
+        self.cycles = sum(self.cycles, other.cycles)?;
+        let untimed = self.untimed.zip(other.untimed);
+        self.untimed = untimed.map(|(a, b)| sum(a, b)).transpose()?;
+        self.histogram = None;
+        Ok(())
+    }
+}

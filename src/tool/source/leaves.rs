@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads the profiler's CPUID leaves one by one.
+
+use anyhow::{Context, Result, ensure};
+use profile::{
+    isa::Isa,
+    leaf::{self, Identity, Protocol, Registers, Scope},
+    query::{Answer, Query, When},
+};
+use std::arch::x86_64::__cpuid_count;
+
+/// Executes CPUID.
+pub trait Cpuid {
+    /// Reads leaf `eax`, subleaf `ecx`.
+    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers;
+}
+
+/// The CPUID instruction itself.
+#[derive(Debug)]
+pub struct Instruction;
+
+impl Cpuid for Instruction {
+    fn cpuid(&mut self, eax: u32, ecx: u32) -> Registers {
+        // SAFETY: every x86-64 processor has the instruction.
+        #[allow(unused_unsafe)]
+        let r = unsafe { __cpuid_count(eax, ecx) };
+        Registers {
+            eax: r.eax,
+            ebx: r.ebx,
+            ecx: r.ecx,
+            edx: r.edx,
+        }
+    }
+}
+
+/// Reads leaves, and counts how many CPUIDs that takes. Each is an exit.
+#[derive(Debug)]
+pub struct LeafReader<C> {
+    cpuid: C,
+    executed: u64,
+}
+
+impl<C: Cpuid> LeafReader<C> {
+    /// A reader that has not executed any CPUID yet.
+    pub fn new(cpuid: C) -> LeafReader<C> {
+        // The standard library executes CPUIDs of its own, once. Now they are not counted.
+        let _ = std::arch::is_x86_feature_detected!("sse4.2");
+        LeafReader { cpuid, executed: 0 }
+    }
+
+    /// How many CPUIDs it has executed so far.
+    pub fn executed(&self) -> u64 {
+        self.executed
+    }
+
+    /// Reads leaf `eax`, subleaf `ecx`.
+    pub fn read(&mut self, eax: u32, ecx: u32) -> Registers {
+        self.executed += 1;
+        self.cpuid.cpuid(eax, ecx)
+    }
+
+    /// Reads how the profiler describes itself.
+    ///
+    /// # Errors
+    ///
+    /// If there is no profiler, or its protocol, instruction set or scope is unknown.
+    pub fn protocol(&mut self) -> Result<(Protocol, Isa, Scope)> {
+        ensure!(
+            self.read(leaf::DISCOVERY, 0) == leaf::PRESENT,
+            "the host has no kvm_exitprof loaded, or hides it from guests (module parameter scope=off): leaf {:#x} does not answer",
+            leaf::DISCOVERY
+        );
+        let protocol = Protocol::from(self.read(leaf::PROTOCOL, 0));
+        ensure!(
+            (1..=leaf::VERSION).contains(&protocol.version),
+            "the host's protocol has version {}, but this exitprof reads only versions 1 to {}: use the exitprof that came with the module",
+            protocol.version,
+            leaf::VERSION
+        );
+        let isa = Isa::from_number(protocol.isa).with_context(|| {
+            format!(
+                "the host's instruction set has number {}, but this exitprof knows only VMX (1) and SVM (2)",
+                protocol.isa
+            )
+        })?;
+        let scope = Scope::from_number(protocol.scope).with_context(|| {
+            format!(
+                "the host's scope has number {}, which this exitprof does not know",
+                protocol.scope
+            )
+        })?;
+        Ok((protocol, isa, scope))
+    }
+
+    /// Reads what is counted; `None` if there is no snapshot.
+    pub fn identity(&mut self, when: When) -> Option<Identity> {
+        match self.answer(when, leaf::IDENTITY, 0)? {
+            Answer::Other(registers) => Some(registers.into()),
+            _ => None,
+        }
+    }
+
+    /// Reads the exits of `reason` and their cycles; `None` if the host does not know the
+    /// reason, or there is no snapshot. It asks for cycles only if there are exits.
+    pub fn reason(&mut self, when: When, reason: u32) -> Option<(u64, u64)> {
+        match self.number(when, leaf::EXITS, reason)? {
+            0 => Some((0, 0)),
+            exits => Some((exits, self.number(when, leaf::CYCLES, reason)?)),
+        }
+    }
+
+    /// Reads the exits that the leaves of single reasons hide, and their cycles.
+    pub fn hidden(&mut self, when: When) -> Option<(u64, u64)> {
+        match self.answer(when, leaf::HIDDEN, 0)? {
+            Answer::Both(exits, cycles) => Some((exits, cycles)),
+            _ => None,
+        }
+    }
+
+    /// Reads a number of exits or cycles; `None` if there is no such reason or no snapshot.
+    pub fn number(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<u64> {
+        match self.answer(when, leaf, subleaf)? {
+            Answer::Exits(n) | Answer::Cycles(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, when: When, leaf: u32, subleaf: u32) -> Option<Answer> {
+        let leaf = match when {
+            When::Now => leaf,
+            When::Snapshot => leaf::of_snapshot(leaf),
+        };
+        Some(Query::new(leaf, subleaf)?.decode(self.read(leaf, subleaf)))
+    }
+}
