@@ -2,8 +2,12 @@
 #
 # kvm-exitprof: "make help" says what there is.
 
+# The kernel that demo, tests and benchmarks run: 6.1, or 7.3, which is Debian's own.
+KERNEL ?= 6.1
+export KERNEL
+
 # The kernel to build for: one with our patches, CONFIG_RUST=y, and built.
-KDIR ?= build/kernel
+KDIR ?= build/$(KERNEL:6.1=kernel)
 
 # The kernel's Rust is tied to one rustc: by default the distribution's, whatever
 # stands before it in PATH.
@@ -13,12 +17,10 @@ RUSTFMT ?= /usr/bin/rustfmt
 BINDGEN ?= /usr/bin/bindgen
 export RUSTC RUSTDOC RUSTFMT BINDGEN
 
-kmake = $(MAKE) -C $(KDIR) M=$(CURDIR) RUSTC=$(RUSTC) HOSTRUSTC=$(RUSTC) \
-	RUSTDOC=$(RUSTDOC) RUSTFMT=$(RUSTFMT) BINDGEN=$(BINDGEN) \
-	$(if $(shell grep -sx CONFIG_CC_IS_CLANG=y $(KDIR)/.config),LLVM=1)
+kmake = scripts/build/make.sh $(KDIR) M=$(CURDIR)
 
 help:
-	@echo 'On a fresh Debian 12:'
+	@echo 'On a fresh Debian 12 or 13 (KERNEL=6.1, the default, or 7.3, of which only KVM is built):'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
 	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
@@ -57,7 +59,7 @@ deps:
 	@scripts/build/deps.sh
 
 kernel:
-	@scripts/build/kernel.sh
+	@scripts/build/kernel.sh $(KERNEL:6.1=kernel)
 
 modules:
 	@scripts/build/check-build.sh kernel "$(KDIR)"
@@ -102,7 +104,7 @@ mutate: deps kernel
 	@scripts/mutate.sh
 
 clean:
-	@! [ -e $(KDIR)/Makefile ] || $(kmake) --no-print-directory clean
+	@! [ -e $(KDIR)/.config ] || $(kmake) --no-print-directory clean
 	rm -rf build src/kernel/sys/bindings.rs
 
 .NOTPARALLEL:

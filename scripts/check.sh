@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/build/kvm-copy.sh"
 
 # Those that read the project's sources only, and those that need a kernel or a module.
-of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt lines_added layers)
+of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers)
 of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
 	reasons record modinfo_complete)
 if [ "${1:-}" = list ]; then
@@ -27,6 +27,8 @@ checks=("${checks[@]#check.}")
 [ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
 source=$kdir
 [ ! -e "$kdir/source" ] || source=$(realpath "$kdir/source")
+series=$top/patches/6.1
+[ ! -e "$source/Makefile" ] || series=$(series_of "$(version_of "$source")")
 cd "$top"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -39,7 +41,7 @@ clippy_tools() { scripts/build/cargo.sh clippy --quiet --locked --workspace --al
 clippy_kernel() {
 	mkdir "$tmp/module"
 	cp -r Kbuild Cargo.toml src "$tmp/module"
-	make -C "$kdir" M="$tmp/module" "${kernel_tools[@]}" CLIPPY=1 \
+	scripts/build/make.sh "$kdir" M="$tmp/module" CLIPPY=1 \
 		CLIPPY_DRIVER=/usr/bin/clippy-driver src/kernel/main.o 2>&1 | tee "$tmp/clippy"
 	! grep -q '^warning\|^error' "$tmp/clippy"
 }
@@ -51,23 +53,23 @@ shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init
 checkpatch() {
 	local patch
 	while read -r patch; do
-		"$source/scripts/checkpatch.pl" --strict --no-tree --root="$source" --terse - <"patches/$patch"
-	done <patches/series
+		"$source/scripts/checkpatch.pl" --strict --no-tree --root="$source" --terse - <"$series/$patch"
+	done <"$series/series"
 }
 
 # On the files that the series touches, with the series taken back.
 git_am() {
 	local file repo=$tmp/repo
-	sed -n 's|^+++ b/||p' patches/*.patch | sort -u | while read -r file; do
+	sed -n 's|^+++ b/||p' "$series"/*.patch | sort -u | while read -r file; do
 		install -D -m 644 "$source/$file" "$repo/$file"
 	done
 	git -C "$repo" init -q
-	tac patches/series | while read -r patch; do
-		git -C "$repo" apply -R "$top/patches/$patch"
+	tac "$series/series" | while read -r patch; do
+		git -C "$repo" apply -R "$series/$patch"
 	done
 	git -C "$repo" add -f .
 	git -C "$repo" -c user.name=check -c user.email=check@localhost commit -qm base
-	sed "s|^|$top/patches/|" patches/series |
+	sed "s|^|$series/|" "$series/series" |
 		xargs git -C "$repo" -c user.name=check -c user.email=check@localhost am --whitespace=error
 }
 
@@ -135,10 +137,23 @@ option_off() {
 	done
 }
 
+# One module is built for all kernels: their series bring the same contract.
+one_contract() {
+	local series
+	for series in patches/*/; do
+		mkdir -p "$tmp/contract/$series"
+		# shellcheck disable=SC2046 # names without spaces
+		cat $(sed "s|^|$series|" "$series/series") |
+			git -C "$tmp/contract/$series" apply --unsafe-paths --include='arch/x86/include/asm/kvm_exit_profiler.h' -
+		sha256sum <"$tmp/contract/$series/arch/x86/include/asm/kvm_exit_profiler.h"
+	done | uniq | tee "$tmp/sums"
+	[ "$(wc -l <"$tmp/sums")" = 1 ]
+}
+
 # What a maintainer has to read in the files that are there already, and of vendors.
 lines_added() {
 	local added vendor
-	added() { cat patches/*.patch | awk -v "file=$1" '/^\+\+\+ / { here = $2 ~ file } here && /^\+([^+]|$)/' | wc -l; }
+	added() { cat "$series"/*.patch | awk -v "file=$1" '/^\+\+\+ / { here = $2 ~ file } here && /^\+([^+]|$)/' | wc -l; }
 	added=$(($(added .) - $(added exit_profiler)))
 	echo "the series adds $added lines to files that are there, and $(added exit_profiler) of its own"
 	[ "$added" -lt 100 ]

@@ -49,6 +49,19 @@ symbol() {
 	echo "$found"
 }
 
+# The kernel that demo and tests are for, in build/, and the module for it.
+kernel_name=${KERNEL:-6.1}
+[ "$kernel_name" != 6.1 ] || kernel_name=kernel
+module_for_kernel=$build/$kernel_name-module/kvm_exitprof.ko
+[ "$kernel_name" != kernel ] || module_for_kernel=$top/kvm_exitprof.ko
+
+# command_line NAME: what a machine's kernel build/NAME is told. Kernels after 6.1 warn
+# of what Bochs' CPUs say of hyper-threading.
+command_line() {
+	echo "console=ttyS0 quiet mitigations=off nokaslr no_timer_check panic=-1 reboot=t" \
+		"$(case $1 in [6-9].*) echo clearcpuid=ht ;; esac)"
+}
+
 # The kernel's Rust is tied to one rustc: by default the distribution's, whatever
 # stands before it in PATH. Each can be set in the environment.
 export RUSTC=${RUSTC:-/usr/bin/rustc} RUSTDOC=${RUSTDOC:-/usr/bin/rustdoc}

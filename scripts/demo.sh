@@ -7,7 +7,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-out=build/demo # as it is told the user
+out=build/demo-$kernel_name # as it is told the user
 cd "$top"
 say "booting the host, and a guest in it: about 15 s on an idle machine"
 # What is marked is for the judge only.

@@ -18,7 +18,7 @@ limit=2400
 case $1:$3 in
 debug* | kcsan:* | *:soak) limit=14400 ;;
 esac
-kernel=$build/$1 peers=$build/bench/$1/root module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
+name=$1 kernel=$build/$1 peers=$build/bench/$1/root module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
 cpus=${CPUS:-2} options=() files=("$module:/modules/")
@@ -42,11 +42,11 @@ done
 for file in "$kernel"/{virt/lib/irqbypass.ko,needed/*.ko}; do
 	[ ! -e "$file" ] || files+=("$file:/modules/needed/")
 done
-"$top/scripts/build/unpatched.sh" "$kernel"
+[ -e "$kernel/unpatched/kvm.ko" ] || "$top/scripts/build/unpatched.sh" "$kernel"
 mkdir -p "$out"
 "$top/scripts/boot/initramfs.sh" "$out/initramfs.cpio" "$build/e2e" "${options[@]}" "${files[@]}"
 "$top/scripts/boot/image.sh" "$out/image.iso" "$kernel/arch/x86/boot/bzImage" "$out/initramfs.cpio" \
-	"console=ttyS0 quiet loglevel=5 log_buf_len=8M mitigations=off nokaslr no_timer_check msr.allow_writes=on idle=halt panic=-1 reboot=t ${APPEND:-} -- $*"
+	"$(command_line "$name") loglevel=5 log_buf_len=8M msr.allow_writes=on idle=halt ${APPEND:-} -- $*"
 "$top/scripts/boot/emulate.sh" --cpus "$cpus" --timeout $limit "$out/image.iso" "$out"
 # Tests have a plan to compare with, and measurements a last word.
 case $1 in

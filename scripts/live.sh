@@ -7,7 +7,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-out=$build/live-${EMULATOR:-auto}
+out=$build/live-$kernel_name-${EMULATOR:-auto}
 "$top/scripts/boot/boot.sh" live "$out"
 # The last result that the host has announced.
 if "$build/judge" complaints "$out/console.log" "$out/results.log" >"$out/complaints"; then

@@ -26,7 +26,7 @@ prepare() {
 }
 
 build_module() {
-	make -C "$kernel" M="$scratch/project" "${kernel_tools[@]}" modules
+	"$top/scripts/build/make.sh" "$kernel" M="$scratch/project" modules
 }
 
 # run_tests TEST...: results of the model's and the tool's tests, of checks, and of the rest in

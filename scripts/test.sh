@@ -38,7 +38,7 @@ kernel_minutes() {
 # build: plans to build what machines need, once.
 build() {
 	[[ " ${plan[*]} " == *" build whole "* ]] ||
-		step "$(kernel_minutes kernel)" build whole scripts/build/all.sh exitprof e2e judge
+		step "$(kernel_minutes "$kernel_name")" build whole scripts/build/all.sh exitprof e2e judge
 }
 
 # cost: plans to measure what we add; without peers, whose packages and time few changes
@@ -102,7 +102,7 @@ cargo_test() {
 
 # e2e EMULATOR CPUS [NAME...]
 e2e() {
-	EMULATOR=$1 CPUS=$2 scripts/e2e.sh kernel kvm_exitprof.ko test "${@:3}"
+	EMULATOR=$1 CPUS=$2 scripts/e2e.sh "$kernel_name" "$module_for_kernel" test "${@:3}"
 }
 
 # with EMULATOR COMMAND...
@@ -119,7 +119,7 @@ many=(smp. unload. sleep. total. recording. fuzz. log.flood)
 all() {
 	local family
 	build
-	step 2 check results scripts/check.sh build/kernel
+	step 2 check results scripts/check.sh "build/$kernel_name"
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
 	done
@@ -216,7 +216,7 @@ plan_family() {
 	case $family in
 	check)
 		! printf '%s\n' "$@" | grep -qxFf <(scripts/check.sh list build) || build
-		step $((1 + $# / 10)) check results scripts/check.sh build/kernel "$@"
+		step $((1 + $# / 10)) check results scripts/check.sh "build/$kernel_name" "$@"
 		;;
 	cost) cost ;;
 	live)

@@ -24,21 +24,22 @@ case ${1:-} in
 	;;
 esac
 
-kernel=$build/kernel
+kernel=$build/$kernel_name
 bzimage=$kernel/arch/x86/boot/bzImage
 files=("$build/exitprof:/usr/bin/")
-for module in "$kernel"/arch/x86/kvm/{kvm,kvm-intel,kvm-amd}.ko "$top/kvm_exitprof.ko"; do
+for module in "$kernel"/arch/x86/kvm/{kvm,kvm-intel,kvm-amd}.ko "$module_for_kernel"; do
 	files+=("$module:/lib/modules/")
 done
-irqbypass=$kernel/virt/lib/irqbypass.ko
-[ ! -f "$irqbypass" ] || files+=("$irqbypass:/lib/modules/")
+for module in "$kernel"/{virt/lib/irqbypass.ko,needed/*.ko}; do
+	[ ! -f "$module" ] || files+=("$module:/lib/modules/needed/")
+done
 host=$top/tests/live/$scenario.host guest=$top/tests/live/$scenario.guest
 for file in "$bzimage" "${files[@]%:*}" "$host"; do
 	[ -f "$file" ] || die "no $file: run \"make demo\", which builds it"
 done
 
 # The image is made anew when something in it has changed.
-images=$build/boot
+images=$build/boot-$kernel_name
 iso=$images/$scenario.iso
 inputs=("$bzimage" "${files[@]%:*}" "$top"/scripts/boot/* "$top/tests/live/$scenario".*)
 for argument in "${arguments[@]}"; do
@@ -57,7 +58,7 @@ if [ "$key" != "$(cat "$iso.key" 2>/dev/null)" ]; then
 	"$top/scripts/boot/initramfs.sh" "$images/host.cpio" "$top/scripts/boot/host-init" \
 		"$host:/scenario" "${files[@]}" "${arguments[@]}"
 	"$top/scripts/boot/image.sh" "$iso" "$bzimage" "$images/host.cpio" \
-		"console=ttyS0 quiet loglevel=3 mitigations=off nokaslr no_timer_check panic=-1 reboot=t"
+		"$(command_line "$kernel_name") loglevel=3"
 	rm -f "$images"/{guest,host}.cpio
 	echo "$key" >"$iso.key"
 fi

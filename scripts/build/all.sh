@@ -28,13 +28,17 @@ ended() {
 
 trap '[ ${#begun[@]} = 0 ] || kill "${begun[@]}" 2>/dev/null || true' EXIT
 # Missing packages are installed meanwhile. But xz may be one of them.
-! command -v xz >/dev/null || beside source "$top/scripts/build/kernel.sh" source
+! command -v xz >/dev/null || [ "$kernel_name" != kernel ] || beside source "$top/scripts/build/kernel.sh" source
 "$top/scripts/build/deps.sh"
 beside programs "$top/scripts/build/tool.sh" "$@"
 beside packages "$top/scripts/build/packages.sh"
 [ -z "${begun[source]-}" ] || ended source
-"$top/scripts/build/kernel.sh"
-make -C "$top" --no-print-directory modules
+"$top/scripts/build/kernel.sh" "$kernel_name"
+if [ "$kernel_name" = kernel ]; then
+	make -C "$top" --no-print-directory modules
+else
+	"$top/scripts/build/module.sh" "$kernel_name"
+fi
 ended programs
 ended packages
 begun=()

@@ -1,21 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kernel.sh [FLAVOUR]: builds a kernel that demo and tests run, from Debian's
-# linux-source-6.1 with patches/. It is then in build/FLAVOUR:
+# kernel.sh [NAME]: builds a kernel that demo and tests run, from Debian's source with the
+# series of patches/. It is then in build/NAME:
 #
-#	kernel		for tests: preemptible, retpolines; the default
-#	lean		without both, for benchmarks
-#	distro		with both, for benchmarks
-#	debug		with all that finds errors, for QEMU's emulator
-#	debug-vmx	with the part of that which is light enough for Bochs
-#	kcsan		with the detector of data races
+#	kernel		6.1 for tests: preemptible, retpolines; the default
+#	lean		6.1 without both, for benchmarks
+#	distro		6.1 with both, for benchmarks
+#	debug		6.1 with all that finds errors, for QEMU's emulator
+#	debug-vmx	6.1 with the part of that which is light enough for Bochs
+#	kcsan		6.1 with the detector of data races
+#	6.12		6.12 for tests; 6.12-debug and so on as above
+#	7.3		Debian's own kernel, of which only KVM is built: see stock.sh
 #
-# kernel.sh source: only fetches and unpacks the source.
+# "kernel.sh source" only unpacks the source of 6.1.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/series.sh"
 
-flavour=${1:-kernel}
+name=${1:-kernel} version=6.1
+case $name in
+7.3) exec "$top/scripts/build/stock.sh" ;;
+6.12) version=6.12 flavour=kernel ;;
+6.12-*) version=6.12 flavour=${name#*-} ;;
+*) flavour=$name ;;
+esac
 case $flavour in
 lean) fragments=(kernel bpf) ;;
 distro) fragments=(kernel preempt bpf) ;;
@@ -24,38 +33,46 @@ debug-vmx) fragments=(kernel preempt lockdep) ;;
 debug) fragments=(kernel preempt lockdep debug) ;;
 kcsan) fragments=(kernel preempt kcsan) ;;
 source) fragments=() ;;
-*) die "there is no kernel \"$flavour\": see $0" ;;
+*) die "there is no kernel \"$name\": see $0" ;;
 esac
 fragments=("${fragments[@]/#/$top/scripts/build/}")
 fragments=("${fragments[@]/%/.config}")
 
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
-[ "$flavour" = source ] || "$top/scripts/build/check-build.sh" toolchain "$cache"
+tools=toolchain
+[ $version = 6.1 ] || tools=room
+[ "$flavour" = source ] || "$top/scripts/build/check-build.sh" $tools "$cache"
 
 # Debian's tarball, installed or not.
 source_tarball() {
-	local tarball=/usr/src/linux-source-6.1.tar.xz
-	if [ ! -e "$tarball" ]; then
+	local tarball=/usr/src/linux-source-$version.tar.xz
+	if [ $version != 6.1 ]; then
+		tarball=$("$top/scripts/build/packages.sh" --release trixie --only linux-source-$version)$tarball
+	elif [ ! -e "$tarball" ]; then
 		tarball=$("$top/scripts/build/packages.sh" linux-source-6.1)$tarball
 	fi
 	echo "$tarball"
 }
 
 tool_versions() {
-	"$RUSTC" --version
-	"$BINDGEN" --version
-	clang --version
-}
-
-key() {
-	sha256sum | cut -c1-12
+	if [ $version = 6.1 ]; then
+		"$RUSTC" --version
+		"$BINDGEN" --version
+		clang --version
+	else
+		"$top/scripts/build/root.sh" sh -c 'rustc --version; bindgen --version; gcc --version'
+	fi
 }
 
 kmake() {
-	# The rustc of the distribution, not one that stands before it in PATH: the
-	# kernel's own crates need just that.
-	make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
+	if [ $version = 6.1 ]; then
+		# The rustc of the distribution, not one that stands before it in PATH: the
+		# kernel's own crates need just that.
+		make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
+	else
+		"$top/scripts/build/root.sh" make -C "$tree/source" O="$tree/build" "$@"
+	fi
 }
 
 configure() {
@@ -66,8 +83,12 @@ configure() {
 	kmake -s olddefconfig 2>>"$tree/merge.log"
 	# What Kconfig drops, it drops silently. Of several values the last counts.
 	local lost
+	# An option that this version does not have goes by another name there.
 	lost=$(awk -F= '/^CONFIG_/ { last[$1] = $0 } END { for (name in last) print last[name] }' \
-		"${fragments[@]}" | grep -v '=n$' | grep -vxFf "$tree/build/.config" || true)
+		"${fragments[@]}" | grep -v '=n$' | grep -vxFf "$tree/build/.config" | while IFS= read -r line; do
+		option=${line#CONFIG_}
+		! grep -rqsE --include='Kconfig*' "^(menu)?config ${option%%=*}\$" "$source" || echo "$line"
+	done)
 	[ -z "$lost" ] || die "the kernel's configuration lost ${lost//$'\n'/ }: see $tree/merge.log"
 }
 
@@ -89,63 +110,29 @@ build_kernel() {
 	quietly kmake -j"$(nproc)" bzImage modules
 }
 
-# Puts what the patches touch, or those that were there before, back to what the
-# tarball has, with new times, for make, and applies the patches. However far a run got,
-# the next starts here.
-apply_series() {
-	local file patch
-	{
-		cat "$top"/patches/*.patch
-		cat "$tree"/patches/*.patch 2>/dev/null || true
-	} | sed -n 's|^+++ b/||p' | sort -u | while read -r file; do
-		rm -f "$tree/source/$file"
-		[ ! -e "$source/$file" ] || cp "$source/$file" "$tree/source/$file"
-	done
-	rm -rf "$tree/patches"
-	cp -r "$top/patches" "$tree/patches"
-	while read -r patch; do
-		patch -d "$tree/source" -p1 -f --fuzz=0 --no-backup-if-mismatch -r - -s <"$top/patches/$patch" ||
-			die "patches/$patch does not apply to $(basename "$tarball")"
-	done <"$top/patches/series"
-}
-
-exec 9>"$cache/kernel.lock"
-flock -n 9 || {
-	say "waiting for another build of a kernel"
-	flock 9
-}
-
+lock_kernels
 tarball=$(source_tarball)
-# Packed into a package, it keeps its time.
-source=$cache/source-$(stat -c '%s %Y' "$tarball" | key)
-[ -d "$source" ] || {
-	say "unpacking $(basename "$tarball")"
-	rm -rf "$source.part"
-	mkdir "$source.part"
-	tar --strip-components=1 -xf "$tarball" -C "$source.part"
-	mv "$source.part" "$source"
-}
+source=$(unpacked "$tarball")
 [ "$flavour" != source ] || exit 0
 
 # The source's directory cannot move, once make has been there.
-tree=$cache/$flavour-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
+tree=$cache/$name-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
 if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	mkdir -p "$tree/build"
 	cp -al "$source" "$tree/source"
-	apply_series
+	patch_tree "$source" "$tree/source" $version
 	configure
 	say "building the kernel: 1600 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
 	build_kernel
 	touch "$tree/complete"
-elif ! [ -e "$tree/patched" ] || ! diff -rq "$top/patches" "$tree/patches" >/dev/null; then
+elif ! is_patched "$tree/source" $version; then
 	say "patching and building KVM: about a minute"
-	rm -f "$tree/patched"
-	apply_series
+	patch_tree "$source" "$tree/source" $version
 	kmake -s olddefconfig
 	build_kernel
 fi
-touch "$tree/patched"
+mark_patched "$tree/source"
 
-ln -sfn "$tree/build" "$build/$flavour"
-say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$flavour"
+ln -sfn "$tree/build" "$build/$name"
+say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$name"

@@ -3,6 +3,7 @@
 #
 # KVM in a copy of its sources, to be changed and built as an external module of
 # the kernel that it belongs to. Sourced after common.sh, never run.
+. "$top/scripts/build/series.sh"
 
 # copy_kvm KERNEL TO: copies KVM's sources and those headers that the series
 # touches. Objects of an earlier run stay, for make to use again.
@@ -20,8 +21,10 @@ copy_kvm() {
 copy_unpatched() {
 	local patch
 	copy_kvm "$1" "$2"
-	tac "$top/patches/series" | while read -r patch; do
-		change "$2" -R <"$top/patches/$patch"
+	local series
+	series=$(series_of "$(version_of "$1")")
+	tac "$series/series" | while read -r patch; do
+		change "$2" -R <"$series/$patch"
 	done
 }
 
@@ -31,7 +34,7 @@ change() {
 }
 
 series_headers() {
-	sed -n 's|^+++ b/\(arch/x86/include/.*\)|\1|p' "$top"/patches/*.patch | sort -u
+	sed -n 's|^+++ b/\(arch/x86/include/.*\)|\1|p' "$top"/patches/*/*.patch | sort -u
 }
 
 # refresh FROM TO: copies a file that differs.
@@ -47,6 +50,6 @@ build_kvm() {
 # make_with KERNEL COPY DIR TARGET: makes it in DIR; the copy's headers come before
 # the kernel's own.
 make_with() {
-	make -C "$1" M="$3" "${kernel_tools[@]}" -j"$(nproc)" \
+	"$top/scripts/build/make.sh" "$1" M="$3" -j"$(nproc)" \
 		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" "$4"
 }

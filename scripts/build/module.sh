@@ -11,4 +11,4 @@ module=$build/$1-module
 rm -rf "$module"
 mkdir -p "$module"
 cp -r "$top/Kbuild" "$top/Cargo.toml" "$top/src" "$module"
-logged "$module/make.log" make -C "$build/$1" M="$module" "${kernel_tools[@]}" modules
+logged "$module/make.log" "$top/scripts/build/make.sh" "$build/$1" M="$module" modules

@@ -5,22 +5,33 @@
 # prints the path of that root. Nothing is installed: what the emulated machines
 # need must not touch, replace or remove what the machine that runs them has.
 #
-#	packages.sh [--backports] [PACKAGE...]	default: what goes into the emulated machines
+#	packages.sh [--backports | --release NAME] [--only] [PACKAGE...]
 #
 #	--backports	newer ones, if Debian has them for this release
+#	--release NAME	those of another release of Debian, and of its backports
+#	--only		without what they depend on
+#	PACKAGE		default: what goes into the emulated machines
 
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
-backports=
-if [ "${1:-}" = --backports ]; then
-	backports=1
+release='' backports='' only=''
+while [[ "${1:-}" == --* ]]; do
+	case $1 in
+	--backports) backports=1 ;;
+	--release)
+		release=$2
+		shift
+		;;
+	--only) only=1 ;;
+	*) die "unknown option $1" ;;
+	esac
 	shift
-fi
+done
 [ $# -gt 0 ] || set -- qemu-system-x86 cpuid busybox-static
 
 # Asking apt takes a second or two; as long as its lists are the same, so is its answer.
-answer=$cache/answer-$(echo "$backports" "$@" | sha256sum | cut -c 1-16)
+answer=$cache/answer-$(echo "$backports $release $only" "$@" | sha256sum | cut -c 1-16)
 root=$(cat "$answer" 2> /dev/null || true)
 if [ -d "$root" ] && [ "$answer" -nt /var/lib/apt/lists ]; then
 	echo "$root"
@@ -51,12 +62,14 @@ apt=(
 # download PACKAGE...: sets root, whose name is a hash of all the packages' file
 # names (they hold the versions), and fetches them if that root is not there yet.
 download() {
-	"${apt[@]}" --print-uris install "$@" 2> "$tmp/error" |
+	local install=(install)
+	[ ! "$only" ] || install=(download)
+	"${apt[@]}" --print-uris "${install[@]}" "$@" 2> "$tmp/error" |
 		awk '{ print $2, $3 }' | sort > "$tmp/list" || return
 	root=$cache/packages-$(sha256sum < "$tmp/list" | cut -c 1-16)
 	[ ! -d "$root" ] || return 0
 	say "fetching $(awk '{ n += $2 } END { print NR " packages, " int(n / 1e6) " MB" }' "$tmp/list"): $*"
-	"${apt[@]}" --download-only install "$@" 2> "$tmp/error"
+	(cd "$tmp/debs" && "${apt[@]}" --download-only "${install[@]}" "$@") 2> "$tmp/error"
 }
 
 # update NAME: has apt use package lists of the cache, and fetches them.
@@ -68,22 +81,24 @@ update() {
 		die "apt-get update failed; check the network and /etc/apt: $(< "$tmp/error")"
 }
 
-# The mirror that apt has for this release.
+# mirror RELEASE: the mirror that apt has for it.
 mirror() {
 	# shellcheck disable=SC2016 # apt expands it
-	"${apt[@]}" indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1
+	"${apt[@]}" indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $1" | head -n 1
 }
 
 lists=lists
-if [ "$backports" ]; then
-	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-	[ -n "$(mirror)" ] || update lists
-	printf 'deb %s %s main\n' "$(mirror)" "$release" "$(mirror)" "$release-backports" > "$tmp/sources"
-	lists=$release-backports
+if [ "$backports$release" ]; then
+	own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	[ -n "$(mirror "$own")" ] || update lists
+	mirror=$(mirror "$own")
+	lists=${release:-$own}-backports
+	printf 'deb %s %s main\n' "$mirror" "${release:-$own}" "$mirror" "$lists" > "$tmp/sources"
 	apt+=(
 		-o Dir::Etc::SourceList="$tmp/sources" -o Dir::Etc::SourceParts=-
-		-o Dir::State::lists="$cache/apt/$lists" -t "$lists"
+		-o Dir::State::lists="$cache/apt/$lists"
 	)
+	[ ! "$backports" ] || apt+=(-t "$lists")
 fi
 
 # The lists may be absent, or out of date.

@@ -5,14 +5,16 @@
 # nothing.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/series.sh"
 
 [ $# = 1 ] || die "usage: $0 SOURCE"
 source=$1
 [ ! -e "$1/source" ] || source=$1/source
 [ -e "$source/arch/x86/kvm/vmx/vmx.c" ] || die "$1 is not a kernel's source: set KDIR to one"
-tried="6.1.170 to 6.1.192" # to be kept true, as in README
+version=$(version_of "$source")
+folder=$(series_of "$version")
 
-mapfile -t series <"$top/patches/series"
+mapfile -t series <"$folder/series"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
@@ -20,7 +22,7 @@ trap 'rm -rf "$tmp"' EXIT
 copy() {
 	rm -rf "$tmp/try"
 	mkdir "$tmp/try"
-	sed -n 's|^[-+]\{3\} [ab]/||p' "${series[@]/#/$top/patches/}" | sort -u | while read -r file; do
+	sed -n 's|^[-+]\{3\} [ab]/||p' "${series[@]/#/$folder/}" | sort -u | while read -r file; do
 		[ ! -e "$source/$file" ] || install -D -m 644 "$source/$file" "$tmp/try/$file"
 	done
 }
@@ -34,7 +36,7 @@ apply() { # DIRECTORY OPTION... <PATCH
 copy
 applied=1
 for ((i = ${#series[@]} - 1; i >= 0; i--)); do
-	apply "$tmp/try" -R <"$top/patches/${series[i]}" || { applied=0 && break; }
+	apply "$tmp/try" -R <"$folder/${series[i]}" || { applied=0 && break; }
 done
 if [ $applied = 1 ]; then
 	say "$source has the series already"
@@ -46,13 +48,13 @@ fi
 
 copy
 for patch in "${series[@]}"; do
-	apply "$tmp/try" <"$top/patches/$patch" || {
+	apply "$tmp/try" <"$folder/$patch" || {
 		cat "$tmp/output" >&2
-		die "$patch does not apply to $source ($(make -s -C "$source" kernelversion)), and nothing was changed;" \
-			"the series was tried with $tried"
+		die "$patch does not apply to $source ($version), and nothing was changed:" \
+			"patches/README.md says which kernels were tried"
 	}
 done
 for patch in "${series[@]}"; do
-	apply "$source" <"$top/patches/$patch"
+	apply "$source" <"$folder/$patch"
 	say "applied $patch"
 done

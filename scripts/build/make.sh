@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make.sh KDIR ARGUMENT...: make for a kernel, with the tools that it was built with.
+# "make.sh KDIR -s rustc" prints which rustc that is.
+#
+# 6.1 wants this machine's own rustc 1.63, and clang. Later kernels want Debian 13's
+# tools, which are used in their root where this machine has others: see root.sh.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+[ $# -ge 1 ] || die "usage: $0 KDIR ARGUMENT..."
+kdir=$(realpath "$1")
+shift
+
+value() {
+	sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?$/\1/p" "$kdir/.config" 2>/dev/null
+}
+
+rustc=$(value RUSTC_VERSION_TEXT)
+if [[ "$rustc" == "rustc 1.85."* ]] && [ "$rustc" != "$("$RUSTC" --version)" ]; then
+	[ "$*" != "-s rustc" ] || exec "$top/scripts/build/root.sh" rustc --version
+	exec "$top/scripts/build/root.sh" make -C "$kdir" "$@"
+fi
+[ "$*" != "-s rustc" ] || exec "$RUSTC" --version
+[ -z "$(value CC_IS_GCC)" ] || kernel_tools=("${kernel_tools[@]:1}")
+exec make -C "$kdir" "${kernel_tools[@]}" "$@"

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# root.sh COMMAND...: runs a command with the tools of Debian 13, whatever this machine
+# has: in a root directory of their own, which packages.sh unpacks into the cache.
+#
+# A kernel's Rust crates must be built by the very compiler that built the kernel, and
+# that needs libraries of its own. In the root, all directories but the system's are
+# where they are outside. It takes no privileges but a user namespace.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+root=$("$top/scripts/build/packages.sh" --release trixie base-files bash dash coreutils findutils \
+	diffutils grep sed gawk tar xz-utils cpio patch perl python3 make gcc bc flex bison kmod pahole \
+	libelf-dev libdw-dev libssl-dev zlib1g-dev rustc rust-src rustfmt rust-clippy bindgen)
+
+# These point to alternatives once the packages are installed.
+ln -sf gcc "$root/usr/bin/cc"
+ln -sf gawk "$root/usr/bin/awk"
+
+options=(--mount)
+[ "$(id -u)" = 0 ] || options+=(--user --map-root-user)
+unshare "${options[@]}" true 2>/dev/null ||
+	die "cannot make a mount namespace for Debian 13's tools: be root, or allow user namespaces"
+
+outside=()
+for directory in /*/; do
+	case $directory in
+	/bin/ | /boot/ | /etc/ | /lib*/ | /lost+found/ | /sbin/ | /usr/ | /var/) ;;
+	*) outside+=("${directory%/}") ;;
+	esac
+done
+
+# shellcheck disable=SC2016 # the inner shells expand it
+exec unshare "${options[@]}" bash -c '
+	root=$1
+	shift
+	while [ "$1" != -- ]; do
+		mkdir -p "$root$1"
+		mount --rbind "$1" "$root$1"
+		shift
+	done
+	shift
+	exec chroot "$root" /usr/bin/env -i PATH=/usr/bin LC_ALL=C HOME="$HOME" \
+		/bin/sh -c "cd \"\$0\" && exec \"\$@\"" "$@"
+' - "$root" "${outside[@]}" -- "$PWD" "$@"

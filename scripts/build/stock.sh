@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# stock.sh: builds KVM's modules, patched, for the kernel that Debian 13 ships in its
+# backports: build/7.3. The kernel itself is Debian's, to the byte; only its Rust crates and
+# KVM's modules are compiled, with the compilers that Debian compiled it with. unpatched/
+# has Debian's own modules of KVM, and needed/ other modules that KVM and tests need.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/series.sh"
+
+version=7.3
+in_root=$top/scripts/build/root.sh
+packages() {
+	"$top/scripts/build/packages.sh" --release trixie --only "$@"
+}
+
+mkdir -p "$cache" "$build" ||
+	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
+"$top/scripts/build/check-build.sh" room "$cache"
+lock_kernels
+
+# The compilers are unpacked meanwhile.
+"$in_root" true &
+compilers=$!
+
+tarball=$(packages linux-source-$version)/usr/src/linux-source-$version.tar.xz
+source=$(unpacked "$tarball")
+release=$(make -s -C "$source" kernelversion)+deb13-amd64
+kernel=$(packages "linux-headers-$release" "linux-binary-$release" "linux-modules-$release")
+headers=$kernel/usr/src/linux-headers-$release
+modules=$kernel/usr/lib/modules/$release
+wait $compilers || die "the compilers of Debian 13 cannot be unpacked"
+
+built=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
+[ "$built" = "$("$in_root" rustc --version)" ] ||
+	die "Debian built $release with \"$built\", and ships \"$("$in_root" rustc --version)\" now:" \
+		"wait for its next kernel, or delete $cache/apt to get newer package lists"
+
+kmake() {
+	"$in_root" make -C "$tree" -j"$(nproc)" "$@" >>"$tree.log" 2>&1 || {
+		tail -n 30 "$tree.log" >&2
+		die "the build failed: the whole log is $tree.log"
+	}
+}
+
+tree=$cache/stock-$release
+if [ ! -e "$tree/complete" ]; then
+	rm -rf "$tree"
+	cp -al "$source" "$tree"
+	cp "$headers/.config" "$headers/Module.symvers" "$headers/vmlinux" "$tree"
+	echo "${release#"$(make -s -C "$source" kernelversion)"}" >"$tree/localversion"
+	mkdir "$tree/unpatched" "$tree/needed"
+	for module in arch/x86/kvm/{kvm,kvm-intel,kvm-amd}; do
+		xz -dc "$modules/kernel/$module.ko.xz" >"$tree/unpatched/${module##*/}.ko"
+	done
+	for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kernel/msr; do
+		xz -dc "$modules/kernel/$module.ko.xz" >"$tree/needed/${module##*/}.ko"
+	done
+	mkdir -p "$tree/arch/x86/boot"
+	cp "$modules/vmlinuz" "$tree/arch/x86/boot/bzImage"
+	touch "$tree/complete"
+fi
+
+if ! is_patched "$tree" $version; then
+	say "building the Rust crates of Linux $release, and KVM: 2 minutes on 2 cores; log: $tree.log"
+	patch_tree "$source" "$tree" $version
+	sed -i /CONFIG_KVM_EXIT_PROFILER/d "$tree/.config"
+	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/.config"
+	kmake olddefconfig
+	kmake prepare modules_prepare
+	kmake M=arch/x86/kvm modules
+	# For modules that use KVM: its symbols are those of the patched modules.
+	sed -i '\|\tarch/x86/kvm/|d' "$tree/Module.symvers"
+	cat "$tree/arch/x86/kvm/Module.symvers" >>"$tree/Module.symvers"
+	strip -d "$tree"/arch/x86/kvm/*.ko
+	mark_patched "$tree"
+fi
+
+ln -sfn "$tree" "$build/$version"
+say "kernel $release: build/$version"
