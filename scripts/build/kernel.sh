@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kernel.sh [FLAVOUR]: builds a kernel that demo and tests run, from Debian's
-# linux-source-6.1 with patches/. It is then in build/FLAVOUR:
+# kernel.sh [FLAVOUR]: builds a kernel for demo and tests from Debian's linux-source-6.1
+# and patches/, and links it to build/FLAVOUR:
 #
 #	kernel		for tests: preemptible, retpolines; the default
 #	lean		without both, for benchmarks
@@ -11,7 +11,7 @@
 #	debug-vmx	with the part of that which is light enough for Bochs
 #	kcsan		with the detector of data races
 #
-# kernel.sh source: only fetches and unpacks the source.
+# kernel.sh source: fetches and unpacks the source, and builds nothing.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -116,7 +116,7 @@ flock -n 9 || {
 }
 
 tarball=$(source_tarball)
-# Packed into a package, it keeps its time.
+# Its size and time identify it: packages preserve them.
 source=$cache/source-$(stat -c '%s %Y' "$tarball" | key)
 [ -d "$source" ] || {
 	say "unpacking $(basename "$tarball")"
