@@ -12,6 +12,7 @@ say "building ${*/#/build/}"
 RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$build/cargo-static \
 	"$top/scripts/build/cargo.sh" build --quiet --release --locked \
 	--target x86_64-unknown-linux-gnu "${@/#/--package=}"
+# One of them may be running: install removes it first, and cp would not.
 for name; do
-	cp "$build/cargo-static/x86_64-unknown-linux-gnu/release/$name" "$build/$name"
+	install -t "$build" "$build/cargo-static/x86_64-unknown-linux-gnu/release/$name"
 done
