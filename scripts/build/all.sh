@@ -19,7 +19,12 @@ beside() {
 
 # ended NAME: waits for that command.
 ended() {
-	! kill -0 "${begun[$1]}" 2>/dev/null || say "waiting for $1"
+	local polls=0
+	while kill -0 "${begun[$1]}" 2>/dev/null; do
+		polls=$((polls + 1))
+		[ $polls != 20 ] || say "waiting for $1"
+		sleep 0.1
+	done
 	wait "${begun[$1]}" || {
 		tail -n 30 "$build/$1.log" >&2
 		die "$1 failed: the whole log is $build/$1.log"
