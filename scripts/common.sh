@@ -21,12 +21,12 @@ die() {
 	exit 1
 }
 
-# logged LOG COMMAND...: with its output in the file, of which the end is shown if it
-# fails.
+# logged LOG COMMAND...: runs the command with its output in LOG, and shows the end of
+# that if it fails.
 logged() {
 	local status log=$1
 	shift
-	# Not as a condition, in which the shell would go on after a failure.
+	# In a condition, the shell would ignore failures inside the command.
 	set +e
 	(
 		set -e

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# EMULATOR=kvm where no CPU has VMX or SVM: the demo on a machine that has SVM by
-# emulation, with the command by which emulate.sh boots it on one that really has. So
-# the demo's host is a guest there, and the demo's guest is a guest's guest.
+# Tests EMULATOR=kvm on a machine without VMX and SVM: QEMU emulates a CPU with SVM, and
+# on that CPU the command that emulate.sh uses with KVM boots the demo. The demo's host is
+# then a guest, and the demo's guest a guest's guest.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

@@ -1,48 +1,48 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs tests, and what they need built.
+# Builds what tests need, and runs them.
 #
-#	test.sh [all]		all of them
-#	test.sh debug|soak	the end-to-end tests, on kernels that look for errors
-#				(kernel.sh must have built these), or for hours
-#	test.sh NAME...		the tests whose names begin with one of these
+#	test.sh [all]		all tests
+#	test.sh debug|soak	the end-to-end tests on debug kernels, which kernel.sh must
+#				have built; or for hours
+#	test.sh NAME...		the tests whose names start with one of these
 #
-# model.NAME, tool.NAME, bench.NAME and judge.NAME are cargo's tests of a crate,
-# check.NAME is a check of check.sh; live., cost., demo and kvm (see kvm.sh) run as a
-# whole; all others are end-to-end tests, which run on VMX, or on SVM with EMULATOR=tcg.
+# model.NAME, tool.NAME, bench.NAME and judge.NAME are the cargo tests of a crate.
+# check.NAME is a check of check.sh. live., cost., demo and kvm always run as a whole.
+# All other names are end-to-end tests: on VMX, or on SVM with EMULATOR=tcg.
 #
-# Results are KTAP lines on stdout, progress goes to stderr; the last line sums up.
+# Prints KTAP to stdout and progress to stderr. The last line sums up.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-# Packages; what else the last one has, is a check.
+# The other tests of the last one are checks.
 declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
 families=(model tool bench judge check live cost demo kvm)
 
 # --- the plan
 
 plan=() total=0
-# step MINUTES NAME KIND COMMAND...: plans a step, that takes about so long on 2 cores;
-# KIND is whole or results, see below.
+# step MINUTES NAME KIND COMMAND...: plans a step. It takes about MINUTES on 2 cores. KIND
+# is a function below: whole or results.
 step() {
 	plan+=("$*")
 	total=$((total + $1))
 }
 
-# kernel_minutes FLAVOUR: fewer if it has been built.
+# kernel_minutes FLAVOUR: how long its build takes.
 kernel_minutes() {
 	if [ -e "$build/$1" ]; then echo 1; else echo 8; fi
 }
 
-# build: plans to build what machines need, once.
+# build: plans the build of what emulated machines need, once.
 build() {
 	[[ " ${plan[*]} " == *" build whole "* ]] ||
 		step "$(kernel_minutes "$kernel_name")" build whole scripts/build/all.sh exitprof e2e judge
 }
 
-# cost: plans to measure what we add; without peers, whose packages and time few changes
-# are worth.
+# cost: plans the measurement of our own costs. Peers would take more packages and time
+# than most changes are worth.
 cost() {
 	step "$(kernel_minutes lean)" build.lean whole scripts/build/kernel.sh lean
 	step 4 cost results scripts/bench.sh lean unpatched absent recording_off loaded per_vcpu histograms
@@ -63,8 +63,8 @@ run_plan() {
 
 # --- kinds of steps
 
-# whole NAME COMMAND...: one result for the command, of which stderr is shown. Without
-# what is built, nothing else is run.
+# whole NAME COMMAND...: the command is one test. Its stderr is shown. If a build fails,
+# the rest of the plan cannot run.
 whole() {
 	local name=$1 log=$build/$1.log
 	shift
@@ -79,8 +79,8 @@ whole() {
 	fi
 }
 
-# results NAME COMMAND...: the command's own KTAP lines, which must be as many as
-# its plan says, or something ended it before its time.
+# results NAME COMMAND...: the command prints KTAP itself. Fewer results than its plan
+# announces are a failure, too: the machine may have died.
 results() {
 	local name=$1
 	shift
@@ -90,7 +90,7 @@ results() {
 
 # --- commands of steps
 
-# cargo_test FAMILY [NAME...]: tests of its crate: all, or these.
+# cargo_test FAMILY [NAME...]: all tests of the family's crate, or these.
 cargo_test() {
 	local family=$1 exact=()
 	shift
@@ -113,7 +113,7 @@ with() {
 # --- which steps
 
 vmx=${EMULATOR:-auto}
-# What depends on the number of CPUs.
+# Tests that depend on the number of CPUs.
 many=(smp. unload. sleep. total. recording. fuzz. log.flood)
 
 all() {
@@ -126,7 +126,7 @@ all() {
 	step 7 e2e.vmx results e2e "$vmx" 2
 	step 5 e2e.svm results e2e tcg 2
 	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
-	# Not what changes code under load, which QEMU does not stand on many CPUs.
+	# QEMU does not survive tests that change code under load on many CPUs.
 	step 1 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
 	step 1 live.vmx results scripts/live.sh
 	step 1 live.svm results with tcg scripts/live.sh
@@ -158,9 +158,9 @@ soak() {
 	run_plan
 }
 
-# --- tests by their names
+# --- tests by name
 
-# names FAMILY: those that there are.
+# names FAMILY: the names of all its tests.
 names() {
 	case $1 in
 	model | tool | bench | judge)
@@ -176,14 +176,14 @@ names() {
 	esac
 }
 
-# family NAME: that which the test belongs to.
+# family NAME: the family of a test.
 family() {
 	local family=${1%%.*}
 	[[ " ${families[*]} " == *" $family "* ]] || family=e2e
 	echo "$family"
 }
 
-# some NAME...: those of all families whose names begin so.
+# some NAME...: the tests of all families whose names start with one of these.
 some() {
 	local name family emulator isa programs=(judge)
 	local -A wanted chosen
@@ -193,7 +193,7 @@ some() {
 	[ -z "${wanted[e2e]-}" ] || programs+=(e2e)
 	[ -z "${wanted[live]-}${wanted[demo]-}${wanted[kvm]-}" ] || programs+=(exitprof)
 	read -r emulator isa < <(scripts/boot/emulate.sh --which)
-	say "tests that begin with $*, of ${!wanted[*]}; machines are emulated by $emulator, with ${isa^^}"
+	say "tests: $*; emulator: $emulator, with ${isa^^}"
 	scripts/build/tool.sh "${programs[@]}"
 	for family in "${families[@]}" e2e; do
 		[ -n "${wanted[$family]-}" ] || continue
@@ -209,7 +209,7 @@ some() {
 	run_plan
 }
 
-# plan_family FAMILY NAME...: plans these tests; uses what some() has found out.
+# plan_family FAMILY NAME...: plans these tests. Uses the variables of some().
 plan_family() {
 	local family=$1
 	shift
@@ -233,7 +233,7 @@ plan_family() {
 		;;
 	e2e)
 		build
-		# By the beginnings of names, as a kernel's command line is short.
+		# A kernel's command line is too short for all full names.
 		# shellcheck disable=SC2086
 		step $((1 + 6 * $# / $(names e2e | wc -l))) "e2e.$isa" results e2e "$vmx" 2 ${wanted[e2e]}
 		;;

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boots a host in an emulator, and a guest in it.
+# Boots a host in an emulator, and perhaps a guest on it.
 #
-#	boot.sh SCENARIO OUTDIR [OPTION...]	logs and options as emulate.sh has them
-#	boot.sh --image SCENARIO [ARGUMENT...]	only makes the image and prints its path
+#	boot.sh SCENARIO OUTDIR [OPTION...]	OUTDIR and OPTION as in emulate.sh
+#	boot.sh --image SCENARIO [ARGUMENT...]	only makes the image, and prints its path
 #
-# tests/live/SCENARIO.host is what the host does once host-init has made it ready;
-# tests/live/SCENARIO.guest, what the guest does that the host boots by boot_guest.
-# ARGUMENT is one more for the host's initramfs: see initramfs.sh.
+# host-init prepares the host and then runs tests/live/SCENARIO.host. That may boot the
+# guest, by boot_guest. guest-init prepares the guest and then runs
+# tests/live/SCENARIO.guest. ARGUMENT goes to initramfs.sh, for the host.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -38,7 +38,7 @@ for file in "$bzimage" "${files[@]%:*}" "$host"; do
 	[ -f "$file" ] || die "no $file: run \"make demo\", which builds it"
 done
 
-# The image is made anew when something in it has changed.
+# An image lasts until something in it changes.
 images=$build/boot-$kernel_name
 iso=$images/$scenario.iso
 inputs=("$bzimage" "${files[@]%:*}" "$top"/scripts/boot/* "$top/tests/live/$scenario".*)

@@ -6,9 +6,9 @@
 # emulator (TCG) SVM, with CPUs that really run side by side.
 #
 #	emulate.sh [--cpus N] [--memory MB] [--timeout SECONDS] ISO OUTDIR
-#	emulate.sh --which		prints which emulator it would be, and vmx or svm
-#	emulate.sh --kvm ISO OUTDIR	prints kvm's command, for a machine on which the
-#					packages of this project are installed
+#	emulate.sh --which		prints the emulator's name, and vmx or svm
+#	emulate.sh --kvm ISO OUTDIR	prints kvm's command, for a machine that has the
+#					packages' files in its own /
 #
 # The machine's first serial port goes to OUTDIR/console.log and must be the
 # kernel's console. The second is for results: OUTDIR/results.log, also copied
@@ -17,14 +17,14 @@
 # With several CPUs the kernel's command line needs idle=halt, as Bochs loses
 # wake-ups of a CPU that waits by MWAIT.
 #
-# EMULATOR=auto|kvm|bochs|tcg in the environment chooses. The default is auto:
-# VMX, by kvm where that works, or else by bochs.
+# EMULATOR=auto|kvm|bochs|tcg in the environment chooses. The default is auto: VMX, by kvm
+# where nested virtualization works and the machine comes up, or else by bochs.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 usage="usage: $0 [--cpus N] [--memory MB] [--timeout SECONDS] ISO OUTDIR | --which | --kvm ISO OUTDIR"
 mode=run cpus=1 memory=1024 limit=300
-# So long kvm may take until the machine has its first result.
+# How many seconds a machine on kvm may take until its first result.
 patience=60
 while [[ ${1:-} = --* ]]; do
 	case $1 in
@@ -60,8 +60,8 @@ qemu() {
 	)
 }
 
-# nested_kvm MODULE FLAG: whether nested virtualization works here: QEMU can create
-# a VM that has it.
+# nested_kvm MODULE FLAG: whether nested virtualization works here, and QEMU can create a
+# VM.
 nested_kvm() {
 	grep -qsx '[Y1]' "/sys/module/$1/parameters/nested" &&
 		grep -qw "$2" /proc/cpuinfo && [ -w /dev/kvm ] || return
@@ -156,8 +156,8 @@ fi
 mkdir -p "$out"
 iso=$(realpath "$iso") out=$(realpath "$out")
 
-# start: the machine of $command. Bochs ignores SIGTERM, so timeout lets SIGKILL
-# follow. Whatever ends this script, even SIGKILL, ends the two processes below.
+# start: runs $command. Bochs ignores SIGTERM, so timeout sends SIGKILL after it. The two
+# processes end with this script, whatever ends that.
 start() {
 	: >"$out/console.log"
 	: >"$out/results.log"
@@ -168,7 +168,7 @@ start() {
 	copy=$!
 }
 
-# comes_up: whether the machine has a result before our patience ends.
+# comes_up: waits for the machine's first result. Fails if that does not come in time.
 comes_up() {
 	local end=$((SECONDS + patience))
 	until [ -s "$out/results.log" ]; do
@@ -188,9 +188,9 @@ start
 if [ "$emulator" = kvm ] && ! comes_up; then
 	kill $process 2>/dev/null || true
 	wait $process $copy || true
-	why="the machine does not come up on the nested virtualization that this one has"
+	why="no result within $patience s from the machine on KVM"
 	[ "${EMULATOR:-auto}" = auto ] || die "$why (logs in $out)"
-	say "$why: going on in Bochs"
+	say "$why: falling back to Bochs"
 	bochs
 	start
 fi

@@ -1,25 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# all.sh [PROGRAM...]: builds all that an emulated machine needs, and programs of the
-# workspace: exitprof and judge, for the demo, or these. The kernel takes longest, and
-# now and then leaves CPUs idle: what it does not need is fetched and built beside it.
+# all.sh [PROGRAM...]: builds what emulated machines need: the kernel, the module,
+# packages, and programs of the workspace (default: exitprof and judge, for the demo). The
+# kernel's build takes longest and leaves CPUs idle at times, so the rest is built beside it.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 [ $# -gt 0 ] || set -- exitprof judge
 mkdir -p "$build" "$cache"
 
-# beside NAME COMMAND...: begins it, with its output in build/NAME.log.
+# beside NAME COMMAND...: runs the command in the background. It prints to build/NAME.log.
 declare -A begun
 beside() {
 	"${@:2}" >"$build/$1.log" 2>&1 &
 	begun[$1]=$!
 }
 
-# ended NAME: waits for it.
+# ended NAME: waits for that command.
 ended() {
-	! kill -0 "${begun[$1]}" 2>/dev/null || say "waiting for $1"
+	local polls=0
+	while kill -0 "${begun[$1]}" 2>/dev/null; do
+		polls=$((polls + 1))
+		[ $polls != 20 ] || say "waiting for $1"
+		sleep 0.1
+	done
 	wait "${begun[$1]}" || {
 		tail -n 30 "$build/$1.log" >&2
 		die "$1 failed: the whole log is $build/$1.log"
@@ -27,7 +32,7 @@ ended() {
 }
 
 trap '[ ${#begun[@]} = 0 ] || kill "${begun[@]}" 2>/dev/null || true' EXIT
-# Missing packages are installed meanwhile. But xz may be one of them.
+# Fetches the kernel's source while packages are installed. xz may be one of them.
 ! command -v xz >/dev/null || [ "$kernel_name" != kernel ] || beside source "$top/scripts/build/kernel.sh" source
 "$top/scripts/build/deps.sh"
 beside programs "$top/scripts/build/tool.sh" "$@"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kernel.sh [NAME]: builds a kernel that demo and tests run, from Debian's source with the
-# series of patches/. It is then in build/NAME:
+# kernel.sh [NAME]: builds a kernel for demo and tests from Debian's source and the series
+# of patches/, and links it to build/NAME:
 #
 #	kernel		6.1 for tests: preemptible, retpolines; the default
 #	lean		6.1 without both, for benchmarks
@@ -13,7 +13,7 @@
 #	6.12		6.12 for tests; 6.12-debug and so on as above
 #	7.3		Debian's own kernel, of which only KVM is built: see stock.sh
 #
-# "kernel.sh source" only unpacks the source of 6.1.
+# kernel.sh source: fetches and unpacks the source of 6.1, and builds nothing.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/series.sh"

@@ -17,7 +17,7 @@ copy_kvm() {
 	done
 }
 
-# copy_unpatched KERNEL TO: the same, without the series.
+# copy_unpatched KERNEL TO: copies them and takes the series back.
 copy_unpatched() {
 	local patch
 	copy_kvm "$1" "$2"

@@ -30,7 +30,7 @@ while [[ "${1:-}" == --* ]]; do
 done
 [ $# -gt 0 ] || set -- qemu-system-x86 cpuid busybox-static
 
-# Asking apt takes a second or two; as long as its lists are the same, so is its answer.
+# apt takes a second or two to answer. Its answer holds as long as its lists.
 answer=$cache/answer-$(echo "$backports $release $only" "$@" | sha256sum | cut -c 1-16)
 root=$(cat "$answer" 2> /dev/null || true)
 if [ -d "$root" ] && [ "$answer" -nt /var/lib/apt/lists ]; then
@@ -43,7 +43,7 @@ tmp=$(mktemp -d "$cache/packages.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$tmp/debs/partial" "$tmp/root"
 
-# One apt at a time, as far as the cache is concerned.
+# Runs beside each other share apt's cache.
 exec 8> "$cache/apt.lock"
 flock 8
 

@@ -1,17 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tool.sh [NAME...]: builds programs of the workspace as static binaries, which run
-# inside emulated machines, too: build/NAME. The default is the tool, exitprof.
+# tool.sh [NAME...]: builds programs of the workspace: build/NAME. The default is the
+# tool, exitprof. They are static, so that they run inside emulated machines, too.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 [ $# -gt 0 ] || set -- exitprof
 say "building ${*/#/build/}"
-# All at once, so that cargo builds what they share once.
+# In one run, in which cargo builds shared crates once.
 RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$build/cargo-static \
 	"$top/scripts/build/cargo.sh" build --quiet --release --locked \
 	--target x86_64-unknown-linux-gnu "${@/#/--package=}"
+# One of them may be running: install removes it first, and cp would not.
 for name; do
-	cp "$build/cargo-static/x86_64-unknown-linux-gnu/release/$name" "$build/$name"
+	install -t "$build" "$build/cargo-static/x86_64-unknown-linux-gnu/release/$name"
 done

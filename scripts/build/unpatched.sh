@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# unpatched.sh KDIR: builds KVM's modules without the series for a kernel of kernel.sh,
-# which tests and benchmarks compare with: KDIR/unpatched/*.ko
+# unpatched.sh KDIR: builds KVM's modules without the series, for tests and benchmarks to
+# compare with: KDIR/unpatched/*.ko. KDIR is a kernel of kernel.sh.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/kvm-copy.sh"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Complaints in a kernel's log: the one list, for all who look for them.
+//! Complaints in a kernel's log. All tests use this list.
 
-/// What a kernel's log does not contain as long as all is well.
+/// What a kernel's log does not contain while all is well.
 const COMPLAINTS: &[&str] = &[
     "WARNING:",
     "BUG:",

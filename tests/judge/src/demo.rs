@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The demo's transcript: does what the guest read agree with what the host logged?
+//! The demo's transcript: whether what the guest read agrees with what the host logged.
 
 use crate::complaints::is_complaint;
 use profile::leaf::{CYCLES, EXITS, TOTAL_CYCLES, TOTAL_EXITS, join};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-/// A query that the host logs.
+/// A query of a leaf that the host logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Query {
     leaf: u32,
@@ -53,7 +53,7 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// What a line of the host's log says:
+/// Reads a line of the host's log:
 /// `kvm_exitprof: 0x4ffffffe, Exit number 48. Total exits=10777 (pid 34, vCPU 0)`.
 fn logged(line: &str) -> Option<(Query, u64)> {
     let (_, message) = line.split_once("kvm_exitprof: ")?;
@@ -73,7 +73,7 @@ fn logged(line: &str) -> Option<(Query, u64)> {
     Some((query, value.parse().ok()?))
 }
 
-/// What cpuid prints:
+/// Reads a line that cpuid prints:
 /// `0x4ffffffc 0x00: eax=0x00003606 ebx=0x00000000 ecx=0x00000000 edx=0x00000000`.
 fn by_cpuid(line: &str) -> Option<(Query, u64)> {
     let mut words = line.split_whitespace();
@@ -88,7 +88,7 @@ fn by_cpuid(line: &str) -> Option<(Query, u64)> {
     Some((query, join(low, ebx)))
 }
 
-/// What a row of `exitprof sweep` says, which asks two leaves:
+/// Reads a row of `exitprof sweep`, which asks two leaves:
 /// `48 EPT_VIOLATION                      10777          52479211`.
 fn by_sweep(line: &str) -> Option<[(Query, u64); 2]> {
     let words: Vec<_> = line.split_whitespace().collect();
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-/// What a guest's command printed, with the command.
+/// A command of the guest and what it printed.
 fn output<'a>(transcript: &'a str, command: &str) -> Vec<&'a str> {
     let lines = transcript.lines();
     let mut lines = lines.skip_while(|line| !line.starts_with(command));
@@ -126,7 +126,7 @@ fn output<'a>(transcript: &'a str, command: &str) -> Vec<&'a str> {
     first.into_iter().chain(rest).collect()
 }
 
-/// A demo that was shown.
+/// The demo, after its end.
 pub struct Demo<'a> {
     transcript: &'a str,
     answers: Vec<Answer>,
@@ -134,7 +134,7 @@ pub struct Demo<'a> {
 
 impl<'a> Demo<'a> {
     pub fn new(transcript: &'a str) -> Self {
-        // Of a query that was made twice, in the order in which it was.
+        // A query may be made twice: its answers are in order.
         let mut log: HashMap<_, VecDeque<_>> = HashMap::new();
         for (query, value) in transcript.lines().filter_map(logged) {
             log.entry(query).or_default().push_back(value);
@@ -172,7 +172,7 @@ impl<'a> Demo<'a> {
         self.answers.iter().filter(|answer| answer.by_cpuid).count()
     }
 
-    /// What is wrong, also in the host's console's log.
+    /// What is wrong, in the transcript and in the log of the host's console.
     pub fn faults(&self, console: &str) -> Vec<String> {
         let lines = || self.transcript.lines();
         let mut faults = Vec::new();
@@ -221,8 +221,8 @@ impl<'a> Demo<'a> {
         table
     }
 
-    /// What there was to see, on one screen: an answer, the host's line for it, that all
-    /// agree, and a table of exits.
+    /// The result on one screen: an answer, the host's line for it, that all answers agree,
+    /// and a table of exits.
     pub fn screen(&self) -> Vec<String> {
         let total = output(self.transcript, "guest# cpuid");
         let mut log = self
@@ -232,7 +232,7 @@ impl<'a> Demo<'a> {
         let log = log.find_map(|line| Some(&line[line.find("kvm_exitprof: ")?..]));
         let (all, typed) = (self.answers.len(), self.read_by_cpuid());
         let report = output(self.transcript, "guest# exitprof report");
-        // The table ends where a blank line comes after its rows.
+        // The table's rows end at the second blank line.
         let mut blank = 0;
         let report = report.into_iter().take_while(|line| {
             blank += usize::from(line.is_empty());
@@ -242,15 +242,16 @@ impl<'a> Demo<'a> {
         let mut screen: Vec<String> = Vec::new();
         let mut say = |line: &str| screen.push(line.to_owned());
         total.iter().for_each(|line| say(line));
-        say("host# dmesg");
+        say("host# dmesg | grep 0x4ffffffc");
         log.into_iter().for_each(&mut say);
         say("");
         say(&format!(
-            "The two agree: the guest's boot took {} exits. So do all {all} answers",
+            "They agree: booting the guest took {} exits.",
             self.boot()
         ));
+        say(&format!("All {all} answers agree with the host's log:"));
         say(&format!(
-            "that the guest got and the host logged, {typed} by cpuid, {} by exitprof.",
+            "{typed} that cpuid read, {} that exitprof read.",
             all - typed
         ));
         say("");
@@ -364,14 +365,14 @@ kvm_exitprof:     48 EPT_VIOLATION                    10810          52653603
         let lines: Vec<_> = screen.iter().map(String::as_str).collect();
         assert_eq!(lines[0], "guest# cpuid -1 -l 0x4ffffffc");
         let log = "kvm_exitprof: 0x4ffffffc, Total exits=4294981126 (pid 34, vCPU 0)";
-        assert_eq!(lines[3..5], ["host# dmesg", log]);
-        assert!(lines[6].contains("took 4294981126 exits"), "{}", lines[6]);
-        assert!(lines[7].contains("2 by cpuid, 4 by exitprof"));
+        assert_eq!(lines[3..5], ["host# dmesg | grep 0x4ffffffc", log]);
+        assert!(lines[6].ends_with("took 4294981126 exits."), "{}", lines[6]);
+        assert!(lines[8].starts_with("2 that cpuid read, 4 that"));
         assert_eq!(
             lines.last().unwrap().split(' ').next(),
             Some("EPT_VIOLATION")
         );
-        // With five rows, and where the log is, as the last of 24.
+        // The demo's table has five rows; main adds two lines.
         assert!(screen.len() + 4 + 2 <= 24);
     }
 }

@@ -11,7 +11,7 @@ enum Outcome {
     Skipped,
 }
 
-/// What a line tells of a test, if it is a result.
+/// A test's outcome, if the line is a result.
 fn outcome(line: &str) -> Option<Outcome> {
     if line.starts_with("not ok ") {
         return Some(Outcome::Failed);
@@ -25,7 +25,7 @@ fn outcome(line: &str) -> Option<Outcome> {
     })
 }
 
-/// How many tests a line announces, if it is a plan.
+/// The number of tests, if the line is a plan.
 fn plan(line: &str) -> Option<usize> {
     line.strip_prefix("1..")?.parse().ok()
 }
@@ -82,8 +82,8 @@ impl Run {
         self.tally.read(line);
     }
 
-    /// What differs from the plan after the last line. A program that dies says no
-    /// such thing itself.
+    /// How the results differ from the plan, after the last line. A program that dies
+    /// cannot say so itself.
     pub fn fault(&self) -> Option<String> {
         let results = self.tally.total();
         match self.plan {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_test_is_one_whose_first_word_of_the_note_says_so() {
+    fn a_result_is_skipped_if_its_note_starts_with_skip() {
         for (line, want) in [
             ("ok 1 a # SKIP", Outcome::Skipped),
             ("ok 1 a # skip no such CPU", Outcome::Skipped),

@@ -2,7 +2,7 @@
 
 //! Judgments on what scripts built, booted and logged.
 //!
-//! Scripts call these through the program `judge`, and never the other way round.
+//! Scripts call the program `judge`. The judge calls no script.
 
 pub mod complaints;
 pub mod demo;

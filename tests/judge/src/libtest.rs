@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The text that `cargo test` prints, as KTAP.
-//!
-//! libtest's JSON would need a nightly compiler. Its text is stable:
+//! Turns what `cargo test` prints into KTAP. libtest's JSON needs a nightly compiler; its text
+//! is stable:
 //!
 //! ```text
 //! running 3 tests
@@ -16,14 +15,14 @@
 //! test result: FAILED. 1 passed; 1 failed; 1 ignored; …
 //! ```
 
-/// A translator for the output of one `cargo test`, which may run several programs.
+/// Translates the output of one `cargo test`, which may run several test programs.
 pub struct Libtest {
-    /// What every test's name begins with.
+    /// The prefix of all names.
     prefix: String,
     /// How many tests the programs have announced.
     planned: usize,
     results: usize,
-    /// Whether the lines tell how tests failed.
+    /// Whether the lines say how tests failed.
     in_failures: bool,
 }
 
@@ -37,7 +36,7 @@ impl Libtest {
         }
     }
 
-    /// The line in KTAP, if it says anything there.
+    /// The line in KTAP, if it means anything there.
     pub fn read(&mut self, line: &str) -> Option<String> {
         if let Some(tests) = announced(line) {
             self.planned += tests;
@@ -63,8 +62,7 @@ impl Libtest {
         (self.in_failures && !line.is_empty()).then(|| format!("# {line}"))
     }
 
-    /// The plan, which is known after the last line only. There is none if no program
-    /// ran at all.
+    /// The plan, after the last line. There is none if no program ran.
     pub fn plan(&self) -> Option<String> {
         (self.planned > 0).then(|| format!("1..{}", self.planned))
     }

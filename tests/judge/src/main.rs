@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The judge: reads what scripts built, booted and logged, and says whether it is as it
-//! should be. Each command's status tells, too.
+//! The judge: reads what scripts built, booted and logged, and says whether it is right.
+//! The exit status says so, too.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -16,9 +16,9 @@ use std::process::ExitCode;
 enum Command {
     /// Compare what the demo's guest read with what its host logged
     Demo {
-        /// What the host and its guest showed
+        /// What the host and its guest printed
         transcript: PathBuf,
-        /// The host's console
+        /// The log of the host's console
         console: PathBuf,
     },
     /// Look for kernels' complaints in their logs
@@ -26,23 +26,23 @@ enum Command {
         #[arg(required = true, value_name = "LOG")]
         logs: Vec<PathBuf>,
     },
-    /// Pass KTAP on, and add a failure if it differs from its plan
+    /// Copy KTAP from stdin to stdout, and add a failure if results are missing
     Results {
-        /// What ran
+        /// The name of that failure
         name: String,
     },
     /// Count the results in a file of KTAP
     Sum { file: PathBuf },
-    /// Turn the text of `cargo test` into KTAP
+    /// Turn what `cargo test` prints into KTAP
     Libtest {
-        /// What the names of its tests are to begin with
+        /// The prefix for the names of tests
         prefix: String,
     },
     /// Compare the model's tables of exit reasons with a kernel's source
     Reasons { source: PathBuf },
-    /// Choose among the names on stdin those that begin with a NAME
+    /// Print those names on stdin that start with a NAME
     Names {
-        /// What else there is, to be offered for an unknown NAME
+        /// Other names, to suggest if a NAME is unknown
         #[arg(long, value_name = "NAME", num_args = 1..)]
         family: Vec<String>,
         #[arg(required = true, value_name = "NAME")]
@@ -55,7 +55,7 @@ fn read(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lets `each` see the lines of stdin as they come, and prints what it makes of them.
+/// Gives each line of stdin to `each` as it comes, and prints what that returns.
 fn filter(mut each: impl FnMut(&str) -> Option<String>) -> Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut line = Vec::new();
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is as it should be.
+/// Whether all is right.
 fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Demo {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which tests are meant by the beginnings of their names.
+//! Chooses tests by what their names start with.
 
 use std::collections::BTreeSet;
 
-/// How much alike a name must be to be offered, of 1.
+/// From this likeness on a name is suggested. 1 is the same name.
 const ALIKE: f64 = 0.6;
 
-/// How many names are offered at most.
-const OFFERS: usize = 5;
+/// How many names are suggested at most.
+const SUGGESTIONS: usize = 5;
 
-/// Those of `known` that begin with one of `wanted`; or, where none begins with one of
-/// these, what to say about it. Names of `families` are offered then, too.
+/// The names of `known` that start with one of `wanted`. If none starts with one of these,
+/// a message that suggests some of `known` and `families`.
 pub fn choose<'a>(
     known: &[&'a str],
     families: &[&'a str],
@@ -38,14 +38,14 @@ fn refusal(known: &[&str], families: &[&str], name: &str) -> String {
     let families: BTreeSet<_> = own.chain(families.iter().copied()).collect();
     let all: Vec<_> = families.iter().chain(known).copied().collect();
     let near = near(&all, name);
-    let offer = match near.is_empty() {
+    let suggestion = match near.is_empty() {
         true => format!("there are {}", Vec::from_iter(families).join(" ")),
-        false => format!("near ones are {}", near.join(" ")),
+        false => format!("did you mean {}?", near.join(" or ")),
     };
-    format!("no test's name begins with \"{name}\"; {offer}")
+    format!("no test starts with \"{name}\": {suggestion}")
 }
 
-/// Those of `all` that are most like `name`.
+/// The names of `all` that are most like `name`.
 fn near<'a>(all: &[&'a str], name: &str) -> Vec<&'a str> {
     let wanted = name.trim_end_matches('.');
     let likeness = |other: &str| match other.contains(wanted) {
@@ -56,7 +56,7 @@ fn near<'a>(all: &[&'a str], name: &str) -> Vec<&'a str> {
     near.retain(|(likeness, _)| *likeness >= ALIKE);
     near.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     near.into_iter()
-        .take(OFFERS)
+        .take(SUGGESTIONS)
         .map(|(_, name)| name)
         .collect()
 }
@@ -89,14 +89,14 @@ mod tests {
     #[test]
     fn an_unknown_name_brings_near_ones() {
         for (name, near) in [
-            ("spm.", "near ones are smp."),
-            ("migrating", "near ones are smp.migrating_vcpus"),
-            ("scope.vmm", "near ones are scope.vm scope.vcpu"),
-            ("modle", "near ones are model."),
+            ("spm.", "did you mean smp.?"),
+            ("migrating", "did you mean smp.migrating_vcpus?"),
+            ("scope.vmm", "did you mean scope.vm or scope.vcpu"),
+            ("modle", "did you mean model.?"),
             ("xyz", "there are log. model. scope. smp."),
         ] {
             let said = chosen(&["smp.", name]).unwrap_err();
-            let want = format!("no test's name begins with \"{name}\"; {near}");
+            let want = format!("no test starts with \"{name}\": {near}");
             assert!(said.starts_with(&want), "{said}");
         }
     }

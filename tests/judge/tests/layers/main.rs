@@ -80,8 +80,8 @@ fn sources(folder: &str) -> Sources {
     sources
 }
 
-/// That a file knows another, and where it says so; what it calls in C, if it is that
-/// which knows the other.
+/// One file knows another: from, to, the line that says so, and the function of C through
+/// which it does, if any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Edge(String, String, usize, String);
 
@@ -104,7 +104,7 @@ fn entry(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap_or(file)
 }
 
-/// What is wrong with the folder of the module `base` that has the files `sources`.
+/// The faults of the folder of module `base`, whose files are `sources`.
 fn faults(layers: &Layers, base: &[String], sources: &Sources) -> Vec<String> {
     let mut faults = Vec::new();
     let path = |name: &str| [base, &module(name)].concat();
@@ -135,7 +135,7 @@ fn faults(layers: &Layers, base: &[String], sources: &Sources) -> Vec<String> {
     let mut edges = c_edges(&files, sources);
     for (&from, file) in &files {
         for (to, line) in file.paths(&path(from)) {
-            // Without these, each path says itself which file it leads to.
+            // Without globs and its own folder's names, each path names its file itself.
             let is_glob = to.last().is_some_and(|last| last == "*");
             if is_glob && modules.contains_key(&to[..to.len() - 1]) {
                 faults.push(format!("{from}:{line}: a glob hides what is used"));
@@ -149,7 +149,7 @@ fn faults(layers: &Layers, base: &[String], sources: &Sources) -> Vec<String> {
             edges.push(Edge(from.into(), to, line, String::new()));
         }
     }
-    // The first line that says so is enough.
+    // One line is enough.
     edges.retain(|Edge(from, to, ..)| from != to);
     edges.sort();
     edges.dedup_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1));
@@ -158,7 +158,7 @@ fn faults(layers: &Layers, base: &[String], sources: &Sources) -> Vec<String> {
     faults
 }
 
-/// What files know by the names that C knows.
+/// The edges through names that C knows.
 fn c_edges(files: &BTreeMap<&str, File>, sources: &Sources) -> Vec<Edge> {
     let c = sources.iter().filter(|(name, _)| !name.ends_with(".rs"));
     let items: Vec<c::Item> = c.flat_map(|(_, source)| c::items(source)).collect();
@@ -234,7 +234,7 @@ fn check_layers(
     }
 }
 
-/// Names the shortest circle through each file that is on none named yet.
+/// Names circles, each as the shortest one through a file that no other circle has.
 fn check_circles(edges: &[Edge], faults: &mut Vec<String>) {
     let mut done = BTreeSet::new();
     for Edge(start, ..) in edges {
