@@ -139,13 +139,13 @@ option_off() {
 
 # One module is built for all kernels: their series bring the same contract.
 one_contract() {
-	local series
-	for series in patches/*/; do
-		mkdir -p "$tmp/contract/$series"
-		# shellcheck disable=SC2046 # names without spaces
-		cat $(sed "s|^|$series|" "$series/series") |
-			git -C "$tmp/contract/$series" apply --unsafe-paths --include='arch/x86/include/asm/kvm_exit_profiler.h' -
-		sha256sum <"$tmp/contract/$series/arch/x86/include/asm/kvm_exit_profiler.h"
+	local header=arch/x86/include/asm/kvm_exit_profiler.h folder patch
+	for folder in patches/*/; do
+		mkdir -p "$tmp/contract/$folder"
+		while read -r patch; do
+			git -C "$tmp/contract/$folder" apply --include="$header" "$top/$folder$patch"
+		done <"$folder/series"
+		sha256sum <"$tmp/contract/$folder/$header"
 	done | uniq | tee "$tmp/sums"
 	[ "$(wc -l <"$tmp/sums")" = 1 ]
 }

@@ -25,9 +25,9 @@ pub(crate) struct VmsMutex;
 
 // SAFETY: `helpers.c` defines and initializes it.
 unsafe impl Raw for VmsMutex {
+    #[allow(unused_unsafe)] // Later compilers know that this is safe.
     fn raw(&self) -> *mut bindings::mutex {
         // SAFETY: This only takes the address of a static of C.
-        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_vms_mutex) }
     }
 }
@@ -37,9 +37,9 @@ pub(crate) struct ReadingMutex;
 
 // SAFETY: `helpers.c` defines and initializes it.
 unsafe impl Raw for ReadingMutex {
+    #[allow(unused_unsafe)] // Later compilers know that this is safe.
     fn raw(&self) -> *mut bindings::mutex {
         // SAFETY: This only takes the address of a static of C.
-        #[allow(unused_unsafe)] // Compilers of later kernels know that.
         unsafe { ptr::addr_of_mut!(bindings::exitprof_reading_mutex) }
     }
 }
