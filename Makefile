@@ -31,6 +31,9 @@ help:
 	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel)'
 	@echo '  make modules_install  install that'
 	@echo
+	@echo 'For a host that runs Debian'"'"'s 7.3:'
+	@echo '  make install-kvm KERNEL=7.3  put patched KVM beside the kernel; make uninstall-kvm takes it back'
+	@echo
 	@echo 'Parts of the above:'
 	@echo '  make deps             install the Debian packages that are missing'
 	@echo '  make kernel           get, patch, configure and build 6.1: build/kernel'
@@ -61,9 +64,16 @@ deps:
 kernel:
 	@scripts/build/kernel.sh $(KERNEL:6.1=kernel)
 
+# For a kernel other than 6.1, in a folder of its own.
+ko = $(if $(filter build/kernel,$(KDIR)),kvm_exitprof.ko,$(KDIR)-module/kvm_exitprof.ko)
+
 modules:
 	@scripts/build/check-build.sh kernel "$(KDIR)"
+ifeq ($(KDIR),build/7.3)
+	@scripts/build/module.sh 7.3
+else
 	@$(kmake) --no-print-directory modules
+endif
 
 modules_install: modules
 	$(kmake) modules_install
@@ -73,6 +83,12 @@ patch:
 
 config:
 	@scripts/build/config.sh $(KDIR) $(if $(filter 1 y yes,$(FIX)),fix)
+
+install-kvm:
+	@scripts/install.sh install "$(KDIR)" $(ko)
+
+uninstall-kvm:
+	@scripts/install.sh uninstall
 
 tool:
 	@scripts/build/tool.sh
@@ -108,4 +124,4 @@ clean:
 	rm -rf build src/kernel/sys/bindings.rs
 
 .NOTPARALLEL:
-.PHONY: help demo test deps kernel modules modules_install patch config tool check bench bench-build test-debug soak mutate clean
+.PHONY: help demo test deps kernel modules modules_install install-kvm uninstall-kvm patch config tool check bench bench-build test-debug soak mutate clean

@@ -7,14 +7,16 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 packages=(
-	# the kernel and the module
-	make gcc libc6-dev flex bison bc libelf-dev libssl-dev clang llvm lld
-	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
-	cpio kmod xz-utils lz4 patch perl ca-certificates
+	make gcc libc6-dev cpio kmod xz-utils lz4 patch perl ca-certificates
 	# the emulated machine
 	bochs bochsbios bochs-term vgabios isolinux syslinux-common xorriso
 	# make check
 	shellcheck git
+)
+# The kernel 6.1 and its module. Later kernels have their tools in root.sh.
+[ "$kernel_name" != kernel ] || packages+=(
+	flex bison bc libelf-dev libssl-dev clang llvm lld
+	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
 )
 
 installed=$(dpkg-query -Wf '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
