@@ -4,7 +4,7 @@
 # Style and consistency, one KTAP line for each check.
 #
 #	check.sh KDIR [NAME...]	all checks, or these; KDIR is the kernel that the module
-#				in this directory was built for
+#				in this directory, or in build/, was built for
 #	check.sh list [build]	the names of all checks, or of those that need KDIR
 # shellcheck disable=SC2317 # the checks are called by their names
 set -euo pipefail
@@ -15,6 +15,8 @@ set -euo pipefail
 of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers)
 of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
 	reasons record modinfo_complete)
+# Those that belong to a kernel, be it another than 6.1.
+of_kernel=(checkpatch git_am patch_knows_patched reasons record modinfo_complete)
 if [ "${1:-}" = list ]; then
 	[ "${2:-}" = build ] || printf 'check.%s\n' "${of_sources[@]}"
 	printf 'check.%s\n' "${of_build[@]}"
@@ -24,11 +26,14 @@ fi
 kdir=$(realpath -m "${1:-$build/kernel}")
 checks=("${@:2}")
 checks=("${checks[@]#check.}")
-[ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
-source=$kdir
+source=$kdir module=$top/kvm_exitprof.ko series=$top/patches/6.1
 [ ! -e "$kdir/source" ] || source=$(realpath "$kdir/source")
-series=$top/patches/6.1
 [ ! -e "$source/Makefile" ] || series=$(series_of "$(version_of "$source")")
+if [ "${series##*/}" != 6.1 ]; then
+	module=$build/${series##*/}-module/kvm_exitprof.ko
+	[ ${#checks[@]} -gt 0 ] || checks=("${of_kernel[@]}")
+fi
+[ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
 cd "$top"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -165,12 +170,12 @@ lines_added() {
 
 reasons() { scripts/build/tool.sh judge && build/judge reasons "$source"; }
 layers() { scripts/build/cargo.sh test --quiet --locked --package judge --test layers; }
-record() { scripts/check-record.sh kvm_exitprof.ko; }
+record() { scripts/check-record.sh "$module"; }
 
 modinfo_complete() {
 	local field
 	for field in license author description version parm; do
-		[ -n "$(modinfo -F "$field" kvm_exitprof.ko)" ] || {
+		[ -n "$(modinfo -F "$field" "$module")" ] || {
 			echo "modinfo has no $field"
 			return 1
 		}

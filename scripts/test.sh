@@ -105,6 +105,13 @@ e2e() {
 	EMULATOR=$1 CPUS=$2 scripts/e2e.sh "$kernel_name" "$module_for_kernel" test "${@:3}"
 }
 
+# on KERNEL COMMAND...: does it for that kernel.
+on() {
+	local -x KERNEL=$1
+	local kernel_name=$1 module_for_kernel=$build/$1-module/kvm_exitprof.ko
+	"${@:2}"
+}
+
 # with EMULATOR COMMAND...
 with() {
 	EMULATOR=$1 "${@:2}"
@@ -120,9 +127,29 @@ all() {
 	local family
 	build
 	step 2 check results scripts/check.sh "build/$kernel_name"
+	if [ "$kernel_name" != kernel ]; then
+		machines
+		run_plan
+		return
+	fi
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
 	done
+	machines
+	cost
+	step 5 kvm whole scripts/kvm.sh
+	# Debian's own kernel.
+	step 4 build.7.3 whole on 7.3 scripts/build/all.sh
+	step 1 check.7.3 results scripts/check.sh build/7.3
+	step 10 e2e.7.3.vmx results on 7.3 e2e "$vmx" 2
+	step 4 e2e.7.3.svm results on 7.3 e2e tcg 2
+	step 1 live.7.3.svm results on 7.3 with tcg scripts/live.sh
+	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
+	run_plan
+}
+
+# What is tested of a kernel on both kinds of machines.
+machines() {
 	step 7 e2e.vmx results e2e "$vmx" 2
 	step 5 e2e.svm results e2e tcg 2
 	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
@@ -130,11 +157,8 @@ all() {
 	step 1 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
 	step 1 live.vmx results scripts/live.sh
 	step 1 live.svm results with tcg scripts/live.sh
-	cost
 	step 1 demo whole scripts/demo.sh
 	step 1 demo.svm whole with tcg scripts/demo.sh
-	step 5 kvm whole scripts/kvm.sh
-	run_plan
 }
 
 # end_to_end EMULATOR FLAVOUR MODE MINUTES
