@@ -88,7 +88,7 @@ configure() {
 		"${fragments[@]}" | grep -v '=n$' | grep -vxFf "$tree/build/.config" | while IFS= read -r line; do
 		option=${line#CONFIG_}
 		! grep -rqsE --include='Kconfig*' "^(menu)?config ${option%%=*}\$" "$source" || echo "$line"
-	done)
+	done || true)
 	[ -z "$lost" ] || die "the kernel's configuration lost ${lost//$'\n'/ }: see $tree/merge.log"
 }
 

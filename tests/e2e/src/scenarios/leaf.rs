@@ -128,7 +128,7 @@ fn unhandled(_: &mut Host) -> Result<String> {
     let mut numbers = reasons(Status::Unhandled);
     if cpu::is_vmx() {
         // Reasons without a name in the kernel's headers.
-        numbers.extend([80, 81, 84, 85]);
+        numbers.extend([80, 81]);
     }
     check_all(&numbers, [0; 4])
 }
