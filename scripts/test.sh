@@ -137,7 +137,7 @@ all() {
 	done
 	machines
 	cost
-	step 5 kvm whole scripts/kvm.sh
+	step 2 kvm whole scripts/kvm.sh
 	# Debian's own kernel.
 	step 4 build.7.3 whole on 7.3 scripts/build/all.sh
 	step 1 check.7.3 results scripts/check.sh build/7.3
@@ -253,7 +253,7 @@ plan_family() {
 		;;
 	kvm)
 		build
-		step 5 kvm whole scripts/kvm.sh
+		step 2 kvm whole scripts/kvm.sh
 		;;
 	e2e)
 		build
