@@ -20,19 +20,19 @@ export RUSTC RUSTDOC RUSTFMT BINDGEN
 kmake = scripts/build/make.sh $(KDIR) M=$(CURDIR)
 
 help:
-	@echo 'On a fresh Debian 12 or 13 (KERNEL=6.1, the default, or 7.3, of which only KVM is built):'
+	@echo 'On a fresh Debian 12, with KERNEL=6.1, the default, or 7.3, of which only KVM is built:'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
 	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
 	@echo
 	@echo 'For a kernel of your own, Linux 6.1 in KDIR=:'
 	@echo '  make patch            apply patches/ to its source'
-	@echo '  make config           say what in its .config keeps Rust out; with FIX=1 mend it'
+	@echo '  make config           say what in its .config keeps Rust out; with FIX=1 fix it'
 	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel)'
 	@echo '  make modules_install  install that'
 	@echo
 	@echo 'For a host that runs Debian'"'"'s 7.3:'
-	@echo '  make install-kvm KERNEL=7.3  put patched KVM beside the kernel; make uninstall-kvm takes it back'
+	@echo '  make install-kvm KERNEL=7.3  put patched KVM beside the kernel; make uninstall-kvm undoes it'
 	@echo
 	@echo 'Parts of the above:'
 	@echo '  make deps             install the Debian packages that are missing'

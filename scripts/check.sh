@@ -62,18 +62,23 @@ checkpatch() {
 	done <"$series/series"
 }
 
-# On the files that the series touches, with the series taken back.
-git_am() {
-	local file repo=$tmp/repo
+# A repository in $1 of the files that the series touches, with the series taken back.
+without_series() {
+	local file patch
 	sed -n 's|^+++ b/||p' "$series"/*.patch | sort -u | while read -r file; do
-		install -D -m 644 "$source/$file" "$repo/$file"
+		install -D -m 644 "$source/$file" "$1/$file"
 	done
-	git -C "$repo" init -q
+	git -C "$1" init -q
 	tac "$series/series" | while read -r patch; do
-		git -C "$repo" apply -R "$series/$patch"
+		git -C "$1" apply -R "$series/$patch"
 	done
-	git -C "$repo" add -f .
-	git -C "$repo" -c user.name=check -c user.email=check@localhost commit -qm base
+	git -C "$1" add -f .
+	git -C "$1" -c user.name=check -c user.email=check@localhost commit -qm base
+}
+
+git_am() {
+	local repo=$tmp/repo
+	without_series "$repo"
 	sed "s|^|$series/|" "$series/series" |
 		xargs git -C "$repo" -c user.name=check -c user.email=check@localhost am --whitespace=error
 }
@@ -86,9 +91,8 @@ patch_knows_patched() {
 
 patch_is_all_or_nothing() {
 	local file sum=$tmp/sum other=$tmp/other
-	# The series taken back, and a file of C changed under it.
-	cp -r "$tmp/repo" "$other"
-	git -C "$other" checkout -q "$(git -C "$other" rev-list --max-parents=0 HEAD)"
+	# A file of C changed under it.
+	without_series "$other"
 	sed -i 's/handle_exit = vmx_handle_exit/handle_exit = another/' "$other/arch/x86/kvm/vmx/vmx.c"
 	printf 'kernelversion:\n\t@echo 6.1.0\n' >"$other/Makefile"
 	find "$other" -path '*/.git' -prune -o -type f -exec sha256sum {} + >"$sum"

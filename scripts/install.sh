@@ -4,7 +4,7 @@
 # Puts patched KVM and the profiler beside a distribution's kernel, which stays as it is.
 #
 #	install.sh install KDIR MODULE	KDIR as stock.sh has built it, for the running kernel
-#	install.sh uninstall		takes all of it back
+#	install.sh uninstall		undoes that
 #
 # modprobe prefers modules in updates/ to those that came with the kernel.
 set -eu
@@ -58,7 +58,7 @@ install:3)
 		"$module" "$updates"
 	echo "installed kvm, kvm-intel, kvm-amd and kvm_exitprof in $updates"
 	reload
-	echo "load the profiler: modprobe kvm_exitprof scope=vm; take all of this back: make uninstall-kvm"
+	echo "load the profiler: modprobe kvm_exitprof scope=vm; undo this: make uninstall-kvm"
 	;;
 uninstall:1)
 	ready

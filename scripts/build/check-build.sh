@@ -47,7 +47,7 @@ kernel() {
 	[ ! -e "$1/source" ] || source=$1/source
 	! grep -qx CONFIG_X86_KERNEL_IBT=y "$1/.config" || grep -qs 'RUSTFLAGS.*cf-protection' "$source/arch/x86/Makefile" ||
 		die "the kernel in $1 has CONFIG_X86_KERNEL_IBT=y, but gives Rust code no ENDBR," \
-			"so that calls into the module would fault; \"make config KDIR=$1 FIX=1\" mends that"
+			"so that calls into the module would fault; \"make config KDIR=$1 FIX=1\" fixes that"
 	[ -e "$source/arch/x86/include/asm/kvm_exit_profiler.h" ] ||
 		die "the kernel in $1 lacks our patches: run \"make patch KDIR=$source\" and build it again"
 	grep -qx CONFIG_KVM_EXIT_PROFILER=y "$1/.config" || die "the kernel in $1 has no CONFIG_KVM_EXIT_PROFILER=y," \

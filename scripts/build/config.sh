@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # config.sh KDIR [fix]: says what in the .config of a patched 6.1 tree, or of its O=
-# directory, keeps the module from being built for it; mends it when told to.
+# directory, keeps the module from being built for it; fixes it when told to.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -69,7 +69,7 @@ fi
 
 if [ -z "$fix" ]; then
 	if [ $found = 1 ]; then
-		die "to have these mended: make config KDIR=$kdir FIX=1"
+		die "to have these fixed: make config KDIR=$kdir FIX=1"
 	elif is_set RUST; then
 		say "$kdir/.config has CONFIG_RUST=y"
 		exit

@@ -53,7 +53,8 @@ pub const fn of_snapshot(leaf: u32) -> u32 {
 }
 
 /// The answer of [`DISCOVERY`]: the highest leaf in EAX, and a signature in EBX, ECX and
-/// EDX. Without a profiler, KVM answers the guest's highest basic leaf, or zeros.
+/// EDX. Without a profiler, KVM answers the contents of the guest's highest basic
+/// leaf, or zeros.
 pub const PRESENT: Registers = Registers {
     eax: CYCLES,
     ebx: u32::from_le_bytes(*b"KVME"),
