@@ -17,47 +17,85 @@ die() {
 	exit 1
 }
 
-# The vendor's module, and whether KVM is in use.
 vendor=kvm_intel
 ! grep -qw svm /proc/cpuinfo || vendor=kvm_amd
-in_use() {
-	[ -e "/sys/module/$vendor/refcnt" ] && [ "$(cat "/sys/module/$vendor/refcnt")" != 0 ]
+
+# Guests, or modules such as kvmgt, may use KVM.
+unused() {
+	for module in "$vendor" kvm; do
+		[ -e "/sys/module/$module" ] || continue
+		for holder in "/sys/module/$module/holders"/*; do
+			case ${holder##*/} in
+			'*' | kvm_exitprof | "$vendor") ;;
+			*) die "${holder##*/} uses $module: unload it first" ;;
+			esac
+		done
+	done
+	[ ! -e "/sys/module/$vendor" ] || [ "$(cat "/sys/module/$vendor/refcnt")" = 0 ] ||
+		die "guests run, and KVM cannot be replaced under them: stop them first (fuser -v /dev/kvm shows which)"
 }
 
 ready() {
 	[ "$(id -u)" = 0 ] || die "this changes $updates and KVM's modules: run it as root"
-	! in_use || die "guests run, and KVM cannot be replaced under them: stop them first" \
-		"(fuser -v /dev/kvm shows which)"
+	unused
+	[ ! -e /sys/module/kvm_exitprof ] || echo "unloading kvm_exitprof: its counters are lost"
 }
 
 # Loads what modprobe prefers now in place of what is loaded.
 reload() {
 	depmod "$release"
 	for module in kvm_exitprof "$vendor" kvm; do
-		[ ! -e "/sys/module/$module" ] || modprobe -r "$module"
+		[ ! -e "/sys/module/$module" ] || modprobe -r "$module" || return
 	done
-	modprobe "$vendor"
-	echo "loaded $(modinfo -n kvm) and $(modinfo -n "$vendor")"
+	modprobe "$vendor" || return
+	for module in kvm "$vendor"; do
+		[ "$(cat "/sys/module/$module/srcversion" 2>/dev/null)" = "$(modinfo -F srcversion "$module")" ] ||
+			return
+		echo "loaded $(modinfo -n "$module")"
+	done
+}
+
+# Each upload of a distribution's kernel may have another layout under the same name.
+check_kernel() {
+	built=$(sed -n 's/^#define UTS_VERSION "\(.*\)"$/\1/p' "$1/debian-version.h" 2>/dev/null || true)
+	[ -z "$built" ] || [ "$built" = "$(uname -v)" ] ||
+		die "$1 is for \"$built\", and this machine runs \"$(uname -v)\": build again with that kernel's headers"
+	shift
+	for module; do
+		[ -e "$module" ] || die "there is no $module: run \"make kernel modules KERNEL=7.3\""
+		for_release=$(modinfo -F vermagic "$module" | cut -d' ' -f1)
+		[ "$for_release" = "$release" ] ||
+			die "$module is for $for_release, and this machine runs $release: boot that kernel, or build for this one"
+	done
+}
+
+# Lockdown, and module.sig_enforce, refuse modules without a signature that they know.
+check_signatures() {
+	grep -qs '\[\(integrity\|confidentiality\)\]' /sys/kernel/security/lockdown ||
+		[ "$(cat /sys/module/module/parameters/sig_enforce 2>/dev/null)" = Y ] || return 0
+	for module; do
+		[ -n "$(modinfo -F signer "$module")" ] ||
+			die "this kernel loads signed modules only (secure boot), and $module is not signed: sign it by the" \
+				"kernel's scripts/sign-file with a key that mokutil --import has enrolled, or switch secure boot off"
+	done
 }
 
 case ${1:-}:$# in
 install:3)
-	kdir=$2 module=$3
+	kvm=$2/arch/x86/kvm
+	set -- "$2" "$kvm/kvm.ko" "$kvm/kvm-intel.ko" "$kvm/kvm-amd.ko" "$3"
 	ready
-	built=$(modinfo -F vermagic "$module" | cut -d' ' -f1)
-	[ "$built" = "$release" ] ||
-		die "$module is for $built, and this machine runs $release: boot that kernel, or build for this one"
-	# Lockdown, and module.sig_enforce, refuse modules without a signature that they know.
-	if grep -qs '\[\(integrity\|confidentiality\)\]' /sys/kernel/security/lockdown ||
-		[ "$(cat /sys/module/module/parameters/sig_enforce 2>/dev/null)" = Y ]; then
-		die "this kernel loads signed modules only (secure boot): sign $kdir/arch/x86/kvm/*.ko and $module" \
-			"by a key of your own that mokutil --import has enrolled (scripts/sign-file), or switch secure boot off"
-	fi
+	check_kernel "$@"
+	shift
+	check_signatures "$@"
 	mkdir -p "$updates"
-	cp "$kdir/arch/x86/kvm/kvm.ko" "$kdir/arch/x86/kvm/kvm-intel.ko" "$kdir/arch/x86/kvm/kvm-amd.ko" \
-		"$module" "$updates"
+	cp "$@" "$updates"
+	reload || {
+		rm -rf "$updates"
+		reload || true
+		die "the patched modules do not load (see dmesg); nothing is installed, and the stock ones are loaded again"
+	}
 	echo "installed kvm, kvm-intel, kvm-amd and kvm_exitprof in $updates"
-	reload
 	echo "load the profiler: modprobe kvm_exitprof scope=vm; undo this: make uninstall-kvm"
 	;;
 uninstall:1)
@@ -65,7 +103,7 @@ uninstall:1)
 	[ -d "$updates" ] || die "nothing is installed in $updates"
 	rm -rf "$updates"
 	echo "removed $updates"
-	reload
+	reload || die "KVM could not be loaded again: see dmesg"
 	;;
 *) die "usage: $0 install KDIR MODULE, or $0 uninstall" ;;
 esac

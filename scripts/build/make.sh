@@ -20,6 +20,9 @@ value() {
 rustc=$(value RUSTC_VERSION_TEXT)
 if [[ "$rustc" == "rustc 1.85."* ]] && [ "$rustc" != "$("$RUSTC" --version)" ]; then
 	[ "$*" != "-s rustc" ] || exec "$top/scripts/build/root.sh" rustc --version
+	case $kdir/ in
+	/boot/* | /etc/* | /lib* | /usr/* | /var/*) die "$kdir is out of reach of Debian 13's tools: copy it to /home" ;;
+	esac
 	exec "$top/scripts/build/root.sh" make -C "$kdir" "$@"
 fi
 [ "$*" != "-s rustc" ] || exec "$RUSTC" --version

@@ -23,6 +23,13 @@ options=(--mount)
 unshare "${options[@]}" true 2>/dev/null ||
 	die "cannot make a mount namespace for Debian 13's tools: be root, or allow user namespaces"
 
+for path in "$PWD" "$top" "$cache"; do
+	case $path/ in
+	/boot/* | /etc/* | /lib* | /usr/* | /var/*)
+		die "$path is in a directory that Debian 13's tools have their own of: put it elsewhere, such as in /home"
+		;;
+	esac
+done
 outside=()
 for directory in /*/; do
 	case $directory in
@@ -32,7 +39,7 @@ for directory in /*/; do
 done
 
 # shellcheck disable=SC2016 # the inner shells expand it
-exec unshare "${options[@]}" bash -c '
+exec unshare "${options[@]}" bash -ec '
 	root=$1
 	shift
 	while [ "$1" != -- ]; do

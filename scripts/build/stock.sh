@@ -49,6 +49,7 @@ if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	cp -al "$source" "$tree"
 	cp "$headers/.config" "$headers/Module.symvers" "$headers/vmlinux" "$tree"
+	cp "$headers/include/generated/utsversion.h" "$tree/debian-version.h"
 	echo "${release#"$(make -s -C "$source" kernelversion)"}" >"$tree/localversion"
 	mkdir "$tree/unpatched" "$tree/needed"
 	for module in arch/x86/kvm/{kvm,kvm-intel,kvm-amd}; do
@@ -68,6 +69,10 @@ if ! is_patched "$tree" $version; then
 	sed -i /CONFIG_KVM_EXIT_PROFILER/d "$tree/.config"
 	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/.config"
 	kmake olddefconfig
+	# Structures are as the configuration says: only this may differ.
+	changed=$(diff <(sort "$headers/.config") <(sort "$tree/.config") | grep '^[<>]' |
+		grep -vE 'CONFIG_(KVM_EXIT_PROFILER|CC_VERSION_TEXT|OPENSSL_SUPPORTS_|MODULE_SIG_KEY_TYPE_)' || true)
+	[ -z "$changed" ] || die "Debian's tools of today configure $release otherwise than Debian did: $changed"
 	kmake prepare modules_prepare
 	kmake M=arch/x86/kvm modules
 	# For modules that use KVM: its symbols are those of the patched modules.

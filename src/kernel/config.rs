@@ -13,7 +13,7 @@ use crate::{
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use kernel::prelude::*;
 
-pub(crate) use params::{histograms, log, per_vcpu, recording};
+pub(crate) use params::{log, recording};
 
 /// The kernel that the module is built for: see Kbuild.
 pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
@@ -24,6 +24,21 @@ pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
 
 /// Whether the CPU has SVM instead of VMX.
 static IS_SVM: AtomicBool = AtomicBool::new(false);
+
+/// The parameters that must not change, as they were at load: root can write even files
+/// that are read-only, after a chmod.
+static PER_VCPU: AtomicBool = AtomicBool::new(false);
+static HISTOGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// Whether each vCPU has its own counters.
+pub(crate) fn per_vcpu() -> bool {
+    PER_VCPU.load(Relaxed)
+}
+
+/// Whether each reason has a histogram.
+pub(crate) fn histograms() -> bool {
+    HISTOGRAMS.load(Relaxed)
+}
 
 /// The virtualization extension whose exits are recorded.
 pub(crate) fn isa() -> Isa {
@@ -48,7 +63,8 @@ pub(crate) fn scope() -> Option<Scope> {
     Scope::from_number(params::scope())
 }
 
-/// Checks the CPU and the parameters. Called before all other functions of this file.
+/// Checks the CPU and the parameters. Must be called before any other function of this
+/// file.
 ///
 /// # Errors
 ///
@@ -60,6 +76,8 @@ pub(crate) fn check() -> Result {
         return Err(enodev());
     }
     IS_SVM.store(!is_vmx, Relaxed);
+    PER_VCPU.store(params::per_vcpu(), Relaxed);
+    HISTOGRAMS.store(params::histograms(), Relaxed);
     if !per_vcpu() && matches!(scope(), Some(Scope::Vm | Scope::Vcpu)) {
         pr_info!("cannot load: per_vcpu=N requires scope=host or scope=off\n");
         return Err(einval());

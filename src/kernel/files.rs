@@ -28,9 +28,13 @@ unsafe impl Sync for Root {}
 
 static ROOT: Root = Root(UnsafeCell::new(None));
 
-fn root() -> Option<&'static Dir> {
-    // SAFETY: The callers are `attach()`, which KVM calls only while the profiler is
-    // registered, and the owner of `Files`. Nobody writes `ROOT` meanwhile.
+/// The module's directory.
+///
+/// # Safety
+///
+/// A [`Files`] exists during `'a`.
+unsafe fn root<'a>() -> Option<&'a Dir> {
+    // SAFETY: `ROOT` is only written when a `Files` is made and dropped.
     unsafe { (*ROOT.0.get()).as_ref() }
 }
 
@@ -53,7 +57,8 @@ impl Files {
     }
 
     pub(crate) fn show_host(&self) {
-        if let Some(root) = root() {
+        // SAFETY: `self` exists.
+        if let Some(root) = unsafe { root() } {
             for (name, file) in &HOST {
                 // SAFETY: `HOST` and its functions exist as long as the module, which
                 // outlives its directory.
@@ -82,16 +87,17 @@ impl Drop for Files {
 ///
 /// # Safety
 ///
-/// The caller attaches the vCPU, and calls this once. [`remove_vcpu`] is called before
-/// the vCPU is freed.
+/// The caller attaches the vCPU, and calls this once, while a [`Files`] exists.
+/// [`remove_vcpu`] is called before the vCPU is freed.
 pub(crate) unsafe fn add_vcpu(vcpu: &Vcpu) {
     let (vm, exits) = (vcpu.vm(), Name::new(format_args!("exits")));
     let mut vm_dir = vm.dir.lock();
     if vm_dir.is_none() {
         let private = vm as *const Vm as *mut c_void;
-        // SAFETY: `remove_vm()` removes the directory before the VM is freed.
+        // SAFETY: A `Files` exists. `remove_vm()` removes the directory before the VM is
+        // freed.
         *vm_dir =
-            root().and_then(|root| unsafe { root.with_file(&vm.name, &exits, show_vm, private) });
+            unsafe { root().and_then(|root| root.with_file(&vm.name, &exits, show_vm, private)) };
     }
     let name = Name::new(format_args!("vcpu{}", vcpu.head.number));
     let private = vcpu as *const Vcpu as *mut c_void;
@@ -120,8 +126,22 @@ pub(crate) fn remove_vm(vm: &Vm) {
     *vm.dir.lock() = None;
 }
 
-/// Keeps the host's memory in use while a file is opened.
-struct Opening;
+/// The opening of a file, which keeps the host's memory in use.
+///
+/// # Invariants
+///
+/// debugfs opens one of our files, and the value does not outlive that.
+struct Opening(());
+
+impl Opening {
+    /// # Safety
+    ///
+    /// The caller shows a file that is opened, and drops the result before it returns.
+    unsafe fn new() -> Opening {
+        // INVARIANT: The caller guarantees it.
+        Opening(())
+    }
+}
 
 // SAFETY: debugfs holds a reference to the module while it opens a file. `Files` waits
 // for that when it is dropped, which is before the host's memory is freed.
@@ -136,7 +156,9 @@ unsafe impl KeepsHost for Opening {}
 unsafe extern "C" fn show_host(text: TextPtr, _: *mut c_void) -> c_int {
     // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
-    to_c(Host::get(&Opening).map_or(Ok(()), |host| table::by_reason(&host, &mut text)))
+    // SAFETY: The file is being opened, and `opening` is dropped before this returns.
+    let opening = unsafe { Opening::new() };
+    to_c(Host::get(&opening).map_or(Ok(()), |host| table::by_reason(&host, &mut text)))
 }
 
 /// Shows the host's exits by vCPU.
@@ -144,7 +166,9 @@ unsafe extern "C" fn show_vcpus(text: TextPtr, _: *mut c_void) -> c_int {
     // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     let reading = Reading::begin();
-    to_c(Host::get(&Opening).map_or(Ok(()), |host| table::by_vcpu(&host, &reading, &mut text)))
+    // SAFETY: The file is being opened, and `opening` is dropped before this returns.
+    let opening = unsafe { Opening::new() };
+    to_c(Host::get(&opening).map_or(Ok(()), |host| table::by_vcpu(&host, &reading, &mut text)))
 }
 
 /// Shows everything, for programs.
@@ -152,7 +176,9 @@ unsafe extern "C" fn show_profile(text: TextPtr, _: *mut c_void) -> c_int {
     // SAFETY: `debugfs.c` passes the text of the file that it opens.
     let mut text = unsafe { Text::new(text) };
     let reading = Reading::begin();
-    to_c(Host::get(&Opening).map_or(Ok(()), |host| text::write(&host, &reading, &mut text)))
+    // SAFETY: The file is being opened, and `opening` is dropped before this returns.
+    let opening = unsafe { Opening::new() };
+    to_c(Host::get(&opening).map_or(Ok(()), |host| text::write(&host, &reading, &mut text)))
 }
 
 /// Shows a VM's exits by reason.

@@ -24,7 +24,12 @@ use crate::{
     vm::Vcpu,
     vms,
 };
-use core::{ffi::c_void, mem, ptr, ptr::NonNull, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use core::{
+    ffi::c_void,
+    mem,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, Ordering::Relaxed},
+};
 use kernel::prelude::*;
 
 // KVM passes queries of the leaves that the protocol defines.
@@ -67,8 +72,22 @@ fn current_ops() -> (&'static Ops, Record) {
     }
 }
 
-/// Keeps the host's memory in use while KVM calls the module.
-struct Call;
+/// A call of KVM's, which keeps the host's memory in use.
+///
+/// # Invariants
+///
+/// KVM has called the module, and the value does not outlive the call.
+struct Call(());
+
+impl Call {
+    /// # Safety
+    ///
+    /// The caller is a callback of KVM's, and drops the result before it returns.
+    unsafe fn new() -> Call {
+        // INVARIANT: The caller guarantees it.
+        Call(())
+    }
+}
 
 // SAFETY: KVM calls the module only while the profiler is registered. Unregistering waits
 // for all calls, and comes before the memory is freed.
@@ -90,23 +109,31 @@ unsafe extern "C" fn cpuid(
     ecx: *mut u32,
     edx: *mut u32,
 ) -> bool {
-    // SAFETY: KVM's pointers are valid and distinct.
-    let (eax, ebx, ecx, edx) = unsafe { (&mut *eax, &mut *ebx, &mut *ecx, &mut *edx) };
+    // SAFETY: KVM's pointers are valid. It has initialized EAX and ECX.
+    let input = unsafe { (*eax, *ecx) };
     // SAFETY: KVM does not detach a profile during a call with it.
     let vcpu = NonNull::new(profile).map(|profile| unsafe { Vcpu::borrow(profile) });
-    let call = Call;
+    // SAFETY: KVM calls this, and `call` is dropped before this returns.
+    let call = unsafe { Call::new() };
     // SAFETY: KVM calls this in the vCPU's task, and `guest` does not outlive the call.
-    let (query, mut guest) = match (Query::new(*eax, *ecx), unsafe { Guest::new(&call, vcpu) }) {
+    let guest = unsafe { Guest::new(&call, vcpu) };
+    let (query, mut guest) = match (Query::new(input.0, input.1), guest) {
         (Some(query), Some(guest)) => (query, guest),
         _ => return false,
     };
     let answer = query.answer(&mut guest);
     // SAFETY: `register()` has called `log::init()`. Unloading calls `log::flush()` after
     // KVM's last call.
-    unsafe { log::query(vcpu, query, (*eax, *ecx), answer) };
+    unsafe { log::query(vcpu, query, input, answer) };
 
     let out = Registers::from(answer);
-    (*eax, *ebx, *ecx, *edx) = (out.eax, out.ebx, out.ecx, out.edx);
+    // SAFETY: KVM's pointers are valid.
+    unsafe {
+        eax.write(out.eax);
+        ebx.write(out.ebx);
+        ecx.write(out.ecx);
+        edx.write(out.edx);
+    }
     true
 }
 
@@ -124,7 +151,8 @@ unsafe extern "C" fn attach(info: *const VcpuInfo) -> *mut c_void {
             let vcpu = unsafe { Vcpu::borrow(profile) };
             // A VM that has no name in KVM's debugfs has no files here, either.
             if !info.vm_name.is_null() && config::per_vcpu() {
-                // SAFETY: This attaches the vCPU. `detach()` removes its directory before
+                // SAFETY: This attaches the vCPU. The `Files` of the profiler exists as
+                // long as it is registered. `detach()` removes the vCPU's directory before
                 // it ends the vCPU.
                 unsafe { files::add_vcpu(vcpu) };
             }
@@ -172,13 +200,18 @@ unsafe extern "C" fn detach(profile: *mut c_void) {
     }
 }
 
-/// Whether the profiler is registered with KVM. Protected by the parameters' lock.
-static REGISTERED: AtomicBool = AtomicBool::new(false);
+/// The callbacks that are registered with KVM; null if none are. Protected by the
+/// parameters' lock.
+static REGISTERED: AtomicPtr<Ops> = AtomicPtr::new(ptr::null_mut());
+
+fn registered(_lock: &ParamLock) -> Option<&'static Ops> {
+    // SAFETY: The pointer is null, or came from a `&'static Ops`.
+    unsafe { REGISTERED.load(Relaxed).as_ref() }
+}
 
 /// The registration with KVM, the counters, and the files.
 ///
-/// The owner calls [`unregister`](Profiler::unregister) and drops it under the
-/// parameters' lock.
+/// The owner drops it under the parameters' lock.
 pub(crate) struct Profiler {
     // Fields are dropped in this order: the files read the memory.
     files: Files,
@@ -203,16 +236,16 @@ impl Profiler {
         unsafe { calibrate(record) };
         clear(lock);
         // Made before the registration, because `attach()` adds directories to it.
-        // SAFETY: The profiler is not registered yet. `unregister()` comes before `files`
-        // is dropped.
+        // SAFETY: The profiler is not registered yet. `drop()` unregisters it before
+        // `files` is dropped.
         let files = unsafe { Files::new() };
         // SAFETY: The callbacks fulfil the contract while the module is loaded, and
-        // `unregister()` comes before it is unloaded.
+        // `drop()` unregisters them before it is unloaded.
         if let Err(r) = unsafe { contract::register(ops) } {
             pr_info!("cannot load: KVM refuses the profiler, error {r}\n");
             return Err(from_errno(r.unsigned_abs()));
         }
-        REGISTERED.store(true, Ordering::Relaxed);
+        REGISTERED.store(ops as *const Ops as *mut Ops, Relaxed);
         set_recording(lock, config::recording());
         Ok(Profiler {
             files,
@@ -227,28 +260,36 @@ impl Profiler {
     }
 
     /// Unregisters the profiler. The counters stay readable.
-    pub(crate) fn unregister(&mut self, _lock: &ParamLock) {
-        if REGISTERED.swap(false, Ordering::Relaxed) {
+    pub(crate) fn unregister(&mut self) {
+        // SAFETY: The pointer is null, or came from a `&'static Ops`. The owner holds the
+        // lock.
+        if let Some(ops) = unsafe { REGISTERED.swap(ptr::null_mut(), Relaxed).as_ref() } {
             // SAFETY: `register()` has registered these callbacks.
-            unsafe { contract::unregister(current_ops().0) };
+            unsafe { contract::unregister(ops) };
         }
+    }
+}
+
+impl Drop for Profiler {
+    fn drop(&mut self) {
+        self.unregister();
     }
 }
 
 /// Switches the recording of exits on or off. Does nothing if the profiler is not
 /// registered.
-pub(crate) fn set_recording(_lock: &ParamLock, on: bool) {
-    if REGISTERED.load(Ordering::Relaxed) {
+pub(crate) fn set_recording(lock: &ParamLock, on: bool) {
+    if let Some(ops) = registered(lock) {
         // SAFETY: `register()` has registered these callbacks, and the lock keeps them
         // registered.
-        unsafe { contract::set_recording(current_ops().0, on) };
+        unsafe { contract::set_recording(ops, on) };
     }
 }
 
 /// Restarts the counters from zero. Does nothing if the profiler is not registered. This
 /// takes some milliseconds. Exits that begin or end meanwhile are not counted.
 pub(crate) fn start_from_zero(lock: &ParamLock) {
-    if REGISTERED.load(Ordering::Relaxed) {
+    if registered(lock).is_some() {
         // While recording is off, KVM records no exit. It also drops exits that began
         // before.
         set_recording(lock, false);

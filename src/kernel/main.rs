@@ -50,8 +50,16 @@ module! {
     license: "GPL v2",
 }
 
-// Linux 6.1 to 6.12.
-#[cfg(not(exitprof_authors))]
+#[cfg(all(exitprof_strings, not(exitprof_authors)))]
+module! {
+    type: ExitProf,
+    name: "kvm_exitprof",
+    author: "The kvm-exitprof authors",
+    description: "Counts VM exits and the cycles of their handling, by reason",
+    license: "GPL v2",
+}
+
+#[cfg(not(exitprof_strings))]
 module! {
     type: ExitProf,
     name: b"kvm_exitprof",
@@ -70,13 +78,12 @@ impl ::kernel::Module for ExitProf {
         let lock = ParamLock::lock();
         let profiler = kvm::Profiler::register(&lock)?;
         profiler.show();
-        let advice = match config::scope() {
-            Some(Scope::Host) => {
-                "; every guest reads the counts of the whole host: scope=vm prevents that"
-            }
-            _ => "",
-        };
-        pr_info!("loaded: answering CPUID 0x4fffff00-0x4fffffff{advice}\n");
+        match config::scope() {
+            Some(Scope::Host) => pr_info!(
+                "loaded: answering CPUID 0x4fffff00-0x4fffffff; every guest reads the counts of the whole host: scope=vm prevents that\n"
+            ),
+            _ => pr_info!("loaded: answering CPUID 0x4fffff00-0x4fffffff\n"),
+        }
         Ok(ExitProf {
             profiler: Some(profiler),
         })
@@ -87,7 +94,7 @@ impl Drop for ExitProf {
     fn drop(&mut self) {
         let lock = ParamLock::lock();
         if let Some(profiler) = &mut self.profiler {
-            profiler.unregister(&lock);
+            profiler.unregister();
         }
         log::flush();
         params::report(&lock, false);

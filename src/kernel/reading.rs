@@ -37,7 +37,8 @@ impl Reading {
     /// May sleep.
     pub(crate) fn begin() -> Reading {
         let mut ended = READING.lock();
-        let begun = vms::begin_reading(&mut ended);
+        // SAFETY: `ended` holds the mutex, and is released after `end_reading()`.
+        let begun = unsafe { vms::begin_reading(&mut ended) };
         // INVARIANT: `begin_reading()` was called above.
         Reading { ended, begun }
     }
@@ -50,7 +51,8 @@ impl Reading {
         all.map(|vm| unsafe { &*vm.as_ptr() })
     }
 
-    /// The vCPUs of a VM that existed when the reading began; none with `per_vcpu=N`.
+    /// The vCPUs of a VM that had not ended when the reading began; none with
+    /// `per_vcpu=N`.
     pub(crate) fn vcpus<'a>(&self, vm: &'a Vm) -> impl Iterator<Item = &'a Vcpu> {
         let generation = self.begun.generation;
         let counted = config::per_vcpu();

@@ -20,7 +20,10 @@ use core::{
     arch::asm,
     ffi::c_void,
     mem,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 // The assembly below relies on these sizes.
@@ -35,7 +38,8 @@ const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 ///
 /// Preemption is disabled, and the memory for all of this is in use. With `VCPU`, this
 /// runs in the task of a vCPU, and `profile` is the vCPU's profile, which was made with
-/// counters, or null if it has none.
+/// counters, or null if it has none; or `profile` has the layout of one, and nobody else
+/// writes it. Only its counters are used.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
     sample: Sample,
@@ -237,9 +241,10 @@ unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_v
         let counter = profile.add(Vcpu::COUNTERS).add(offset::<Counter>(slot));
         (&*untimed.add(slot), &(*counter.cast::<Counter>()).exits)
     };
-    // Only the vCPU's task writes these numbers.
+    // Only the vCPU's task writes these numbers. Pairs with the acquire in `Cells`: whoever
+    // reads the untimed exit reads the exit.
     increase(exits, 1);
-    increase(untimed, 1);
+    untimed.store(untimed.load(Relaxed).wrapping_add(1), Release);
 }
 
 /// Adds an untimed exit to the CPU's counters.

@@ -88,6 +88,15 @@ pub(crate) struct Vm {
     pub(crate) next: AtomicPtr<Vm>,
 }
 
+// SAFETY: Tasks share a vCPU as follows. `vm`, `number` and `id` do not change once it is
+// in a list; `budget`, `ended` and `next` are atomic. `dir` and `snapshots` have unsafe
+// accessors whose contracts name the only task that may use them.
+unsafe impl Sync for Head {}
+
+// SAFETY: As for `Head`. `dir` has a mutex, and the list's lock protects `last`, `live` and
+// `retired`.
+unsafe impl Sync for Vm {}
+
 impl Vcpu {
     /// Makes a profile for a vCPU, which belongs to no VM yet.
     ///
@@ -98,7 +107,12 @@ impl Vcpu {
     /// # Context
     ///
     /// May sleep.
-    pub(crate) fn try_new(number: u32) -> Result<Owned<Head>> {
+    ///
+    /// # Safety
+    ///
+    /// The caller does nothing with the result but to drop it, or to pass it to
+    /// [`Vm::add`].
+    pub(crate) unsafe fn try_new(number: u32) -> Result<Owned<Head>> {
         let head = Head {
             vm: NonNull::dangling(),
             number,
@@ -140,7 +154,7 @@ impl Vcpu {
         unsafe { &mut *self.head.dir.get() }
     }
 
-    /// Whether the vCPU existed when the reading of `generation` began.
+    /// Whether the vCPU had not ended when the reading of `generation` began.
     pub(crate) fn was_live(&self, generation: u64) -> bool {
         let ended = self.head.ended.load(Relaxed);
         ended == 0 || ended >= generation

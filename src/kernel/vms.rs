@@ -118,7 +118,8 @@ impl Vms {
 ///
 /// May sleep.
 pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
-    let vcpu = Vcpu::try_new(info.vcpu_id)?;
+    // SAFETY: The vCPU is dropped, or passed to `Vm::add()`.
+    let vcpu = unsafe { Vcpu::try_new(info.vcpu_id) }?;
     let mut vms = VMS.lock();
     let vm = match vms.find(info.vm) {
         Some(vm) => vm,
@@ -195,8 +196,12 @@ pub(crate) struct Begun {
 }
 
 /// Begins a reading: keeps all VMs in the list until [`end_reading`], and copies the
-/// tallies of ended vCPUs to `ended`. There must be only one reading at a time.
-pub(crate) fn begin_reading(ended: &mut Tallies) -> Begun {
+/// tallies of ended vCPUs to `ended`.
+///
+/// # Safety
+///
+/// There is no other reading until [`end_reading`]: the end of any reading frees VMs.
+pub(crate) unsafe fn begin_reading(ended: &mut Tallies) -> Begun {
     let mut vms = VMS.lock();
     vms.generation = vms.generation.wrapping_add(1);
     vms.reading = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SVM's exit codes, as of Linux 6.1.
+//! SVM's exit codes.
 
 use super::reason::{
     Handler::{Handled, Since, Unhandled},

@@ -10,9 +10,10 @@ pub(crate) use kernel::error::code::ENOMEM;
 /// The error with number `errno`, which is 1 to 4095.
 pub(crate) fn from_errno(errno: u32) -> Error {
     match core::ffi::c_int::try_from(errno) {
-        // SAFETY: `Error` consists of a single `c_int` (rust/kernel/error.rs; the
-        // compiler checks the size). The pattern keeps its invariant, -MAX_ERRNO <= n <
-        // 0. Linux 6.1 has no other way to make an `Error` from a number.
+        // SAFETY: `Error` consists of a single `c_int`, which is not zero in later kernels
+        // (rust/kernel/error.rs; the compiler checks the size). The pattern keeps its
+        // invariant, -MAX_ERRNO <= n < 0. Linux 6.1 has no other way to make an `Error`
+        // from a number.
         Ok(errno @ 1..=4095) => unsafe { core::mem::transmute(-errno) },
         _ => einval(),
     }

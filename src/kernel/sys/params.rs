@@ -3,7 +3,7 @@
 //! The module's parameters, which `params.c` defines.
 
 use super::bindings;
-use core::{mem::ManuallyDrop, ptr};
+use core::{marker::PhantomData, mem::ManuallyDrop, ptr};
 
 /// The lock under which the kernel writes the module's parameters. It also separates
 /// writes from loading and unloading, because the parameters' files exist before `init()`
@@ -12,7 +12,7 @@ use core::{mem::ManuallyDrop, ptr};
 /// # Invariants
 ///
 /// This task holds the lock.
-pub(crate) struct ParamLock(());
+pub(crate) struct ParamLock(PhantomData<*mut ()>);
 
 impl ParamLock {
     /// Takes the lock.
@@ -24,7 +24,7 @@ impl ParamLock {
         // SAFETY: `kernel_param_lock()` requires only process context.
         unsafe { bindings::exitprof_param_lock() };
         // INVARIANT: The lock was taken above.
-        ParamLock(())
+        ParamLock(PhantomData)
     }
 
     /// The lock, which a caller holds and releases.
@@ -34,7 +34,7 @@ impl ParamLock {
     /// This task holds the lock as long as the result exists.
     pub(crate) unsafe fn held() -> ManuallyDrop<ParamLock> {
         // INVARIANT: The caller guarantees it.
-        ManuallyDrop::new(ParamLock(()))
+        ManuallyDrop::new(ParamLock(PhantomData))
     }
 }
 

@@ -49,10 +49,10 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main > lib > cli > commands > render > comparison view > select delta rate > continuity \
-            > source > reasons snapshot",
-    alone: &[],
-    elsewhere: &[],
+    order: "main > lib > cli > commands > render > comparison > view > select rate > delta \
+            > continuity source > snapshot > reasons > profile",
+    alone: &["rate"],
+    elsewhere: &["profile"],
     private: &[],
 };
 
