@@ -9,7 +9,7 @@ use crate::host::{Host, Kmsg, State, cpus};
 use crate::oracle::catalog::run_all;
 use crate::oracle::log::query_line;
 use crate::oracle::{check_histogram, check_histograms, leaf};
-use crate::vmm::cpu::{self, HYPERCALL, MSR_WRITE};
+use crate::vmm::cpu::{self, HYPERCALL, INVD, MSR_WRITE};
 use crate::vmm::{Config, Op, Program, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::thread::sleep;
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test<Host>> {
         absent("without_histograms", without_histograms),
         absent("without_vcpus", without_vcpus),
         absent("untimed", untimed),
+        absent("invd", invd),
         absent("account", account),
     ]
 }
@@ -165,6 +166,32 @@ fn without_vcpus(host: &mut Host) -> Result<String> {
         "{} exits, all unattributed",
         file.total("unattributed")?.0
     ))
+}
+
+/// Since Linux 7.3, VMX re-enters after INVD at once. Before, and on SVM without next RIP,
+/// INVD is handled and so timed.
+fn invd(host: &mut Host) -> Result<String> {
+    let untimed = cpu::pick(if cpu::linux() >= (7, 3) { 23 } else { 0 }, 0);
+    for _ in 0..20 {
+        host.reload("log=N")?;
+        let mut vm = Vm::plain()?;
+        let before = vm.exits()?;
+        vm.run(&Program::repeated(Op::Invd, 23, 0))?;
+        if vm.exits()? != before + 24 {
+            continue; // an interrupt among them, for which KVM may leave the fast path
+        }
+        let file = ProfileFile::read()?;
+        file.check_sums()?;
+        let line = file.row("host", INVD.number()).context("no line")?;
+        check_histogram(line).with_context(|| format!("{line:?}"))?;
+        let (want, got) = (
+            (23, untimed),
+            (line.number("exits")?, line.number("untimed")?),
+        );
+        ensure!(got == want, "want {want:?}: {line:?}");
+        return Ok(format!("23 exits, {untimed} of them untimed"));
+    }
+    bail!("interrupts disturbed every attempt")
 }
 
 /// Exits after which KVM re-enters the guest without handling them are counted as
