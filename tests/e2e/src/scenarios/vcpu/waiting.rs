@@ -170,11 +170,11 @@ fn slow_allocation(host: &mut Host) -> Result<String> {
         let stack = tenant.stack();
         stack.contains("kvm_exit_profiler_attach") && stack.contains("mem_cgroup_handle_over_high")
     };
-    // One VM would be enough: if it waited for the tenant, it would outlast its sleep.
-    // The kernel lets nobody sleep for more than two seconds at once, and VMs take
-    // time.
+    // One VM is enough: if it waited for the tenant, it would outlast the tenant's sleep.
+    // On a fast machine, there are more. The kernel lets nobody sleep for more than two
+    // seconds at once, and VMs take time.
     let (start, mut seen, mut best) = (Instant::now(), 0, 0);
-    while best < 3 {
+    while best < 3 && (best == 0 || seen < 20) {
         watchdog::check()?;
         // This takes the memory that each CPU keeps in store for the tenants.
         cgroup.set("memory.high", "1M")?;
@@ -189,7 +189,7 @@ fn slow_allocation(host: &mut Host) -> Result<String> {
             made += u32::from(sleeps(&tenant));
         }
         best = best.max(made);
-        ensure!(seen < 20, "{best} VMs at best while a tenant slept");
+        ensure!(best > 0 || seen < 60, "no VM while a tenant slept");
     }
     let took = start.elapsed();
     let usage = cgroup.get("memory.current")?;
