@@ -41,11 +41,12 @@ ready() {
 	[ ! -e /sys/module/kvm_exitprof ] || echo "unloading kvm_exitprof: its counters are lost"
 }
 
-# Loads what modprobe prefers now in place of what is loaded.
+# Loads what modprobe prefers now in place of what is loaded. rmmod needs no list of
+# modules, which may not have what is loaded any more.
 reload() {
 	depmod "$release"
 	for module in kvm_exitprof "$vendor" kvm; do
-		[ ! -e "/sys/module/$module" ] || modprobe -r "$module" || return
+		[ ! -e "/sys/module/$module" ] || rmmod "$module" || return
 	done
 	modprobe "$vendor" || return
 	for module in kvm "$vendor"; do
@@ -80,6 +81,11 @@ check_signatures() {
 	done
 }
 
+remove() {
+	rm -rf "$updates"
+	rmdir "${updates%/*}" 2>/dev/null || true
+}
+
 case ${1:-}:$# in
 install:3)
 	kvm=$2/arch/x86/kvm
@@ -91,7 +97,7 @@ install:3)
 	mkdir -p "$updates"
 	cp "$@" "$updates"
 	reload || {
-		rm -rf "$updates"
+		remove
 		reload || true
 		die "the patched modules do not load (see dmesg); nothing is installed, and the stock ones are loaded again"
 	}
@@ -101,7 +107,7 @@ install:3)
 uninstall:1)
 	ready
 	[ -d "$updates" ] || die "nothing is installed in $updates"
-	rm -rf "$updates"
+	remove
 	echo "removed $updates"
 	reload || die "KVM could not be loaded again: see dmesg"
 	;;

@@ -18,7 +18,7 @@ set -euo pipefail
 
 # The other tests of the last one are checks.
 declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
-families=(model tool bench judge check live cost demo kvm)
+families=(model tool bench judge check live install cost demo kvm)
 
 # --- the plan
 
@@ -144,6 +144,7 @@ all() {
 	step 10 e2e.7.3.vmx results on 7.3 e2e "$vmx" 2
 	step 4 e2e.7.3.svm results on 7.3 e2e tcg 2
 	step 1 live.7.3.svm results on 7.3 with tcg scripts/live.sh
+	step 1 install results on 7.3 with tcg scripts/live.sh install
 	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
 	run_plan
 }
@@ -194,7 +195,9 @@ names() {
 		;;
 	check) scripts/check.sh list ;;
 	cost) printf 'cost.lean.%s\n' absent recording_off loaded per_vcpu histograms locked regression ;;
-	live) sed -n 's/^tests="\(.*\)"$/\1/p' tests/live/live.host | tr ' ' '\n' | sed 's/^/live./' ;;
+	live | install)
+		sed -n 's/^tests="\(.*\)"$/\1/p' "tests/live/$1.host" | tr ' ' '\n' | sed "s/^/$1./"
+		;;
 	demo | kvm) echo "$1" ;;
 	e2e) "$build/e2e" list "$isa" ;;
 	esac
@@ -246,6 +249,10 @@ plan_family() {
 	live)
 		build
 		step 1 "live.$isa" results scripts/live.sh
+		;;
+	install)
+		step 4 build.7.3 whole on 7.3 scripts/build/all.sh
+		step 1 install results on 7.3 with tcg scripts/live.sh install
 		;;
 	demo)
 		build

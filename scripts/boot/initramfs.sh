@@ -14,6 +14,8 @@
 #	--qemu-pc	adds QEMU for PCs (qemu-system-x86_64)
 #	--cpuid	adds the cpuid tool
 #	--perf	adds perf
+#	--kmod	adds kmod in place of what busybox has of it, and dash: busybox's shell
+#		prefers its own
 
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
@@ -38,12 +40,14 @@ add() { # SRC DEST
 
 # program NAME [ROOT]: a program of the unpacked packages, its loader and its libraries.
 program() {
-	local root=${2:-$root} loader=/lib64/ld-linux-x86-64.so.2 library
-	add "$root/usr/bin/$1" /usr/bin/
+	local root=${2:-$root} loader=/lib64/ld-linux-x86-64.so.2 library program
+	program=$root/usr/bin/$1
+	[ -e "$program" ] || program=$root/bin/$1
+	add "$program" /usr/bin/
 	add "$root$loader" /lib64/
 	"$root$loader" --inhibit-cache \
 		--library-path "$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu" \
-		--list "$root/usr/bin/$1" | awk '$2 == "=>" { print $3 }' |
+		--list "$program" | awk '$2 == "=>" { print $3 }' |
 		while read -r library; do
 			[ "${library##*/}" = "${loader##*/}" ] || add "$library" /lib/x86_64-linux-gnu/
 		done
@@ -81,6 +85,13 @@ for argument; do
 	--perf)
 		perf=$("$top/scripts/build/packages.sh" linux-perf)
 		program perf "$perf"
+		;;
+	--kmod)
+		program kmod "$("$top/scripts/build/packages.sh" kmod)"
+		program dash "$("$top/scripts/build/packages.sh" dash)"
+		for applet in depmod insmod lsmod modinfo modprobe rmmod; do
+			ln -sf /usr/bin/kmod "$stage/sbin/$applet"
+		done
 		;;
 	*) add "${argument%:*}" "${argument##*:}" ;;
 	esac

@@ -48,8 +48,7 @@ tree=$cache/stock-$release
 if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	cp -al "$source" "$tree"
-	cp "$headers/.config" "$headers/Module.symvers" "$headers/vmlinux" "$tree"
-	cp "$headers/include/generated/utsversion.h" "$tree/debian-version.h"
+	cp "$headers/vmlinux" "$tree"
 	echo "${release#"$(make -s -C "$source" kernelversion)"}" >"$tree/localversion"
 	mkdir "$tree/unpatched" "$tree/needed"
 	for module in arch/x86/kvm/{kvm,kvm-intel,kvm-amd}; do
@@ -66,7 +65,8 @@ fi
 if ! is_patched "$tree" $version; then
 	say "building the Rust crates of Linux $release, and KVM: 2 minutes on 2 cores; log: $tree.log"
 	patch_tree "$source" "$tree" $version
-	sed -i /CONFIG_KVM_EXIT_PROFILER/d "$tree/.config"
+	cp "$headers/include/generated/utsversion.h" "$tree/debian-version.h"
+	cp "$headers/.config" "$headers/Module.symvers" "$tree"
 	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/.config"
 	kmake olddefconfig
 	# Structures are as the configuration says: only this may differ.
