@@ -162,7 +162,8 @@ fn tsc_behind(host: &mut Host) -> Result<String> {
         })?;
         let mut late = 0;
         for line in ProfileFile::read()?.of("host") {
-            ensure!(line.number("max")? < 2 * ahead, "{line:?}");
+            // A query that waits may be late by `ahead`, and end on the CPU ahead.
+            ensure!(line.number("max")? < 3 * ahead, "{line:?}");
             late += line
                 .log2()?
                 .range(ahead.ilog2().min(29)..)
