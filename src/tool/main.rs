@@ -3,7 +3,10 @@
 //! exitprof: shows VM exits and what they cost.
 
 use clap::Parser;
-use exitprof::cli::{self, Arguments};
+use exitprof::{
+    cli::{self, Arguments},
+    commands::tell::tell,
+};
 use std::{
     io::{self, ErrorKind},
     process::ExitCode,
@@ -15,7 +18,7 @@ fn main() -> ExitCode {
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            anstream::eprintln!("exitprof: {e:#}");
+            tell(format_args!("{e:#}"));
             ExitCode::FAILURE
         }
     }

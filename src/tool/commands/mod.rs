@@ -10,6 +10,8 @@ pub mod report;
 pub mod schema;
 mod seconds;
 mod show;
+mod signals;
 pub mod stat;
 pub mod sweep;
+pub mod tell;
 pub mod top;

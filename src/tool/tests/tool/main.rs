@@ -9,6 +9,7 @@ mod compare;
 mod golden;
 mod growing;
 mod guest;
+mod hangup;
 mod host;
 mod interval;
 mod leaves;

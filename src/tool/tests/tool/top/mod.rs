@@ -333,3 +333,32 @@ fn the_vcpus_and_the_help() {
     press(&mut state, &[key('?')]);
     insta::assert_snapshot!("the_help", screen(&state, 80, 24, SETTINGS));
 }
+
+/// The longest name but one leaves no room for bars.
+#[test]
+fn headings_are_whole() {
+    let mut state = watched(Growing::new());
+    state.rows[0].since.name = "EXTERNAL_INTERRUPT".into();
+    for width in 70..100 {
+        let text = screen(&state, width, 24, SETTINGS);
+        let heads = text
+            .lines()
+            .find(|line| line.starts_with("Reason"))
+            .unwrap();
+        let known = [
+            "Reason",
+            "Samples/s",
+            "Samples",
+            "Samples%",
+            "Time%",
+            "Avg",
+            "p99",
+            "Max",
+            "Min",
+        ];
+        assert!(
+            heads.split_whitespace().all(|head| known.contains(&head)),
+            "{width}: {heads}"
+        );
+    }
+}
