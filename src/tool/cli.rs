@@ -60,8 +60,10 @@ Examples:
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
-At the end, also on Ctrl-C, stat sums up all intervals and says whether the rate
-was stable.
+At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
+says whether the rate was stable. The interval that a signal ends is in the sum,
+but not in that verdict. If stat is stopped for longer than an interval, the time
+is one long interval. With COMMAND, signals are passed on to it.
 
 The counters may be replaced meanwhile: they start from zero, or after a
 migration they are another VM's. stat says so, goes on with the new ones, and

@@ -5,12 +5,9 @@
 use clap::Parser;
 use exitprof::{
     cli::{self, Arguments},
-    commands::tell::tell,
+    commands::tell::{is_broken_pipe, tell},
 };
-use std::{
-    io::{self, ErrorKind},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::run(Arguments::parse()) {
@@ -22,10 +19,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn is_broken_pipe(e: &anyhow::Error) -> bool {
-    e.chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|e| e.kind() == ErrorKind::BrokenPipe)
 }

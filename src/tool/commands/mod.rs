@@ -2,9 +2,9 @@
 
 //! The commands, a file or folder each, and what several of them share.
 
+mod clock;
 pub mod diff;
 pub mod generate;
-mod interrupt;
 pub mod record;
 pub mod report;
 pub mod schema;

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
     consts::SIGTSTP,
     flag,
-    iterator::{backend::SignalDelivery, exfiltrator::SignalOnly},
+    iterator::{backend::SignalDelivery, exfiltrator::WithRawSiginfo},
 };
 use std::{
     ffi::c_int,
@@ -23,7 +23,11 @@ use std::{
 
 /// Signals that no longer do what they do by default.
 #[derive(Debug)]
-pub struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+pub struct Signals {
+    delivery: SignalDelivery<UnixStream, WithRawSiginfo>,
+    /// Of those that came last: which the kernel sent.
+    from_kernel: Vec<c_int>,
+}
 
 impl Signals {
     /// Starts to listen to `signals`. Those that this process was started to ignore, as by
@@ -36,8 +40,11 @@ impl Signals {
         let (read, write) = UnixStream::pair().context("signals")?;
         let ignored = ignored();
         let signals = signals.iter().filter(|&signal| !ignored(*signal));
-        let signals = SignalDelivery::with_pipe(read, write, SignalOnly, signals);
-        Ok(Signals(signals.context("signals")?))
+        let signals = SignalDelivery::with_pipe(read, write, WithRawSiginfo, signals);
+        Ok(Signals {
+            delivery: signals.context("signals")?,
+            from_kernel: Vec::new(),
+        })
     }
 
     /// Lets the second of `signals` end this process at once: the first may have to wait for
@@ -69,7 +76,7 @@ impl Signals {
     ) -> Result<(Vec<c_int>, Vec<PollFlags>)> {
         let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
         let rest = rest.map(Timespec::try_from).transpose().context("a time")?;
-        let own = PollFd::from_borrowed_fd(self.0.get_read().as_fd(), PollFlags::IN);
+        let own = PollFd::from_borrowed_fd(self.delivery.get_read().as_fd(), PollFlags::IN);
         let others = files
             .iter()
             .map(|&(file, what)| PollFd::from_borrowed_fd(file, what));
@@ -80,7 +87,16 @@ impl Signals {
             Err(e) => return Err(e).context("poll"),
         }
         let happened = all[1..].iter().map(PollFd::revents).collect();
-        Ok((self.0.pending().collect(), happened))
+        let came: Vec<_> = self.delivery.pending().collect();
+        let from_kernel = came.iter().filter(|info| info.si_code == libc::SI_KERNEL);
+        self.from_kernel = from_kernel.map(|info| info.si_signo).collect();
+        Ok((came.iter().map(|info| info.si_signo).collect(), happened))
+    }
+
+    /// Whether a key of the terminal caused the signal, which came last. The kernel sends such
+    /// a signal to all processes of the job.
+    pub fn is_from_terminal(&self, signal: c_int) -> bool {
+        self.from_kernel.contains(&signal)
     }
 }
 

@@ -65,7 +65,7 @@ impl Printer<'_> {
     }
 
     /// Prints the summary of all intervals.
-    pub fn sum_up(&mut self, delta: &Snapshot, rates: &[f64]) -> Result<()> {
+    pub fn sum_up(&mut self, delta: &Snapshot, rates: &[(f64, f64)]) -> Result<()> {
         if self.show.format != Format::Table {
             return Ok(());
         }

@@ -15,6 +15,7 @@ mod interval;
 mod leaves;
 mod properties;
 mod schema;
+mod signals;
 mod sweep;
 mod terminal;
 mod top;
