@@ -5,7 +5,7 @@
 use crate::commands::{diff, generate, record, report, schema, stat, sweep, top};
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// Shows KVM's VM exits and the time spent handling them, on a host and in its guests
 #[derive(Debug, Parser)]
@@ -144,12 +144,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Report(arguments) => report::run(&arguments, &mut out)?,
         Command::Stat(arguments) => return stat::run(&arguments),
-        Command::Top(arguments) => top::run(&arguments)?,
+        // Its terminal may be gone.
+        Command::Top(arguments) => return top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Record(arguments) => record::run(&arguments, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -127,21 +127,6 @@ fn whoever_reads_no_further_is_no_error() {
 }
 
 #[test]
-fn a_full_disk_is_an_error() {
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let mut report = Command::new(env!("CARGO_BIN_EXE_exitprof"));
-    report
-        .args(["report", "-i"])
-        .arg(data("host.txt"))
-        .stdout(full);
-    let output = report.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
 fn help_ends_in_examples_within_80_columns() {
     for command in ["", "report", "stat", "record", "diff", "sweep", "generate"] {
         let mut help = exitprof();

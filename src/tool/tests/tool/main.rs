@@ -6,6 +6,7 @@
 mod alike;
 mod command;
 mod compare;
+mod files;
 mod golden;
 mod growing;
 mod guest;
