@@ -266,7 +266,11 @@ impl Reason {
         }
         let upper = text.to_ascii_uppercase();
         let set = reasons::set_name(isa);
-        let likeness = |reason: &Reason| strsim::jaro_winkler(&reason.name, &upper);
+        // Short names with two letters in the wrong order are too unlike for Jaro and Winkler.
+        let likeness = |reason: &Reason| match strsim::osa_distance(&reason.name, &upper) {
+            1 => 1.0,
+            _ => strsim::jaro_winkler(&reason.name, &upper),
+        };
         let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
         let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
         match (number, nearest) {

@@ -92,8 +92,8 @@ fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) ->
     writeln!(out)?;
     let ranking = words::ranking(view, selection, unit);
     let account = words::account(snapshot, selection);
-    let total = words::total(view.total, snapshot, unit);
-    let rate = words::rate(view.total.exits, snapshot);
+    let total = words::total(view, snapshot, unit);
+    let rate = words::rate(view.selected.exits, snapshot);
     let notes = words::notes(snapshot);
     let lines = notes
         .into_iter()

@@ -112,6 +112,9 @@ pub fn view(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let rows = view.shown();
+    if rows.is_empty() {
+        return writeln!(out, "No exits.");
+    }
     let column = |head, cell: &dyn Fn(&Row) -> String| Column::new(head, rows.iter().map(cell));
     let cycles = |cell: fn(&Row) -> Option<f64>| {
         move |row: &Row| cell(row).map_or("-".into(), |cycles| unit.show(cycles))

@@ -186,9 +186,9 @@ pub fn listed(items: &[String], indent: usize) -> String {
     text
 }
 
-/// All exits, and their share of the CPUs' time.
-pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
-    let Sum { exits, cycles, .. } = total;
+/// The selected exits, and their share of the CPUs' time.
+pub fn total(view: &View, snapshot: &Snapshot, unit: Unit) -> String {
+    let Sum { exits, cycles, .. } = view.selected;
     let mut words = counted(exits, "exit", "exits");
     if cycles > 0 {
         words += &format!(", {} cycles", grouped(cycles));
@@ -199,6 +199,10 @@ pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
     if let Some(share) = snapshot.cpu_share(cycles) {
         let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
         words += &format!(": {} of {cpus} time", percent(share));
+    }
+    if view.selected != view.total {
+        let all = format!("(of {} of any reason)", grouped(view.total.exits));
+        words += &format!("\n{}", label("", all));
     }
     label("In total", words)
 }

@@ -72,8 +72,8 @@ impl Printer<'_> {
         let view = View::new(delta, &self.show.selection)?;
         let unit = self.show.unit(delta);
         let ranking = words::ranking(&view, &self.show.selection, unit);
-        let total = words::total(view.total, delta, unit);
-        let rate = words::rate(view.total.exits, delta);
+        let total = words::total(&view, delta, unit);
+        let rate = words::rate(view.selected.exits, delta);
         let notes = words::difference_notes(delta).into_iter();
         let lines = notes.chain(ranking).chain(words::untimed(&view));
         for line in lines.chain([total, rate]) {

@@ -43,6 +43,7 @@ fn mistakes_are_explained() {
         (&["report", "-i", "/proc/self/mounts"], "not a profile"),
         (&["record", "/nowhere/file"], "/nowhere/file: No such file"),
         (&["diff", "/nowhere", "/nowhere"], "/nowhere: No such file"),
+        (&["report", "--reason", "HTL"], "did you mean HLT?"),
     ] {
         let (code, text) = complaint(arguments);
         assert_eq!(code, Some(1), "{arguments:?}: {text}");
@@ -173,4 +174,67 @@ fn man_pages_and_completions_are_made() {
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
         assert!(read(file).contains("samples"), "{file}");
     }
+}
+
+/// What is selected is what is summed up, and what is not there is said.
+#[test]
+fn every_figure_is_of_what_is_selected() {
+    let report = |arguments: &[&str]| {
+        let host = Host::new(PROFILE);
+        output(host.exitprof("report").args(arguments))
+    };
+    let text = report(&["--reason", "CPUID"]);
+    assert!(
+        text.contains("In total        444 exits, 228,442 cycles"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n                (of 14,470 of any reason)\n"),
+        "{text}"
+    );
+    assert!(text.contains("Rate            3.7 exits/s"), "{text}");
+    let text = report(&["--reason", "CPUID", "--reason", "HLT"]);
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("CPUID") || line.starts_with("HLT"));
+    let samples = rows.map(|row| {
+        row.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    });
+    let sum: u64 = samples.sum();
+    assert!(
+        text.contains(&format!("In total        {sum} exits,")),
+        "{text}"
+    );
+    let text = report(&["--vm", "977", "--by", "vm", "--reason", "XSETBV"]);
+    assert!(text.contains("\n\nNo exits.\n\n"), "{text}");
+}
+
+#[test]
+fn a_recording_is_like_itself() {
+    for (file, rows) in [("host.txt", 10), ("empty.txt", 0)] {
+        let host = Host::new("");
+        let text = match file {
+            "empty.txt" => later_empty(),
+            _ => fs::read_to_string(data(file)).unwrap(),
+        };
+        host.load(&text);
+        let file = host.0.path().join("kvm_exitprof/profile");
+        let text = output(exitprof().arg("diff").args([&file, &file]));
+        assert!(text.contains("it is the same recording"), "{text}");
+        let changes = text.lines().filter(|line| line.contains("+0.0%")).count();
+        assert!(
+            changes >= rows && !text.contains("-100") && !text.contains("-0,"),
+            "{text}"
+        );
+    }
+}
+
+/// A profile without an exit.
+fn later_empty() -> String {
+    let mut lines = PROFILE.lines();
+    format!("{}\nend epoch=7 lines=2\n", lines.next().unwrap())
 }

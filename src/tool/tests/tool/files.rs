@@ -108,12 +108,15 @@ fn a_full_disk_is_an_error() {
         "report -i FILE",
         "report -i FILE --format json",
         "report -i FILE --format csv",
-        "diff FILE FILE",
+        "diff FILE OTHER",
         "stat --debugfs . 0.01 2",
         "stat --debugfs . 0.01 2 --format csv",
         "record --debugfs . -",
     ] {
-        let command = command.replace("FILE", &recording.display().to_string());
+        let other = data("boot.txt").display().to_string();
+        let command = command
+            .replace("FILE", &recording.display().to_string())
+            .replace("OTHER", &other);
         let output = run(host.0.path(), &format!("\"$0\" {command} > /dev/full"));
         assert_eq!(output.status.code(), Some(1), "{command}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
