@@ -147,7 +147,7 @@ impl Selection {
         match self.by {
             By::Reason => Key {
                 reason: counter.reason,
-                ..Key::named(&counter.name)
+                ..Key::named(&*counter.name)
             },
             by => owner_key(by, &counter.owner),
         }
@@ -205,7 +205,7 @@ impl Selection {
         let of_vm = all.iter().filter(is_of_vm);
         let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
         if let Some(vm) = self.vm.as_ref().filter(|_| vcpus.is_empty()) {
-            let vms: BTreeSet<&str> = all.iter().map(|vcpu| vcpu.vm.as_str()).collect();
+            let vms: BTreeSet<&str> = all.iter().map(|vcpu| &*vcpu.vm).collect();
             bail!("there is no VM {vm}: {}", existing(vms));
         }
         if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
@@ -239,7 +239,7 @@ pub struct Reason {
 impl Reason {
     /// Whether `counter` counts it.
     pub fn is_counted_by(&self, counter: &Counter) -> bool {
-        counter.reason == self.number && (self.number.is_some() || counter.name == self.name)
+        counter.reason == self.number && (self.number.is_some() || *counter.name == *self.name)
     }
 
     fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
@@ -250,7 +250,7 @@ impl Reason {
         });
         let counted = snapshot.counters.iter().map(|counter| Reason {
             number: counter.reason,
-            name: counter.name.clone(),
+            name: counter.name.to_string(),
         });
         let known: Vec<Reason> = defined.chain(counted).collect();
         let number = match text.strip_prefix("0x") {
@@ -291,11 +291,11 @@ fn is_vm(vm: &str, name: &str) -> bool {
 fn owner_key(by: By, owner: &Owner) -> Key {
     match owner {
         Owner::Vcpu(v) if by == By::Vm => Key {
-            vm: Some(v.vm.clone()),
-            ..Key::named(&v.vm)
+            vm: Some(v.vm.to_string()),
+            ..Key::named(&*v.vm)
         },
         Owner::Vcpu(v) => Key {
-            vm: Some(v.vm.clone()),
+            vm: Some(v.vm.to_string()),
             vcpu: Some(v.vcpu),
             id: v.id,
             ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))

@@ -144,7 +144,7 @@ impl View {
             selected.add(counter, overhead);
             let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
             // A row of several counters has no histogram.
-            *histogram = counter.histogram.as_ref().filter(|_| sum.exits == 0);
+            *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
             sum.add(counter, overhead);
         }
 

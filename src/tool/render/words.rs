@@ -39,7 +39,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         Unit::Cycles => "times in TSC cycles".into(),
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
-    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
+    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| &*v.vm).collect();
     let mut head = format!("Exits of {whose}; {times}");
     if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");

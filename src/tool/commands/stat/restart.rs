@@ -38,7 +38,6 @@ pub fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
         .filter(|&since| is_host && since >= before.time_ns)?;
     Some(Snapshot {
         time_ns: start,
-        counters: Vec::new(),
-        ..now.clone()
+        ..now.with(Vec::new())
     })
 }

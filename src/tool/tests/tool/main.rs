@@ -17,6 +17,7 @@ mod leaves;
 mod properties;
 mod schema;
 mod signals;
+mod sizes;
 mod sweep;
 mod terminal;
 mod top;

@@ -103,7 +103,7 @@ fn a_rate_may_differ_from_what_was_counted_since_the_baseline() {
     for counter in last
         .counters
         .iter_mut()
-        .filter(|counter| counter.name == "CPUID")
+        .filter(|counter| &*counter.name == "CPUID")
     {
         let same = |old: &&Counter| old.owner == counter.owner && old.reason == counter.reason;
         *counter = before.counters.iter().find(same).unwrap().clone();
@@ -274,7 +274,11 @@ fn what_was_not_timed_has_no_times() {
         let mut snapshot = read(counts);
         for counter in &mut snapshot.counters {
             let all = counter.exits;
-            let untimed = if counter.name == "HLT" { all } else { all / 4 };
+            let untimed = if &*counter.name == "HLT" {
+                all
+            } else {
+                all / 4
+            };
             (counter.untimed, counter.cycles) = (Some(untimed), (all - untimed) * 600);
             counter.histogram = counter.histogram.take().filter(|_| untimed < all);
             if let Some(histogram) = &mut counter.histogram {
