@@ -44,6 +44,8 @@ impl Snapshot {
             counters: Vec::new(),
         };
         let mut names = Names::default();
+        // Of each counter.
+        let mut places = Vec::new();
         for (index, line) in lines {
             let number = index + 1;
             match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
@@ -52,17 +54,20 @@ impl Snapshot {
                 Line::Attached { vm, vcpu, id } => {
                     snapshot.attached.push(Vcpu::new(&mut names, vm, vcpu, id));
                 }
-                Line::Row(row) => snapshot.counters.push(Counter {
-                    // Version 1 does not say.
-                    untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
-                    ..Counter::new(&mut names, row)
-                }),
+                Line::Row(row) => {
+                    places.push(number);
+                    snapshot.counters.push(Counter {
+                        // Version 1 does not say.
+                        untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
+                        ..Counter::new(&mut names, row)
+                    });
+                }
                 Line::End { epoch, lines } => {
                     ensure!(
                         epoch == snapshot.epoch && lines == number as u64,
                         "the profile is incomplete: its last line does not match the others"
                     );
-                    return snapshot.settled();
+                    return snapshot.settled(|counter| format!("line {}", places[counter]));
                 }
                 Line::Unknown => (),
             }
@@ -91,7 +96,7 @@ impl Snapshot {
         );
         let mut snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
         snapshot.share_names();
-        snapshot.settled()
+        snapshot.settled(|counter| format!("row {}", counter + 1))
     }
 
     /// Keeps each name once.
@@ -105,17 +110,18 @@ impl Snapshot {
         }
     }
 
-    /// Converts it to the current version, with one counter for each owner and reason.
+    /// Converts it to the current version, with one counter for each owner and reason. `place`
+    /// says where a counter was read.
     ///
     /// # Errors
     ///
     /// If a name cannot be shown on a terminal, or a sum does not fit into 64 bits.
-    fn settled(mut self) -> Result<Snapshot> {
+    fn settled(mut self, place: impl Fn(usize) -> String) -> Result<Snapshot> {
         self.version = VERSION;
         for counter in &mut self.counters {
             counter.settle();
         }
-        self.add_up()?;
+        self.add_up(&place)?;
         let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
@@ -133,7 +139,7 @@ impl Snapshot {
 
     /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
     /// the same name.
-    fn add_up(&mut self) -> Result<()> {
+    fn add_up(&mut self, place: impl Fn(usize) -> String) -> Result<()> {
         let mut places = HashMap::new();
         let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
         let places: Vec<usize> = keys
@@ -150,9 +156,9 @@ impl Snapshot {
             return Ok(());
         }
         let mut sums: Vec<Counter> = Vec::new();
-        for (counter, place) in self.counters.drain(..).zip(places) {
-            match sums.get_mut(place) {
-                Some(sum) => sum.add(&counter)?,
+        for (index, (counter, sum)) in self.counters.drain(..).zip(places).enumerate() {
+            match sums.get_mut(sum) {
+                Some(sum) => sum.add(&counter).with_context(|| place(index))?,
                 None => sums.push(counter),
             }
         }
