@@ -7,20 +7,23 @@ use crate::{
     snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
-use clap::{Args, ValueEnum};
-use std::{cmp::Reverse, collections::BTreeSet};
+use clap::{Args, ValueEnum, ValueHint};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
 
 /// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Only this reason, by name or number (repeatable)
-    #[arg(long = "reason", value_name = "NAME|NUMBER")]
+    #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
     pub reasons: Vec<String>,
     /// Only the VM of process PID, or the VM <pid>-<fd> as named in KVM's debugfs
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_hint = ValueHint::Other)]
     pub vm: Option<String>,
     /// Only vCPUs with this number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub vcpu: Option<u32>,
     /// Of these, only the vCPU with this identity.
     #[arg(skip)]
@@ -32,7 +35,7 @@ pub struct Selection {
     #[arg(long, value_name = "COLUMN", default_value = "samples")]
     pub sort: Sort,
     /// Only the first N rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub top: Option<usize>,
     /// Include rows with no exits
     #[arg(long)]
@@ -75,7 +78,7 @@ pub enum Sort {
 }
 
 /// What identifies a row. Rows that are otherwise equal are sorted by it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The VM, if the row is of one.
     pub vm: Option<String>,
@@ -87,6 +90,31 @@ pub struct Key {
     pub reason: Option<u32>,
     /// The name.
     pub name: String,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        // By number: 9-3 is before 10-3.
+        let parts = |key: &Key| {
+            let number = |text: &str| text.parse::<u64>().ok();
+            let parts = key
+                .vm
+                .as_deref()
+                .map(|vm| vm.split_once('-').unwrap_or((vm, "")));
+            parts.map(|(pid, fd)| (number(pid), number(fd)))
+        };
+        let rest = |key: &Key| (key.vcpu, key.id, key.reason);
+        (parts(self).cmp(&parts(other)))
+            .then_with(|| self.vm.cmp(&other.vm))
+            .then_with(|| rest(self).cmp(&rest(other)))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Key {

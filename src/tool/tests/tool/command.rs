@@ -167,13 +167,35 @@ fn man_pages_and_completions_are_made() {
             .success();
     }
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-    assert!(read("exitprof.1").contains("Exit status"));
+    for page in ["exitprof", "exitprof-report", "exitprof-record"] {
+        let text = read(&format!("{page}.1"));
+        let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(
+            title.contains(&format!("{page} 1  \"exitprof 0.")),
+            "{title}"
+        );
+        let (_, examples) = text.split_once("\n.SH EXAMPLES\n.nf\n").unwrap();
+        let (examples, _) = examples.split_once("\n.fi\n").unwrap();
+        assert!(
+            examples.lines().all(|line| line.starts_with("  exitprof ")),
+            "{examples}"
+        );
+    }
+    assert!(read("exitprof.1").contains("\n.SH EXIT STATUS\n0 on success"));
+    let schema = read("exitprof-schema.1");
+    let (_, table) = schema.split_once("a snapshot:\n.nf\n").unwrap();
+    assert!(table.starts_with("  version       2.") && table.contains("\n.fi\n.PP\n"));
     assert!(read("exitprof-report.1").contains("p99"));
     assert!(read("exitprof-report.1").contains("\n.SH NOTES\n"));
     assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
         assert!(read(file).contains("samples"), "{file}");
     }
+    // The name of a reason is no file.
+    let bash = read("exitprof.bash");
+    let (_, after) = bash.split_once("--reason)").unwrap();
+    let (after, _) = after.split_once(";;").unwrap();
+    assert!(!after.contains("compgen -f"), "{after}");
 }
 
 /// What is selected is what is summed up, and what is not there is said.
@@ -237,4 +259,28 @@ fn a_recording_is_like_itself() {
 fn later_empty() -> String {
     let mut lines = PROFILE.lines();
     format!("{}\nend epoch=7 lines=2\n", lines.next().unwrap())
+}
+
+#[test]
+fn tables_fit_into_few_columns() {
+    for width in [20, 40, 60, 79, 120] {
+        let mut report = exitprof();
+        report.args(["report", "-i"]).arg(data("host.txt"));
+        let text = output(report.env("COLUMNS", width.to_string()));
+        let table = text.split("\n\n").nth(1).unwrap();
+        let longest = table.lines().map(str::len).max().unwrap();
+        assert!(longest <= width.max(28), "{width}: {table}");
+        assert!(width < 100 || longest > 80, "{width}: {table}");
+    }
+}
+
+#[test]
+fn vms_are_sorted_by_their_numbers() {
+    let host = Host::new(&PROFILE.replace("977-14", "9-14"));
+    let text = output(
+        host.exitprof("report")
+            .args(["--by", "vm", "--sort", "reason"]),
+    );
+    let at = |name: &str| text.find(&format!("\n{name} ")).unwrap();
+    assert!(at("9-14") < at("412-11"), "{text}");
 }
