@@ -48,7 +48,7 @@ impl Printer<'_> {
                 table::view(&view, selection, unit, table::width(), &mut self.out)?;
                 writeln!(self.out)?;
             }
-            Format::Json => json::write(&document, &mut self.out)?,
+            Format::Json => json::write(&Interval { document, end }, &mut self.out)?,
             Format::Csv => csv::rows(&Interval { document, end }, &mut self.out)?,
         }
         self.out.flush()?;

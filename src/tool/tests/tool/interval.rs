@@ -57,6 +57,7 @@ fn a_command_is_counted() {
     let json: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(json["total"]["samples"], 23);
     assert_eq!(json["seconds"], 2.0);
+    assert_eq!(json["time"], 2.0);
     assert_eq!(json["rows"][0]["name"], "CPUID");
     assert_eq!(json["rows"][0]["avg"], 600.0);
 }
