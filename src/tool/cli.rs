@@ -18,7 +18,8 @@ host through the CPUID instruction, which needs no privileges.
 
 Exit status: 0 on success, 1 on an error, 2 if the command line is wrong.
 `stat -- COMMAND` exits with the status of COMMAND: 127 if it is not found, 126
-if it cannot be run, and 128 plus the signal's number if a signal ends it.
+if it cannot be run, and 128 plus the signal's number if a signal ends it. If
+COMMAND succeeds, but the figures cannot be printed, the status is 1.
 
 Examples:
   exitprof report               what was counted so far, and what it means
