@@ -215,6 +215,7 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
             exits as f64 / seconds,
             duration(seconds)
         ),
+        None if snapshot.origin == Origin::Host => "unknown: no time has passed".into(),
         None => "unknown: guests are not told when counting began".into(),
     };
     label("Rate", words)

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(20);
 
 /// The tool on a terminal that only this holds open.

@@ -86,6 +86,7 @@ fn figures_go_into_a_file() {
     let text = output(stat.arg("-o").arg(&file).args(["--", "echo", "hello"]));
     assert_eq!(text, "hello\n");
     let figures = std::fs::read_to_string(file).unwrap();
+    assert!(figures.contains("unknown: no time has passed"), "{figures}");
     assert!(
         figures.contains("while echo ran") && !figures.contains('\x1b'),
         "{figures}"

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn start(host: &Host, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_exitprof"));
     command
@@ -25,6 +27,22 @@ fn start(host: &Host, arguments: &[&str]) -> Child {
 
 fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits until it catches SIGTERM.
+fn until_it_listens(child: &Child) {
+    let begin = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mut lines = text.lines();
+        let caught = lines.find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        if caught >> (Signal::TERM.as_raw() - 1) & 1 == 1 {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "does not listen");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The lines up to one that contains `text`.
@@ -42,8 +60,7 @@ fn what_was_counted_until_a_signal_is_printed() {
         for interval in [&["stat", "1000"][..], &["stat"]] {
             let host = Host::new(&later(7, 0, 0));
             let mut child = start(&host, interval);
-            // Until it listens.
-            thread::sleep(Duration::from_millis(300));
+            until_it_listens(&child);
             host.load(&later(7, 2, 23));
             send(&child, signal);
             let told = lines(child.stdout.take().unwrap())
@@ -61,7 +78,7 @@ fn what_was_counted_until_a_signal_is_printed() {
 fn a_report_is_printed_though_its_rate_is_unknown() {
     let host = Host::new(&later(7, 0, 0));
     let mut child = start(&host, &["report", "--rate", "1000", "--format", "json"]);
-    thread::sleep(Duration::from_millis(300));
+    until_it_listens(&child);
     send(&child, Signal::INT);
     let text = lines(child.stdout.take().unwrap()).collect::<String>();
     let json: Value = serde_json::from_str(&text).unwrap();
@@ -105,7 +122,7 @@ fn a_command_is_stopped_and_goes_on() {
     let own = child.id().to_string();
     let begin = Instant::now();
     while [&pid, &own].iter().any(|pid| state(pid) != "T") {
-        assert!(begin.elapsed() < Duration::from_secs(5), "is not stopped");
+        assert!(begin.elapsed() < PATIENCE, "is not stopped");
         thread::sleep(Duration::from_millis(10));
     }
     send(&child, Signal::CONT);
