@@ -5,7 +5,7 @@
 use crate::commands::{diff, generate, record, report, schema, stat, sweep, top};
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// Shows KVM's VM exits and the time spent handling them, on a host and in its guests
 #[derive(Debug, Parser)]
@@ -18,7 +18,8 @@ host through the CPUID instruction, which needs no privileges.
 
 Exit status: 0 on success, 1 on an error, 2 if the command line is wrong.
 `stat -- COMMAND` exits with the status of COMMAND: 127 if it is not found, 126
-if it cannot be run, and 128 plus the signal's number if a signal ends it.
+if it cannot be run, and 128 plus the signal's number if a signal ends it. If
+COMMAND succeeds, but the figures cannot be printed, the status is 1.
 
 Examples:
   exitprof report               what was counted so far, and what it means
@@ -60,8 +61,10 @@ Examples:
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
-At the end, also on Ctrl-C, stat sums up all intervals and says whether the rate
-was stable.
+At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
+says whether the rate was stable. The interval that a signal ends is in the sum,
+but not in that verdict. If stat is stopped for longer than an interval, the time
+is one long interval. With COMMAND, signals are passed on to it.
 
 The counters may be replaced meanwhile: they start from zero, or after a
 migration they are another VM's. stat says so, goes on with the new ones, and
@@ -142,12 +145,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Report(arguments) => report::run(&arguments, &mut out)?,
         Command::Stat(arguments) => return stat::run(&arguments),
-        Command::Top(arguments) => top::run(&arguments)?,
+        // Its terminal may be gone.
+        Command::Top(arguments) => return top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Record(arguments) => record::run(&arguments, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,8 @@ use std::{error::Error, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
+    /// They are the same.
+    Same,
     /// They were read in different places, or have different scopes.
     #[serde(rename = "source")]
     Origin,
@@ -31,6 +33,7 @@ pub const REPLACED: &str = "the counters are not the same as before";
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Break::Same => "it is the same recording",
             Break::Origin => "the source or the scope differs",
             Break::Host => "the host differs, or its module was reloaded",
             Break::Vm => "the VM differs, or the host's module was reloaded",

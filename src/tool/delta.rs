@@ -10,8 +10,8 @@ use crate::{
 use profile::histogram::Histogram;
 use std::collections::{HashMap, HashSet};
 
-/// By owner and reason.
-type Counters<'a> = HashMap<(&'a Owner, Option<u32>), &'a Counter>;
+/// Counters by owner and reason, and whether they still exist.
+type Counters<'a> = HashMap<(&'a Owner, Option<u32>), (&'a Counter, bool)>;
 
 impl Snapshot {
     /// What was counted since `earlier`, without the exits that reading in a guest
@@ -22,20 +22,50 @@ impl Snapshot {
     /// If this snapshot does not continue `earlier`.
     pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
         self.check_same_count(earlier)?;
-        let lower = self.lower(earlier);
-        let is_vcpu = |counter: &&Counter| matches!(counter.owner, Owner::Vcpu(_));
-        if !lower.iter().all(is_vcpu) {
-            return Err(Break::Fell);
+        let mut index = Counters::new();
+        index.extend(
+            earlier
+                .counters
+                .iter()
+                .map(|counter| (key(counter), (counter, false))),
+        );
+        // Of each counter, what it was before.
+        let mut before = Vec::with_capacity(self.counters.len());
+        for counter in &self.counters {
+            before.push(index.get_mut(&key(counter)).map(|(earlier, is_there)| {
+                *is_there = true;
+                *earlier
+            }));
         }
+        let is_missing = |(counter, is_there): &(&Counter, bool)| !is_there && counter.exits > 0;
+        let missing = index
+            .into_values()
+            .filter(is_missing)
+            .map(|(counter, _)| counter);
+        let pairs = || self.counters.iter().zip(&before);
+        let fell = pairs().filter_map(|(now, before)| {
+            let before = (*before)?;
+            now.added(before).is_none().then_some(before)
+        });
         // vCPUs that have ended, even if others have their names now.
-        let replaced: HashSet<&Owner> = lower.iter().map(|counter| &counter.owner).collect();
-        let before = earlier.by_owner();
-        let since = |counter: &Counter| match before.get(&(&counter.owner, counter.reason)) {
+        let mut replaced: HashSet<&Owner> = HashSet::new();
+        for counter in missing.chain(fell) {
+            if !matches!(counter.owner, Owner::Vcpu(_)) {
+                return Err(Break::Fell);
+            }
+            replaced.insert(&counter.owner);
+        }
+        let since = |(counter, before): (&Counter, &Option<&Counter>)| match before {
             Some(before) if !replaced.contains(&counter.owner) => counter.since(before),
             _ => Some(counter.clone()),
         };
-        let counters: Option<Vec<Counter>> = self.counters.iter().map(since).collect();
-        let mut counters = counters.ok_or(Break::Fell)?;
+        let mut counters = Vec::new();
+        for pair in pairs() {
+            let counter = since(pair).ok_or(Break::Fell)?;
+            if counter.exits > 0 {
+                counters.push(counter);
+            }
+        }
 
         // What they had counted before `earlier` is not part of the difference.
         let mut ended: HashMap<_, &mut Counter> = (counters.iter_mut())
@@ -61,27 +91,13 @@ impl Snapshot {
         counters.retain(|counter| counter.exits > 0);
         Ok(Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
-            counters,
-            ..self.clone()
+            ..self.with(counters)
         })
     }
+}
 
-    fn by_owner(&self) -> Counters<'_> {
-        let counters = self.counters.iter();
-        counters
-            .map(|counter| ((&counter.owner, counter.reason), counter))
-            .collect()
-    }
-
-    /// The counters of `earlier` that are lower in this snapshot.
-    fn lower<'a>(&self, earlier: &'a Snapshot) -> Vec<&'a Counter> {
-        let now = self.by_owner();
-        let is_lower = |counter: &&Counter| match now.get(&(&counter.owner, counter.reason)) {
-            Some(now) => now.added(counter).is_none(),
-            None => counter.exits > 0,
-        };
-        earlier.counters.iter().filter(is_lower).collect()
-    }
+fn key(counter: &Counter) -> (&Owner, Option<u32>) {
+    (&counter.owner, counter.reason)
 }
 
 /// The exits that reading caused from `earlier` to `later`, provided that nobody else
@@ -100,15 +116,15 @@ struct Added {
     exits: u64,
     cycles: u64,
     untimed: Option<u64>,
-    histogram: Option<Histogram>,
+    histogram: Option<Box<Histogram>>,
 }
 
 impl Counter {
     /// What was added since `earlier`; `None` if a number is lower now.
     fn added(&self, earlier: &Counter) -> Option<Added> {
         let histogram = match (&self.histogram, &earlier.histogram) {
-            (Some(now), Some(earlier)) => Some(histogram::since(now, earlier)?),
-            (now, None) => *now,
+            (Some(now), Some(earlier)) => Some(Box::new(histogram::since(now, earlier)?)),
+            (now, None) => now.clone(),
             (None, Some(_)) => None,
         };
         Some(Added {

@@ -3,26 +3,38 @@
 //! exitprof: shows VM exits and what they cost.
 
 use clap::Parser;
-use exitprof::cli::{self, Arguments};
+use exitprof::{
+    cli::{self, Arguments},
+    commands::tell::{is_broken_pipe, tell},
+};
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     process::ExitCode,
 };
 
 fn main() -> ExitCode {
-    match cli::run(Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => return printed(&e),
+    };
+    match cli::run(arguments) {
         Ok(code) => code,
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            anstream::eprintln!("exitprof: {e:#}");
+            tell(format_args!("{e:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn is_broken_pipe(e: &anyhow::Error) -> bool {
-    e.chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|e| e.kind() == ErrorKind::BrokenPipe)
+/// Prints the help, or what is wrong with the command line.
+fn printed(text: &clap::Error) -> ExitCode {
+    match text.print().and_then(|()| io::stdout().flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe && !text.use_stderr() => {
+            tell(format_args!("{e}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(text.exit_code() as u8),
+    }
 }

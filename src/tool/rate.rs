@@ -25,20 +25,27 @@ pub struct Stability {
 }
 
 impl Stability {
-    /// Takes the rates of intervals; `None` if they are fewer than two.
-    pub fn new(rates: &[f64]) -> Option<Stability> {
+    /// Takes the rate and the seconds of each interval; `None` if they are fewer than two. The
+    /// longer an interval, the more it counts.
+    pub fn new(rates: &[(f64, f64)]) -> Option<Stability> {
         if rates.len() < 2 {
             return None;
         }
         let number = rates.len() as f64;
-        let mean = rates.iter().sum::<f64>() / number;
-        let squares: f64 = rates.iter().map(|rate| (rate - mean).powi(2)).sum();
-        let deviation = (squares / (number - 1.0)).sqrt();
+        let weighted = |of: &dyn Fn(f64) -> f64| -> f64 {
+            let time: f64 = rates.iter().map(|(_, seconds)| seconds).sum();
+            let parts = rates.iter().map(|&(rate, seconds)| of(rate) * seconds);
+            parts.sum::<f64>() / time
+        };
+        let mean = weighted(&|rate| rate);
+        let squares = weighted(&|rate| (rate - mean).powi(2));
+        let deviation = (squares * number / (number - 1.0)).sqrt();
+        let rates = || rates.iter().map(|&(rate, _)| rate);
         Some(Stability {
-            intervals: rates.len(),
+            intervals: rates().count(),
             mean,
-            min: rates.iter().copied().fold(f64::INFINITY, f64::min),
-            max: rates.iter().copied().fold(0.0, f64::max),
+            min: rates().fold(f64::INFINITY, f64::min),
+            max: rates().fold(0.0, f64::max),
             deviation,
             stable: deviation <= STABLE * mean,
         })

@@ -7,20 +7,23 @@ use crate::{
     snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
-use clap::{Args, ValueEnum};
-use std::{cmp::Reverse, collections::BTreeSet};
+use clap::{Args, ValueEnum, ValueHint};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
 
 /// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Only this reason, by name or number (repeatable)
-    #[arg(long = "reason", value_name = "NAME|NUMBER")]
+    #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
     pub reasons: Vec<String>,
     /// Only the VM of process PID, or the VM <pid>-<fd> as named in KVM's debugfs
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_hint = ValueHint::Other)]
     pub vm: Option<String>,
     /// Only vCPUs with this number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub vcpu: Option<u32>,
     /// Of these, only the vCPU with this identity.
     #[arg(skip)]
@@ -32,7 +35,7 @@ pub struct Selection {
     #[arg(long, value_name = "COLUMN", default_value = "samples")]
     pub sort: Sort,
     /// Only the first N rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub top: Option<usize>,
     /// Include rows with no exits
     #[arg(long)]
@@ -75,7 +78,7 @@ pub enum Sort {
 }
 
 /// What identifies a row. Rows that are otherwise equal are sorted by it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The VM, if the row is of one.
     pub vm: Option<String>,
@@ -87,6 +90,31 @@ pub struct Key {
     pub reason: Option<u32>,
     /// The name.
     pub name: String,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        // By number: 9-3 is before 10-3.
+        let parts = |key: &Key| {
+            let number = |text: &str| text.parse::<u64>().ok();
+            let parts = key
+                .vm
+                .as_deref()
+                .map(|vm| vm.split_once('-').unwrap_or((vm, "")));
+            parts.map(|(pid, fd)| (number(pid), number(fd)))
+        };
+        let rest = |key: &Key| (key.vcpu, key.id, key.reason);
+        (parts(self).cmp(&parts(other)))
+            .then_with(|| self.vm.cmp(&other.vm))
+            .then_with(|| rest(self).cmp(&rest(other)))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Key {
@@ -147,7 +175,7 @@ impl Selection {
         match self.by {
             By::Reason => Key {
                 reason: counter.reason,
-                ..Key::named(&counter.name)
+                ..Key::named(&*counter.name)
             },
             by => owner_key(by, &counter.owner),
         }
@@ -205,7 +233,7 @@ impl Selection {
         let of_vm = all.iter().filter(is_of_vm);
         let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
         if let Some(vm) = self.vm.as_ref().filter(|_| vcpus.is_empty()) {
-            let vms: BTreeSet<&str> = all.iter().map(|vcpu| vcpu.vm.as_str()).collect();
+            let vms: BTreeSet<&str> = all.iter().map(|vcpu| &*vcpu.vm).collect();
             bail!("there is no VM {vm}: {}", existing(vms));
         }
         if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
@@ -239,7 +267,7 @@ pub struct Reason {
 impl Reason {
     /// Whether `counter` counts it.
     pub fn is_counted_by(&self, counter: &Counter) -> bool {
-        counter.reason == self.number && (self.number.is_some() || counter.name == self.name)
+        counter.reason == self.number && (self.number.is_some() || *counter.name == *self.name)
     }
 
     fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
@@ -250,7 +278,7 @@ impl Reason {
         });
         let counted = snapshot.counters.iter().map(|counter| Reason {
             number: counter.reason,
-            name: counter.name.clone(),
+            name: counter.name.to_string(),
         });
         let known: Vec<Reason> = defined.chain(counted).collect();
         let number = match text.strip_prefix("0x") {
@@ -266,7 +294,11 @@ impl Reason {
         }
         let upper = text.to_ascii_uppercase();
         let set = reasons::set_name(isa);
-        let likeness = |reason: &Reason| strsim::jaro_winkler(&reason.name, &upper);
+        // Short names with two letters in the wrong order are too unlike for Jaro and Winkler.
+        let likeness = |reason: &Reason| match strsim::osa_distance(&reason.name, &upper) {
+            1 => 1.0,
+            _ => strsim::jaro_winkler(&reason.name, &upper),
+        };
         let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
         let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
         match (number, nearest) {
@@ -287,11 +319,11 @@ fn is_vm(vm: &str, name: &str) -> bool {
 fn owner_key(by: By, owner: &Owner) -> Key {
     match owner {
         Owner::Vcpu(v) if by == By::Vm => Key {
-            vm: Some(v.vm.clone()),
-            ..Key::named(&v.vm)
+            vm: Some(v.vm.to_string()),
+            ..Key::named(&*v.vm)
         },
         Owner::Vcpu(v) => Key {
-            vm: Some(v.vm.clone()),
+            vm: Some(v.vm.to_string()),
             vcpu: Some(v.vcpu),
             id: v.id,
             ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))

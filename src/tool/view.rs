@@ -20,6 +20,8 @@ pub struct View {
     pub top: usize,
     /// All exits of the selected guests, VM or vCPUs, of any reason: shares refer to it.
     pub total: Sum,
+    /// Those of the selected reasons.
+    pub selected: Sum,
 }
 
 /// The sum of several counters, which may not fit into 64 bits.
@@ -130,6 +132,7 @@ impl View {
             sums.entry(key).or_default();
         }
         let mut total = Sum::default();
+        let mut selected = Sum::default();
         let counters = snapshot.counters.iter();
         for counter in counters.filter(|c| selection.has_owner(&c.owner)) {
             total.add(counter, overhead);
@@ -138,9 +141,10 @@ impl View {
             if !reasons.as_ref().is_none_or(is_selected) {
                 continue;
             }
+            selected.add(counter, overhead);
             let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
             // A row of several counters has no histogram.
-            *histogram = counter.histogram.as_ref().filter(|_| sum.exits == 0);
+            *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
             sum.add(counter, overhead);
         }
 
@@ -175,6 +179,7 @@ impl View {
             rows,
             top: selection.top.unwrap_or(usize::MAX),
             total,
+            selected,
         })
     }
 
@@ -198,8 +203,7 @@ impl View {
 
     /// The exits of all rows per second, if it is known how many seconds were counted.
     pub fn rate(&self, seconds: Option<f64>) -> Option<f64> {
-        let exits: u128 = self.rows.iter().map(|row| row.samples).sum();
-        seconds.map(|seconds| exits as f64 / seconds)
+        seconds.map(|seconds| self.selected.exits as f64 / seconds)
     }
 
     /// The rows to show.

@@ -61,12 +61,35 @@ pub fn run(arguments: &Arguments, mut command: Command) -> Result<()> {
 fn man(mut program: Command, dir: &Path) -> io::Result<()> {
     program.build();
     let commands = program.get_subcommands().chain([&program]);
-    for page in commands.map(|command| Man::new(command.clone())) {
+    let source = concat!("exitprof ", env!("CARGO_PKG_VERSION"));
+    for page in commands.map(|command| Man::new(command.clone()).source(source)) {
         let mut text = Vec::new();
         page.render(&mut text)?;
-        // clap calls the text below the options EXTRA; man pages call it NOTES.
-        let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+        let text = sections(&String::from_utf8_lossy(&text));
         fs::write(dir.join(page.get_filename()), text)?;
     }
     Ok(())
+}
+
+/// Divides the text below the options, which clap calls EXTRA, into the usual sections, and
+/// keeps the lines of tables and examples, which are indented.
+fn sections(page: &str) -> String {
+    let mut text = String::new();
+    let mut is_kept = false;
+    for line in page.lines() {
+        if line.starts_with(' ') != is_kept {
+            text += if is_kept { ".fi\n" } else { ".nf\n" };
+            is_kept = !is_kept;
+        }
+        match line.strip_prefix("Exit status: ") {
+            Some(status) => text += &format!(".SH EXIT STATUS\n{status}"),
+            None if line == ".SH EXTRA" => text += ".SH NOTES",
+            None if line == "Examples:" => text += ".SH EXAMPLES",
+            None => text += line,
+        }
+        text.push('\n');
+    }
+    text += if is_kept { ".fi\n" } else { "" };
+    // Where there is nothing else.
+    text.replace(".SH NOTES\n.SH", ".SH")
 }

@@ -2,14 +2,16 @@
 
 //! The commands, a file or folder each, and what several of them share.
 
+mod clock;
 pub mod diff;
 pub mod generate;
-mod interrupt;
 pub mod record;
 pub mod report;
 pub mod schema;
 mod seconds;
 mod show;
+mod signals;
 pub mod stat;
 pub mod sweep;
+pub mod tell;
 pub mod top;

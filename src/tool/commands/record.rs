@@ -5,9 +5,9 @@
 use crate::source::{Choice, Source};
 use anyhow::{Context, Result};
 use std::{
-    fs::{self, Permissions},
-    io::Write,
-    os::unix::fs::PermissionsExt,
+    fs::{self, Metadata, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,7 @@ pub struct Arguments {
     choice: Choice,
 }
 
-/// Saves a snapshot. A file is replaced as a whole, or stays as it was.
+/// Saves a snapshot. A file with one name is replaced as a whole, or stays as it was.
 ///
 /// # Errors
 ///
@@ -32,25 +32,74 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let file = &arguments.file;
     if file == Path::new("-") {
         out.write_all(text.as_bytes())?;
-        return Ok(());
+        return Ok(out.flush()?);
     }
-    let replace = || {
-        // A pipe or the like cannot be replaced.
-        if file.exists() && !file.is_file() {
-            return Ok(fs::write(file, &text)?);
-        }
-        // On the same file system, so that it can be renamed.
-        let dir = match file.parent() {
-            Some(dir) if dir != Path::new("") => dir,
-            _ => Path::new("."),
-        };
-        let mut temporary = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666)) // Less the umask.
-            .tempfile_in(dir)?;
-        temporary.write_all(text.as_bytes())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(file)?;
-        Ok::<_, anyhow::Error>(())
+    write(file, text.as_bytes()).with_context(|| file.display().to_string())
+}
+
+/// Replaces the file as a whole, with its mode and owner, if it is an ordinary one. What has
+/// other names, or is a device or pipe, is written in place.
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    let target = match plain(file)? {
+        Some(target) => target,
+        None => return fs::write(file, text),
     };
-    replace().with_context(|| file.display().to_string())
+    // On the same file system, so that it can be renamed.
+    let dir = match target.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    let made = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666)) // Less the umask.
+        .tempfile_in(dir);
+    let Ok(mut temporary) = made else {
+        return fs::write(file, text);
+    };
+    if let Ok(old) = fs::metadata(&target) {
+        let is_owned = |new: &Metadata| (new.uid(), new.gid()) == (old.uid(), old.gid());
+        let chown = || chown(temporary.path(), Some(old.uid()), Some(old.gid()));
+        if !is_owned(&temporary.as_file().metadata()?) && chown().is_err() {
+            return fs::write(file, text);
+        }
+        temporary.as_file().set_permissions(old.permissions())?;
+    }
+    temporary.as_file_mut().write_all(text)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(target).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// The path without symbolic links, if there is an ordinary file with this one name, or none.
+///
+/// # Errors
+///
+/// If the file may not be written.
+fn plain(file: &Path) -> io::Result<Option<PathBuf>> {
+    let Ok(link) = fs::symlink_metadata(file) else {
+        return Ok(Some(file.into()));
+    };
+    if !link.is_symlink() && !link.is_file() {
+        return Ok(None);
+    }
+    let mut path = file.to_owned();
+    // As many links as the kernel follows.
+    for _ in 0..40 {
+        let Ok(next) = fs::read_link(&path) else {
+            break;
+        };
+        path.pop();
+        // Links in /proc are open files, which may have no name, or another.
+        if fs::canonicalize(Path::new(".").join(&path))?.starts_with("/proc") {
+            return Ok(None);
+        }
+        path.push(next);
+    }
+    let Ok(target) = fs::canonicalize(&path) else {
+        return Ok(None);
+    };
+    let meta = fs::metadata(&target)?;
+    if meta.is_file() {
+        OpenOptions::new().write(true).open(&target)?;
+    }
+    Ok((meta.is_file() && meta.nlink() == 1).then_some(target))
 }

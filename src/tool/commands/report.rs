@@ -2,7 +2,7 @@
 
 //! `exitprof report`: what was counted so far, and what it means.
 
-use super::{interrupt::Interrupt, seconds::seconds, show::Show};
+use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
     continuity::REPLACED,
     rate::Stability,
@@ -12,12 +12,8 @@ use crate::{
     source::{Choice, Source},
     view::View,
 };
-use anyhow::{Context, Result};
-use std::{
-    io::Write,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use anyhow::{Context, Result, ensure};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 /// The number of intervals of `--rate`.
 const INTERVALS: u32 = 10;
@@ -50,6 +46,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rate,
         choice,
     } = arguments;
+    ensure!(
+        rate.is_none() || show.format != Format::Csv,
+        "CSV has no column for the rate: use --format json"
+    );
     let mut source = match input {
         Some(path) => Source::File(path.clone()),
         None => Source::find(choice)?,
@@ -63,12 +63,12 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
-    let stability = stability.transpose()?;
+    let stability = stability.transpose()?.flatten();
     let document = |rate| Document::new(&snapshot, &view, rate);
     match show.format {
-        Format::Table => match stability {
-            Some(stability) => writeln!(out, "{}", words::stability(&stability))?,
-            None if input.is_none() => {
+        Format::Table => match &stability {
+            Some(stability) => writeln!(out, "{}", words::stability(stability))?,
+            None if input.is_none() && rate.is_none() => {
                 let hint = "(exitprof report --rate 10 watches whether it is stable)";
                 writeln!(out, "{}", words::label("", hint))?
             }
@@ -77,6 +77,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         Format::Json => json::write(&document(stability.as_ref()), out)?,
         Format::Csv => csv::write(&document(None), out)?,
     }
+    ensure!(
+        rate.is_none() || stability.is_some(),
+        "too few intervals to tell whether the rate is stable"
+    );
     Ok(())
 }
 
@@ -88,8 +92,8 @@ fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) ->
     writeln!(out)?;
     let ranking = words::ranking(view, selection, unit);
     let account = words::account(snapshot, selection);
-    let total = words::total(view.total, snapshot, unit);
-    let rate = words::rate(view.total.exits, snapshot);
+    let total = words::total(view, snapshot, unit);
+    let rate = words::rate(view.selected.exits, snapshot);
     let notes = words::notes(snapshot);
     let lines = notes
         .into_iter()
@@ -103,26 +107,27 @@ fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) ->
     Ok(())
 }
 
-/// Measures the rate of the selected exits in intervals, fewer after Ctrl-C.
+/// Measures the rate of the selected exits in intervals, fewer after Ctrl-C; `None` if there
+/// are too few.
 fn watch(
     source: &mut Source,
     selection: &Selection,
     first: &Snapshot,
     time: Duration,
-) -> Result<Stability> {
-    let interrupt = Interrupt::listen()?;
-    let begin = Instant::now();
+) -> Result<Option<Stability>> {
+    let mut clock = Clock::start()?;
     let mut rates = Vec::new();
     let mut before = source.read()?;
     before.since(first).context(REPLACED)?;
-    for interval in 1..=INTERVALS {
-        if interrupt.before(begin + time * interval / INTERVALS) {
+    for _ in 0..INTERVALS {
+        if clock.is_interrupted_before(time / INTERVALS)? {
             break;
         }
         let now = source.read()?;
         let delta = now.since(&before).context(REPLACED)?;
-        rates.extend(View::new(&delta, selection)?.rate(delta.seconds()));
+        let rate = View::new(&delta, selection)?.rate(delta.seconds());
+        rates.extend(rate.zip(delta.seconds()));
         before = now;
     }
-    Stability::new(&rates).context("too few intervals to tell whether the rate is stable")
+    Ok(Stability::new(&rates))
 }

@@ -96,14 +96,14 @@ impl Export for Document<'_> {
     }
 }
 
-/// The document of an interval. Only CSV has the time when it ended.
+/// The document of an interval.
 #[derive(Serialize)]
-#[serde(transparent)]
 pub struct Interval<'a> {
     /// What was counted.
+    #[serde(flatten)]
     pub document: Document<'a>,
     /// When it ended, in seconds since the first interval began.
-    #[serde(skip)]
+    #[serde(rename = "time")]
     pub end: Option<f64>,
 }
 

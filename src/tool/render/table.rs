@@ -10,6 +10,7 @@ use crate::{
 use anstyle::{AnsiColor, Style};
 use std::{
     collections::HashMap,
+    env,
     io::{self, IsTerminal, Write},
 };
 
@@ -17,11 +18,17 @@ const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
 /// The longest name of a VMX reason.
 const NAME: usize = 19;
+/// What to leave out below 80 columns, in this order.
+const LEAST_NEEDED: [&str; 5] = ["Min", "Max", "Samples%", "Time%", "Avg"];
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 
-/// The width of the terminal; 80 without a terminal.
+/// The width that COLUMNS asks for, or that of the terminal; 80 without a terminal.
 pub fn width() -> usize {
+    let asked = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    if let Some(columns @ 1..) = asked {
+        return columns;
+    }
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return 80;
@@ -98,8 +105,8 @@ pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a view in `width` columns, if that is 80 or more. If there is no room, p50 is
-/// left out first, then p99, then the bars.
+/// Prints a view in `width` columns. If there is no room, p50 is left out first, then p99, the
+/// bars, and the columns named in [`LEAST_NEEDED`].
 ///
 /// # Errors
 ///
@@ -112,6 +119,9 @@ pub fn view(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let rows = view.shown();
+    if rows.is_empty() {
+        return writeln!(out, "No exits.");
+    }
     let column = |head, cell: &dyn Fn(&Row) -> String| Column::new(head, rows.iter().map(cell));
     let cycles = |cell: fn(&Row) -> Option<f64>| {
         move |row: &Row| cell(row).map_or("-".into(), |cycles| unit.show(cycles))
@@ -132,6 +142,13 @@ pub fn view(
     let p99 = column("p99", &cycles(|row| row.p99.map(|n| n as f64)));
 
     let used = |columns: &[Column]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
+    for least in LEAST_NEEDED {
+        // No blank is needed after the last.
+        if used(&columns) <= width + 1 {
+            break;
+        }
+        columns.retain(|column| column.head != least);
+    }
     let room = width.saturating_sub(used(&columns));
     let bar = SHORTEST_BAR.min(room);
     let (wide50, wide99) = (p50.width() + 1, p99.width() + 1);

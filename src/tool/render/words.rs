@@ -39,7 +39,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         Unit::Cycles => "times in TSC cycles".into(),
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
-    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| v.vm.as_str()).collect();
+    let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| &*v.vm).collect();
     let mut head = format!("Exits of {whose}; {times}");
     if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
@@ -186,9 +186,9 @@ pub fn listed(items: &[String], indent: usize) -> String {
     text
 }
 
-/// All exits, and their share of the CPUs' time.
-pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
-    let Sum { exits, cycles, .. } = total;
+/// The selected exits, and their share of the CPUs' time.
+pub fn total(view: &View, snapshot: &Snapshot, unit: Unit) -> String {
+    let Sum { exits, cycles, .. } = view.selected;
     let mut words = counted(exits, "exit", "exits");
     if cycles > 0 {
         words += &format!(", {} cycles", grouped(cycles));
@@ -199,6 +199,10 @@ pub fn total(total: Sum, snapshot: &Snapshot, unit: Unit) -> String {
     if let Some(share) = snapshot.cpu_share(cycles) {
         let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
         words += &format!(": {} of {cpus} time", percent(share));
+    }
+    if view.selected != view.total {
+        let all = format!("(of {} of any reason)", grouped(view.total.exits));
+        words += &format!("\n{}", label("", all));
     }
     label("In total", words)
 }
@@ -211,6 +215,7 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
             exits as f64 / seconds,
             duration(seconds)
         ),
+        None if snapshot.origin == Origin::Host => "unknown: no time has passed".into(),
         None => "unknown: guests are not told when counting began".into(),
     };
     label("Rate", words)

@@ -9,6 +9,7 @@ mod parse;
 use id::Id;
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The version of [`Snapshot`] as JSON.
 pub const VERSION: u32 = 2;
@@ -89,7 +90,7 @@ pub struct Reading {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Vcpu {
     /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
-    pub vm: String,
+    pub vm: Arc<str>,
     /// Its number in the VM.
     pub vcpu: u32,
     /// Tells vCPUs of the same name apart; none if the source does not say.
@@ -120,7 +121,7 @@ pub struct Counter {
     /// The reason's number; none for reasons without a number of their own.
     pub reason: Option<u32>,
     /// The kernel's name for the reason.
-    pub name: String,
+    pub name: Arc<str>,
     /// The number of exits.
     pub exits: u64,
     /// The cycles of the host's TSC spent handling the timed exits.
@@ -131,7 +132,7 @@ pub struct Counter {
     /// In a difference, `min` and `max` may be bounds, derived from the buckets and from the
     /// values since the counters started.
     #[serde(alias = "distribution")]
-    pub histogram: Option<Histogram>,
+    pub histogram: Option<Box<Histogram>>,
 }
 
 impl Counter {
@@ -151,6 +152,27 @@ impl Counter {
 }
 
 impl Snapshot {
+    /// The same, but with other counters.
+    pub fn with(&self, counters: Vec<Counter>) -> Snapshot {
+        Snapshot {
+            version: self.version,
+            origin: self.origin,
+            isa: self.isa,
+            identity: self.identity,
+            epoch: self.epoch,
+            tsc_khz: self.tsc_khz,
+            time_ns: self.time_ns,
+            boot: self.boot.clone(),
+            since_ns: self.since_ns,
+            cpus: self.cpus,
+            recording: self.recording,
+            account: self.account,
+            reading: self.reading,
+            attached: self.attached.clone(),
+            counters,
+        }
+    }
+
     /// The counters of an owner.
     pub fn of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Counter> {
         let counters = self.counters.iter();

@@ -6,7 +6,10 @@ use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use profile::text::{self, Line};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 impl Snapshot {
     /// Parses the file `profile` in debugfs: see [`text`].
@@ -40,23 +43,31 @@ impl Snapshot {
             attached: Vec::new(),
             counters: Vec::new(),
         };
+        let mut names = Names::default();
+        // Of each counter.
+        let mut places = Vec::new();
         for (index, line) in lines {
             let number = index + 1;
             match Line::parse(line).map_err(|e| anyhow!("line {number}: {e}"))? {
                 Line::Head(_) => bail!("line {number}: a second head"),
                 Line::Account(account) => snapshot.account = Some(account),
-                Line::Attached { vm, vcpu, id } => snapshot.attached.push(Vcpu::new(vm, vcpu, id)),
-                Line::Row(row) => snapshot.counters.push(Counter {
-                    // Version 1 does not say.
-                    untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
-                    ..row.into()
-                }),
+                Line::Attached { vm, vcpu, id } => {
+                    snapshot.attached.push(Vcpu::new(&mut names, vm, vcpu, id));
+                }
+                Line::Row(row) => {
+                    places.push(number);
+                    snapshot.counters.push(Counter {
+                        // Version 1 does not say.
+                        untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
+                        ..Counter::new(&mut names, row)
+                    });
+                }
                 Line::End { epoch, lines } => {
                     ensure!(
                         epoch == snapshot.epoch && lines == number as u64,
                         "the profile is incomplete: its last line does not match the others"
                     );
-                    return snapshot.settled();
+                    return snapshot.settled(|counter| format!("line {}", places[counter]));
                 }
                 Line::Unknown => (),
             }
@@ -83,21 +94,34 @@ impl Snapshot {
             (OLDEST.into()..=VERSION.into()).contains(&version),
             "the recording has version {version}, but this exitprof reads only versions {OLDEST} to {VERSION}"
         );
-        let snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
-        snapshot.settled()
+        let mut snapshot: Snapshot = serde_json::from_str(text).context("not a recording")?;
+        snapshot.share_names();
+        snapshot.settled(|counter| format!("row {}", counter + 1))
     }
 
-    /// Converts it to the current version, with one counter for each owner and reason.
+    /// Keeps each name once.
+    fn share_names(&mut self) {
+        let mut names = Names::default();
+        for counter in &mut self.counters {
+            counter.name = names.get(&counter.name);
+            if let Owner::Vcpu(vcpu) = &mut counter.owner {
+                vcpu.vm = names.get(&vcpu.vm);
+            }
+        }
+    }
+
+    /// Converts it to the current version, with one counter for each owner and reason. `place`
+    /// says where a counter was read.
     ///
     /// # Errors
     ///
     /// If a name cannot be shown on a terminal, or a sum does not fit into 64 bits.
-    fn settled(mut self) -> Result<Snapshot> {
+    fn settled(mut self, place: impl Fn(usize) -> String) -> Result<Snapshot> {
         self.version = VERSION;
         for counter in &mut self.counters {
             counter.settle();
         }
-        self.add_up()?;
+        self.add_up(&place)?;
         let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
@@ -115,7 +139,7 @@ impl Snapshot {
 
     /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
     /// the same name.
-    fn add_up(&mut self) -> Result<()> {
+    fn add_up(&mut self, place: impl Fn(usize) -> String) -> Result<()> {
         let mut places = HashMap::new();
         let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
         let places: Vec<usize> = keys
@@ -124,10 +148,17 @@ impl Snapshot {
                 *places.entry(key).or_insert(next)
             })
             .collect();
+        let owned = places
+            .iter()
+            .enumerate()
+            .all(|(index, &place)| index == place);
+        if owned {
+            return Ok(());
+        }
         let mut sums: Vec<Counter> = Vec::new();
-        for (counter, place) in self.counters.drain(..).zip(places) {
-            match sums.get_mut(place) {
-                Some(sum) => sum.add(&counter)?,
+        for (index, (counter, sum)) in self.counters.drain(..).zip(places).enumerate() {
+            match sums.get_mut(sum) {
+                Some(sum) => sum.add(&counter).with_context(|| place(index))?,
                 None => sums.push(counter),
             }
         }
@@ -153,36 +184,49 @@ fn check_version(line: &str) -> Result<()> {
     Ok(())
 }
 
+/// Names that many counters share.
+#[derive(Default)]
+struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
+}
+
 impl Vcpu {
-    fn new(vm: &str, vcpu: u32, id: u64) -> Vcpu {
+    fn new(names: &mut Names, vm: &str, vcpu: u32, id: u64) -> Vcpu {
         Vcpu {
-            vm: vm.into(),
+            vm: names.get(vm),
             vcpu,
             id: Id::new(id),
         }
     }
 }
 
-impl From<text::Row<'_, &str>> for Counter {
-    fn from(row: text::Row<'_, &str>) -> Counter {
+impl Counter {
+    fn new(names: &mut Names, row: text::Row<'_, &str>) -> Counter {
         Counter {
             owner: match row.owner {
                 text::Owner::Host => Owner::All,
-                text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(vm, vcpu, id)),
+                text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(names, vm, vcpu, id)),
                 text::Owner::Ended => Owner::Ended,
                 text::Owner::Unattributed => Owner::Unattributed,
             },
             reason: row.reason,
-            name: row.name.into(),
+            name: names.get(row.name),
             exits: row.tally.exits,
             cycles: row.tally.cycles,
             untimed: Some(row.tally.untimed),
-            histogram: row.histogram,
+            histogram: row.histogram.map(Box::new),
         }
     }
-}
 
-impl Counter {
     /// Makes its numbers consistent. The module reads them one by one while exits go on, so
     /// there may seem to be more untimed exits than exits. Without timed exits, a histogram
     /// has no minimum and maximum, so it is dropped.

@@ -198,7 +198,7 @@ impl<C: Cpuid> Guest<C> {
             let mut counter = Counter {
                 owner: Owner::All,
                 reason: Some(reason),
-                name: isa.name(reason).to_string(),
+                name: isa.name(reason).to_string().into(),
                 exits,
                 cycles,
                 untimed,

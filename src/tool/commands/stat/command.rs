@@ -3,22 +3,44 @@
 //! `exitprof stat -- COMMAND`: what was counted while a command ran.
 
 use super::{printer::Printer, restart::difference};
-use crate::{commands::interrupt::Interrupt, snapshot::Snapshot, source::Source};
-use anstream::eprintln;
+use crate::{
+    commands::{
+        signals::{Signals, stop},
+        tell::{is_broken_pipe, tell},
+    },
+    snapshot::Snapshot,
+    source::Source,
+};
 use anyhow::Result;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+};
 use std::{
     ffi::{OsStr, OsString},
     io::ErrorKind,
     os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Command, ExitCode, ExitStatus},
+    process::{Child, Command, ExitCode, ExitStatus},
 };
+
+/// What is for the command. The kernel sends what keys cause to both.
+const FORWARDED: [(i32, Signal); 8] = [
+    (SIGHUP, Signal::HUP),
+    (SIGINT, Signal::INT),
+    (SIGQUIT, Signal::QUIT),
+    (SIGTERM, Signal::TERM),
+    (SIGUSR1, Signal::USR1),
+    (SIGUSR2, Signal::USR2),
+    (SIGTSTP, Signal::TSTP),
+    (SIGCONT, Signal::CONT),
+];
 
 /// Runs a command, and returns its exit status.
 ///
 /// # Errors
 ///
-/// If the output cannot be written.
+/// If the command succeeds, but the output cannot be written.
 pub fn run(
     program: &OsStr,
     arguments: &[OsString],
@@ -27,27 +49,58 @@ pub fn run(
     printer: &mut Printer<'_>,
 ) -> Result<ExitCode> {
     let name = Path::new(program);
-    // Ctrl-C is for the command.
-    let _interrupt = Interrupt::listen()?;
-    let status = match Command::new(program).args(arguments).status() {
-        Ok(status) => status,
+    let mut signals =
+        Signals::listen(&[&FORWARDED.map(|(number, _)| number)[..], &[SIGCHLD]].concat())?;
+    let mut child = match Command::new(program).args(arguments).spawn() {
+        Ok(child) => child,
         Err(e) => {
-            eprintln!("exitprof: {}: {e}", name.display());
+            tell(format_args!("{}: {e}", name.display()));
             let not_found = e.kind() == ErrorKind::NotFound;
             return Ok(ExitCode::from(if not_found { 127 } else { 126 }));
         }
     };
+    let status = wait(&mut child, &mut signals)?;
     match source.read().and_then(|now| difference(&now, first)) {
         Ok(delta) => {
-            printer.begin()?;
             let what = format!("while {} ran", name.display());
-            printer.print(&delta, &what, delta.seconds())?;
-            printer.sum_up(&delta, &[])?;
+            match print(&delta, &what, printer) {
+                Err(e) if status.success() => return Err(e),
+                // Nobody is left to read it.
+                Err(e) if is_broken_pipe(&e) => (),
+                Err(e) => tell(format_args!("{e:#}")),
+                Ok(()) => (),
+            }
         }
         // The command is not to blame.
-        Err(e) => eprintln!("exitprof: {e:#}"),
+        Err(e) => tell(format_args!("{e:#}")),
     }
     Ok(exit_code(status))
+}
+
+fn print(delta: &Snapshot, what: &str, printer: &mut Printer<'_>) -> Result<()> {
+    printer.begin()?;
+    printer.print(delta, what, delta.seconds())?;
+    printer.sum_up(delta, &[])
+}
+
+/// Waits until the command ends, and forwards signals until then.
+fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
+    let pid = Pid::from_child(child);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let (came, _) = signals.wait(&[], None)?;
+        for (number, signal) in FORWARDED {
+            if came.contains(&number) && !signals.is_from_terminal(number) {
+                // It exists, because its status has not been taken yet.
+                let _ = kill_process(pid, signal);
+            }
+        }
+        if came.contains(&SIGTSTP) {
+            stop();
+        }
+    }
 }
 
 /// A command's exit status; if a signal ended it, 128 plus its number, as in shells.

@@ -7,13 +7,16 @@ use super::{
     restart::{FROM_START, started_after},
 };
 use crate::{
-    commands::interrupt::Interrupt, continuity::REPLACED, snapshot::Snapshot, source::Source,
+    commands::{clock::Clock, tell::tell},
+    continuity::REPLACED,
+    snapshot::Snapshot,
+    source::Source,
 };
-use anstream::eprintln;
 use anyhow::Result;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Prints `count` intervals, fewer after Ctrl-C, and their summary.
+/// Prints `count` intervals, fewer after Ctrl-C, and their summary. Ctrl-C also ends the
+/// interval that it interrupts.
 ///
 /// # Errors
 ///
@@ -26,24 +29,23 @@ pub fn run(
     printer: &mut Printer<'_>,
 ) -> Result<()> {
     printer.begin()?;
-    let interrupt = Interrupt::listen()?;
-    let mut end = Instant::now();
+    let mut clock = Clock::start()?;
     // Where the summary begins, and where the next interval begins.
     let (mut first, mut before) = (first.clone(), first);
     let started = before.time_ns;
     let mut rates = Vec::new();
     let mut lost = false;
     for nth in 1..=count {
-        end += interval;
-        if interrupt.before(end) {
-            break;
-        }
+        let is_interrupted = clock.is_interrupted_before(interval)?;
         let now = match source.read() {
             Ok(now) => now,
             // The module may be loaded again.
             Err(e) => {
+                if is_interrupted {
+                    break;
+                }
                 if !lost {
-                    eprintln!("exitprof: {e:#}: waiting for it to come back");
+                    tell(format_args!("{e:#}: waiting for it to come back"));
                 }
                 lost = true;
                 continue;
@@ -56,11 +58,14 @@ pub fn run(
                 // Earlier intervals belong to other counters: the summary starts over.
                 rates.clear();
                 let Some(start) = started_after(&now, &before) else {
-                    eprintln!("exitprof: {REPLACED} ({why}): counting starts over");
+                    tell(format_args!("{REPLACED} ({why}): counting starts over"));
                     (first, before) = (now.clone(), now);
+                    if is_interrupted {
+                        break;
+                    }
                     continue;
                 };
-                eprintln!("exitprof: {REPLACED} ({why}): {FROM_START}");
+                tell(format_args!("{REPLACED} ({why}): {FROM_START}"));
                 first = start;
                 now.since(&first)?
             }
@@ -70,8 +75,12 @@ pub fn run(
         let what = format!("interval {nth}, ending after {time:.3} s");
         let view = printer.print(&delta, &what, Some(time))?;
         printer.note(&view)?;
-        rates.extend(view.rate(delta.seconds()));
         before = now;
+        if is_interrupted {
+            // Too short to be compared with the others.
+            break;
+        }
+        rates.extend(view.rate(delta.seconds()).zip(delta.seconds()));
     }
     let all = before.since(&first)?;
     printer.sum_up(&all, &rates)

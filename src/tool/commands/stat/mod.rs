@@ -7,13 +7,12 @@ mod intervals;
 mod printer;
 mod restart;
 
-use super::{interrupt::Interrupt, seconds::seconds, show::Show};
+use super::{clock::Clock, seconds::seconds, show::Show, tell::tell};
 use crate::{
     snapshot::Snapshot,
     source::{Choice, Source},
     view::View,
 };
-use anstream::eprintln;
 use anyhow::{Context, Result};
 use printer::Printer;
 use std::{
@@ -93,11 +92,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn until_interrupt(source: &mut Source, first: &Snapshot, printer: &mut Printer<'_>) -> Result<()> {
     printer.begin()?;
-    let interrupt = Interrupt::listen()?;
+    let mut clock = Clock::start()?;
     if io::stderr().is_terminal() {
-        eprintln!("exitprof: counting until Ctrl-C");
+        tell("counting until Ctrl-C");
     }
-    interrupt.wait();
+    clock.wait(None)?;
     let delta = restart::difference(&source.read()?, first)?;
     printer.print(&delta, "until Ctrl-C", delta.seconds())?;
     printer.sum_up(&delta, &[])

@@ -48,7 +48,7 @@ impl Printer<'_> {
                 table::view(&view, selection, unit, table::width(), &mut self.out)?;
                 writeln!(self.out)?;
             }
-            Format::Json => json::write(&document, &mut self.out)?,
+            Format::Json => json::write(&Interval { document, end }, &mut self.out)?,
             Format::Csv => csv::rows(&Interval { document, end }, &mut self.out)?,
         }
         self.out.flush()?;
@@ -65,15 +65,15 @@ impl Printer<'_> {
     }
 
     /// Prints the summary of all intervals.
-    pub fn sum_up(&mut self, delta: &Snapshot, rates: &[f64]) -> Result<()> {
+    pub fn sum_up(&mut self, delta: &Snapshot, rates: &[(f64, f64)]) -> Result<()> {
         if self.show.format != Format::Table {
             return Ok(());
         }
         let view = View::new(delta, &self.show.selection)?;
         let unit = self.show.unit(delta);
         let ranking = words::ranking(&view, &self.show.selection, unit);
-        let total = words::total(view.total, delta, unit);
-        let rate = words::rate(view.total.exits, delta);
+        let total = words::total(&view, delta, unit);
+        let rate = words::rate(view.selected.exits, delta);
         let notes = words::difference_notes(delta).into_iter();
         let lines = notes.chain(ranking).chain(words::untimed(&view));
         for line in lines.chain([total, rate]) {

@@ -3,10 +3,10 @@
 //! Differences when the counters may have started from zero meanwhile.
 
 use crate::{
+    commands::tell::tell,
     continuity::REPLACED,
     snapshot::{Origin, Snapshot},
 };
-use anstream::eprintln;
 use anyhow::{Context, Result};
 
 /// Says that the next figures begin at [`started_after`].
@@ -26,7 +26,7 @@ pub fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
     let start = started_after(now, before).with_context(|| {
         format!("{REPLACED} ({why}): it is unknown what was counted in between")
     })?;
-    eprintln!("exitprof: {REPLACED} ({why}): {FROM_START}");
+    tell(format_args!("{REPLACED} ({why}): {FROM_START}"));
     Ok(now.since(&start)?)
 }
 
@@ -38,7 +38,6 @@ pub fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
         .filter(|&since| is_host && since >= before.time_ns)?;
     Some(Snapshot {
         time_ns: start,
-        counters: Vec::new(),
-        ..now.clone()
+        ..now.with(Vec::new())
     })
 }

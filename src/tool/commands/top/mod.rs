@@ -2,6 +2,8 @@
 
 //! `exitprof top`: what is being counted, live.
 
+mod console;
+mod input;
 mod keys;
 pub mod screen;
 pub mod state;
@@ -11,30 +13,15 @@ use crate::{
     snapshot::Snapshot,
     source::{Choice, Kind, Source},
 };
-use anyhow::{Context, Result, ensure};
-use ratatui::{
-    DefaultTerminal, Terminal, TerminalOptions, Viewport,
-    backend::CrosstermBackend,
-    crossterm::event::{self, Event},
-    layout::Rect,
-};
+use anyhow::{Result, ensure};
+use console::{Console, Happened};
+use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use screen::Settings;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag,
-};
 use state::{Order, State};
 use std::{
     io::{self, IsTerminal},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
-
-/// How long a signal may wait.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Arguments of `exitprof top`.
 #[derive(clap::Args, Debug)]
@@ -86,55 +73,37 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         delay: arguments.delay,
         cycles: arguments.cycles,
     };
-    let end = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        flag::register(signal, Arc::clone(&end)).context("signals")?;
-    }
-    // From here on, a panic also restores the terminal.
-    let terminal = ratatui::try_init().context("the terminal")?;
-    let result = sized(terminal).and_then(|terminal| watch(terminal, state, settings, read, &end));
-    ratatui::try_restore().context("the terminal")?;
-    result
-}
-
-/// Gives the terminal a size if it has none, as is common for serial consoles.
-fn sized(terminal: DefaultTerminal) -> Result<DefaultTerminal> {
-    if terminal.size()?.width > 0 {
-        return Ok(terminal);
-    }
-    let viewport = Viewport::Fixed(Rect::new(0, 0, 80, 24));
-    let backend = CrosstermBackend::new(io::stdout());
-    Ok(Terminal::with_options(
-        backend,
-        TerminalOptions { viewport },
-    )?)
+    let mut console = Console::open()?;
+    let ended = watch(&mut console, state, settings, read);
+    let gone = console.is_gone();
+    let closed = console.close();
+    if gone { Ok(()) } else { ended.and(closed) }
 }
 
 fn watch(
-    mut terminal: DefaultTerminal,
+    console: &mut Console,
     mut state: State,
     settings: Settings,
     mut read: impl FnMut() -> Result<Snapshot>,
-    end: &AtomicBool,
 ) -> Result<()> {
     let mut next = Instant::now() + settings.delay;
-    while !end.load(Ordering::Relaxed) {
-        terminal.draw(|frame| screen::draw(frame, &state, settings))?;
-        let rest = next.saturating_duration_since(Instant::now());
-        if event::poll(rest.min(PATIENCE))? {
-            match event::read()? {
-                Event::Key(key) if state.press(key).is_break() => break,
-                // The screen may have been cleared, even if its size is the same again.
-                Event::Resize(..) => terminal.clear()?,
-                _ => (),
+    loop {
+        console.draw(|frame| screen::draw(frame, &state, settings))?;
+        let keys = match console.wait((!state.paused).then_some(next))? {
+            Happened::Keys(keys) => keys,
+            Happened::End => return Ok(()),
+        };
+        for key in keys {
+            let control = key.modifiers.contains(KeyModifiers::CONTROL);
+            if control && key.code == KeyCode::Char('z') {
+                console.suspend();
+            } else if state.press(key).is_break() {
+                return Ok(());
             }
         }
-        if Instant::now() >= next {
+        if !state.paused && Instant::now() >= next {
+            state.take(read());
             next = Instant::now() + settings.delay;
-            if !state.paused {
-                state.take(read());
-            }
         }
     }
-    Ok(())
 }

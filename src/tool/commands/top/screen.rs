@@ -41,6 +41,7 @@ Esc        go back; quit if there is nothing to go back to
 b          set the baseline to now: Samples and the columns to its right
            count from the baseline
 p Space    pause, or go on
+Ctrl-Z     stop; the shell's fg goes on
 ?          show or hide this help
 q Ctrl-C   quit";
 
@@ -225,7 +226,12 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
     let header = [marked(head.into(), Some(Order::Reason))]
         .into_iter()
         .chain(heads);
-    let rows = state.rows.iter().zip(names).map(|(row, name)| {
+    // Below the heading. The row of the cursor is always visible.
+    let height = usize::from(area.height.saturating_sub(1)).max(1);
+    let cursor = state.cursor();
+    let first = (cursor + 1).saturating_sub(height);
+    let visible = state.rows.iter().zip(names).skip(first).take(height);
+    let rows = visible.map(|(row, name)| {
         let cells = columns
             .iter()
             .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
@@ -233,18 +239,18 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
             Order::Time => row.since.time_percent,
             _ => row.since.samples_percent,
         };
-        let bar = Text::from(table::bar(part, bar)).cyan();
-        let cells = [Text::from(name)].into_iter().chain(cells).chain([bar]);
+        let bar = (bar > 0).then(|| Text::from(table::bar(part, bar)).cyan());
+        let cells = [Text::from(name)].into_iter().chain(cells).chain(bar);
         Row::new(cells)
     });
     let widths = [name]
         .into_iter()
         .chain(columns.iter().map(|column| column.width))
-        .chain([bar]);
+        .chain((bar > 0).then_some(bar));
     let table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
         .header(Row::new(header).bold())
         .row_highlight_style(Style::new().reversed());
-    let mut cursor = TableState::new().with_selected(state.cursor());
+    let mut cursor = TableState::new().with_selected(cursor - first);
     frame.render_stateful_widget(table, area, &mut cursor);
 }
 

@@ -231,7 +231,7 @@ impl State {
         if self.selection().is_restricted() {
             return Err("Only all guests together have histograms, not a single VM.");
         }
-        let is_it = |counter: &&Counter| counter.reason == key.reason && counter.name == key.name;
+        let is_it = |counter: &&Counter| counter.reason == key.reason && *counter.name == *key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
         let counter = counter.ok_or("No exits since the baseline.")?;
         match &counter.histogram {

@@ -131,3 +131,26 @@ fn the_next_vm_may_have_the_name() {
     let (_, rows) = counted(&profile(1, 100, &before), &profile(1, 110, &after), "vm");
     assert_eq!(rows, [("412-11".into(), 110, 400_000)]);
 }
+
+/// What does not fit is an error that says where.
+#[test]
+fn sums_beyond_64_bits_are_refused() {
+    let vcpu = "vcpu vm=412 vcpu=0";
+    let half = 1 << 63;
+    for (exits, cycles) in [(half, 1), (1, half)] {
+        let rows = [("host", 1, 1), (vcpu, exits, cycles), (vcpu, exits, cycles)];
+        let host = Host::new(&profile(1, 100, &rows));
+        let file = host.0.path().join("kvm_exitprof/profile");
+        let run = host
+            .exitprof("report")
+            .assert()
+            .code(1)
+            .get_output()
+            .clone();
+        let says = format!(
+            "exitprof: {}: line 4: more exits or cycles than fit into 64 bits\n",
+            file.display()
+        );
+        assert_eq!(String::from_utf8(run.stderr).unwrap(), says);
+    }
+}

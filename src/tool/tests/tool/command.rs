@@ -43,6 +43,7 @@ fn mistakes_are_explained() {
         (&["report", "-i", "/proc/self/mounts"], "not a profile"),
         (&["record", "/nowhere/file"], "/nowhere/file: No such file"),
         (&["diff", "/nowhere", "/nowhere"], "/nowhere: No such file"),
+        (&["report", "--reason", "HTL"], "did you mean HLT?"),
     ] {
         let (code, text) = complaint(arguments);
         assert_eq!(code, Some(1), "{arguments:?}: {text}");
@@ -127,21 +128,6 @@ fn whoever_reads_no_further_is_no_error() {
 }
 
 #[test]
-fn a_full_disk_is_an_error() {
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let mut report = Command::new(env!("CARGO_BIN_EXE_exitprof"));
-    report
-        .args(["report", "-i"])
-        .arg(data("host.txt"))
-        .stdout(full);
-    let output = report.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
 fn help_ends_in_examples_within_80_columns() {
     for command in ["", "report", "stat", "record", "diff", "sweep", "generate"] {
         let mut help = exitprof();
@@ -181,11 +167,120 @@ fn man_pages_and_completions_are_made() {
             .success();
     }
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-    assert!(read("exitprof.1").contains("Exit status"));
+    for page in ["exitprof", "exitprof-report", "exitprof-record"] {
+        let text = read(&format!("{page}.1"));
+        let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(
+            title.contains(&format!("{page} 1  \"exitprof 0.")),
+            "{title}"
+        );
+        let (_, examples) = text.split_once("\n.SH EXAMPLES\n.nf\n").unwrap();
+        let (examples, _) = examples.split_once("\n.fi\n").unwrap();
+        assert!(
+            examples.lines().all(|line| line.starts_with("  exitprof ")),
+            "{examples}"
+        );
+    }
+    assert!(read("exitprof.1").contains("\n.SH EXIT STATUS\n0 on success"));
+    let schema = read("exitprof-schema.1");
+    let (_, table) = schema.split_once("a snapshot:\n.nf\n").unwrap();
+    assert!(table.starts_with("  version       2.") && table.contains("\n.fi\n.PP\n"));
     assert!(read("exitprof-report.1").contains("p99"));
     assert!(read("exitprof-report.1").contains("\n.SH NOTES\n"));
     assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
         assert!(read(file).contains("samples"), "{file}");
     }
+    // The name of a reason is no file.
+    let bash = read("exitprof.bash");
+    let (_, after) = bash.split_once("--reason)").unwrap();
+    let (after, _) = after.split_once(";;").unwrap();
+    assert!(!after.contains("compgen -f"), "{after}");
+}
+
+/// What is selected is what is summed up, and what is not there is said.
+#[test]
+fn every_figure_is_of_what_is_selected() {
+    let report = |arguments: &[&str]| {
+        let host = Host::new(PROFILE);
+        output(host.exitprof("report").args(arguments))
+    };
+    let text = report(&["--reason", "CPUID"]);
+    assert!(
+        text.contains("In total        444 exits, 228,442 cycles"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n                (of 14,470 of any reason)\n"),
+        "{text}"
+    );
+    assert!(text.contains("Rate            3.7 exits/s"), "{text}");
+    let text = report(&["--reason", "CPUID", "--reason", "HLT"]);
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("CPUID") || line.starts_with("HLT"));
+    let samples = rows.map(|row| {
+        row.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    });
+    let sum: u64 = samples.sum();
+    assert!(
+        text.contains(&format!("In total        {sum} exits,")),
+        "{text}"
+    );
+    let text = report(&["--vm", "977", "--by", "vm", "--reason", "XSETBV"]);
+    assert!(text.contains("\n\nNo exits.\n\n"), "{text}");
+}
+
+#[test]
+fn a_recording_is_like_itself() {
+    for (file, rows) in [("host.txt", 10), ("empty.txt", 0)] {
+        let host = Host::new("");
+        let text = match file {
+            "empty.txt" => later_empty(),
+            _ => fs::read_to_string(data(file)).unwrap(),
+        };
+        host.load(&text);
+        let file = host.0.path().join("kvm_exitprof/profile");
+        let text = output(exitprof().arg("diff").args([&file, &file]));
+        assert!(text.contains("it is the same recording"), "{text}");
+        let changes = text.lines().filter(|line| line.contains("+0.0%")).count();
+        assert!(
+            changes >= rows && !text.contains("-100") && !text.contains("-0,"),
+            "{text}"
+        );
+    }
+}
+
+/// A profile without an exit.
+fn later_empty() -> String {
+    let mut lines = PROFILE.lines();
+    format!("{}\nend epoch=7 lines=2\n", lines.next().unwrap())
+}
+
+#[test]
+fn tables_fit_into_few_columns() {
+    for width in [20, 40, 60, 79, 120] {
+        let mut report = exitprof();
+        report.args(["report", "-i"]).arg(data("host.txt"));
+        let text = output(report.env("COLUMNS", width.to_string()));
+        let table = text.split("\n\n").nth(1).unwrap();
+        let longest = table.lines().map(str::len).max().unwrap();
+        assert!(longest <= width.max(28), "{width}: {table}");
+        assert!(width < 100 || longest > 80, "{width}: {table}");
+    }
+}
+
+#[test]
+fn vms_are_sorted_by_their_numbers() {
+    let host = Host::new(&PROFILE.replace("977-14", "9-14"));
+    let text = output(
+        host.exitprof("report")
+            .args(["--by", "vm", "--sort", "reason"]),
+    );
+    let at = |name: &str| text.find(&format!("\n{name} ")).unwrap();
+    assert!(at("9-14") < at("412-11"), "{text}");
 }

@@ -57,6 +57,7 @@ fn a_command_is_counted() {
     let json: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(json["total"]["samples"], 23);
     assert_eq!(json["seconds"], 2.0);
+    assert_eq!(json["time"], 2.0);
     assert_eq!(json["rows"][0]["name"], "CPUID");
     assert_eq!(json["rows"][0]["avg"], 600.0);
 }
@@ -85,6 +86,7 @@ fn figures_go_into_a_file() {
     let text = output(stat.arg("-o").arg(&file).args(["--", "echo", "hello"]));
     assert_eq!(text, "hello\n");
     let figures = std::fs::read_to_string(file).unwrap();
+    assert!(figures.contains("unknown: no time has passed"), "{figures}");
     assert!(
         figures.contains("while echo ran") && !figures.contains('\x1b'),
         "{figures}"

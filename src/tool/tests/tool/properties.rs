@@ -115,11 +115,11 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 |(reason, (_, [exits, cycles, untimed], histogram))| Counter {
                     owner: Owner::All,
                     reason: Some(reason),
-                    name: Isa::Vmx.name(reason).to_string(),
+                    name: Isa::Vmx.name(reason).to_string().into(),
                     exits,
                     cycles,
                     untimed: Some(untimed.min(exits)),
-                    histogram: Some(histogram),
+                    histogram: Some(Box::new(histogram)),
                 },
             );
         snapshot.counters = all.collect();

@@ -103,7 +103,7 @@ fn a_rate_may_differ_from_what_was_counted_since_the_baseline() {
     for counter in last
         .counters
         .iter_mut()
-        .filter(|counter| counter.name == "CPUID")
+        .filter(|counter| &*counter.name == "CPUID")
     {
         let same = |old: &&Counter| old.owner == counter.owner && old.reason == counter.reason;
         *counter = before.counters.iter().find(same).unwrap().clone();
@@ -274,7 +274,11 @@ fn what_was_not_timed_has_no_times() {
         let mut snapshot = read(counts);
         for counter in &mut snapshot.counters {
             let all = counter.exits;
-            let untimed = if counter.name == "HLT" { all } else { all / 4 };
+            let untimed = if &*counter.name == "HLT" {
+                all
+            } else {
+                all / 4
+            };
             (counter.untimed, counter.cycles) = (Some(untimed), (all - untimed) * 600);
             counter.histogram = counter.histogram.take().filter(|_| untimed < all);
             if let Some(histogram) = &mut counter.histogram {
@@ -332,4 +336,33 @@ fn the_vcpus_and_the_help() {
     insta::assert_snapshot!("the_vcpus", screen(&state, 80, 8, SETTINGS));
     press(&mut state, &[key('?')]);
     insta::assert_snapshot!("the_help", screen(&state, 80, 24, SETTINGS));
+}
+
+/// The longest name but one leaves no room for bars.
+#[test]
+fn headings_are_whole() {
+    let mut state = watched(Growing::new());
+    state.rows[0].since.name = "EXTERNAL_INTERRUPT".into();
+    for width in 70..100 {
+        let text = screen(&state, width, 24, SETTINGS);
+        let heads = text
+            .lines()
+            .find(|line| line.starts_with("Reason"))
+            .unwrap();
+        let known = [
+            "Reason",
+            "Samples/s",
+            "Samples",
+            "Samples%",
+            "Time%",
+            "Avg",
+            "p99",
+            "Max",
+            "Min",
+        ];
+        assert!(
+            heads.split_whitespace().all(|head| known.contains(&head)),
+            "{width}: {heads}"
+        );
+    }
 }
