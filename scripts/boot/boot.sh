@@ -50,8 +50,12 @@ if [ "$key" != "$(cat "$iso.key" 2>/dev/null)" ]; then
 	say "making the image of $scenario"
 	rm -f "$iso.key"
 	if [ -f "$guest" ]; then
+		guest_files=("$guest:/scenario" "$build/exitprof:/usr/bin/")
+		# The driver of /dev/cpu/0/cpuid, which Debian has as a module.
+		driver=$kernel/needed/cpuid.ko
+		[ ! -f "$driver" ] || guest_files+=("$driver:/lib/modules/")
 		"$top/scripts/boot/initramfs.sh" "$images/guest.cpio" "$top/scripts/boot/guest-init" \
-			"$guest:/scenario" --cpuid "$build/exitprof:/usr/bin/"
+			--cpuid "${guest_files[@]}"
 		files+=("$bzimage:/guest/kernel" "$images/guest.cpio:/guest/initramfs")
 		arguments+=(--qemu)
 	fi

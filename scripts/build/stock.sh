@@ -54,7 +54,7 @@ if [ ! -e "$tree/complete" ]; then
 	for module in arch/x86/kvm/{kvm,kvm-intel,kvm-amd}; do
 		xz -dc "$modules/kernel/$module.ko.xz" >"$tree/unpatched/${module##*/}.ko"
 	done
-	for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kernel/msr; do
+	for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kernel/{msr,cpuid}; do
 		xz -dc "$modules/kernel/$module.ko.xz" >"$tree/needed/${module##*/}.ko"
 	done
 	mkdir -p "$tree/arch/x86/boot"
