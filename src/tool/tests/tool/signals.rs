@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -21,7 +22,10 @@ fn start(host: &Host, arguments: &[&str]) -> Child {
         .arg("--debugfs")
         .arg(host.0.path());
     command.args(&arguments[1..]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // A group of its own can be stopped, because its parent is in another one: an orphaned
+    // process group cannot, and the group of these tests may be one.
+    command.stderr(Stdio::piped()).process_group(0);
     command.spawn().unwrap()
 }
 
@@ -111,7 +115,7 @@ fn a_command_is_stopped_and_goes_on() {
     let host = Host::new(&later(7, 0, 0));
     let mut child = start(
         &host,
-        &["stat", "--", "/bin/sh", "-c", "echo $$; sleep 0.3; exit 4"],
+        &["stat", "--", "/bin/sh", "-c", "echo $$; read line; exit 4"],
     );
     let pid = lines(child.stdout.take().unwrap()).next().unwrap();
     let state = |pid: &str| {
@@ -126,6 +130,7 @@ fn a_command_is_stopped_and_goes_on() {
         thread::sleep(Duration::from_millis(10));
     }
     send(&child, Signal::CONT);
+    // Ends the input of the command, too.
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
