@@ -2,13 +2,6 @@
 #
 # kvm-exitprof: "make help" says what there is.
 
-# The kernel that demo, tests and benchmarks run: 6.1, or 7.3, which is Debian's own.
-KERNEL ?= 6.1
-export KERNEL
-
-# The kernel to build for: one with our patches, CONFIG_RUST=y, and built.
-KDIR ?= build/$(KERNEL:6.1=kernel)
-
 # The kernel's Rust is tied to one rustc: by default the distribution's, whatever
 # stands before it in PATH.
 RUSTC ?= /usr/bin/rustc
@@ -17,10 +10,20 @@ RUSTFMT ?= /usr/bin/rustfmt
 BINDGEN ?= /usr/bin/bindgen
 export RUSTC RUSTDOC RUSTFMT BINDGEN
 
+# The kernel that demo, tests and benchmarks run: 6.1, or 7.3, which is Debian's own. The
+# default is 6.1 where its tools are to be had, as on Debian 12.
+kernels := $(shell RUSTC=$(RUSTC) scripts/build/kernels.sh)
+KERNEL ?= $(firstword $(kernels))
+export KERNEL
+
+# The kernel to build for: one with our patches, CONFIG_RUST=y, and built.
+KDIR ?= build/$(KERNEL:6.1=kernel)
+
 kmake = scripts/build/make.sh $(KDIR) M=$(CURDIR)
 
 help:
-	@echo 'On a fresh Debian 12, with KERNEL=6.1, the default, or 7.3, of which only KVM is built:'
+	@echo 'On a fresh Debian 12, with KERNEL=6.1, the default, or 7.3, of which only KVM is built.'
+	@echo 'On a fresh Debian 13, with 7.3:'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
 	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
@@ -52,6 +55,7 @@ help:
 	@echo 'VMX works, or else bochs.'
 
 demo:
+	@echo 'Linux $(KERNEL), of those that can be built here: $(kernels)'
 	@scripts/build/all.sh
 	@scripts/demo.sh
 
