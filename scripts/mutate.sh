@@ -12,21 +12,21 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/build/kvm-copy.sh"
 
-kernel=$build/kernel
+kdir=$build/kernel
 scratch=$build/mutate
 chosen=("$@")
 number=0 failed=0
 
 # Sources as they are.
 prepare() {
-	copy_kvm "$kernel" "$scratch/kvm"
+	copy_kvm "$kdir" "$scratch/kvm"
 	git -C "$top" ls-files --cached --others --exclude-standard | while read -r file; do
 		[ ! -f "$top/$file" ] || refresh "$top/$file" "$scratch/project/$file"
 	done
 }
 
 build_module() {
-	"$top/scripts/build/make.sh" "$kernel" M="$scratch/project" modules
+	"$top/scripts/build/make.sh" "$kdir" M="$scratch/project" modules
 }
 
 # run_tests TEST...: results of the model's and the tool's tests, of checks, and of the rest in
@@ -37,7 +37,7 @@ run_tests() {
 		case $test in
 		model.*) cargo_test profile "$test" ;;
 		tool.*) cargo_test exitprof "$test" ;;
-		check.reasons) check "$test" cargo run --package judge -- reasons "$kernel/source" ;;
+		check.reasons) check "$test" cargo run --package judge -- reasons "$kdir/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
 		svm.*) svm+=("${test#svm.}") ;;
 		*) e2e+=("$test") ;;
@@ -82,7 +82,7 @@ fault() {
 	perl -0pi -e "$change" "$file"
 	if cmp -s "$file" "$scratch/original"; then
 		verdict="not there: the change does not apply"
-	elif ! { build_kvm "$kernel" "$scratch/kvm" && build_module; } >"$scratch/$name.build" 2>&1; then
+	elif ! { build_kvm "$kdir" "$scratch/kvm" && build_module; } >"$scratch/$name.build" 2>&1; then
 		verdict="not there: does not build, see $scratch/$name.build"
 	else
 		run_tests "$@" >"$scratch/$name.log" 2>"$scratch/$name.err"
@@ -103,7 +103,7 @@ fault() {
 
 say "preparing"
 prepare
-{ build_kvm "$kernel" "$scratch/kvm" && build_module; } >"$scratch/build.log" 2>&1 || {
+{ build_kvm "$kdir" "$scratch/kvm" && build_module; } >"$scratch/build.log" 2>&1 || {
 	tail -n 20 "$scratch/build.log" >&2
 	die "KVM or the module does not build without a fault"
 }

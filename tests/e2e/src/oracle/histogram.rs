@@ -4,6 +4,9 @@
 use crate::host::debugfs::{Line, ProfileFile};
 use anyhow::{Context, Result, ensure};
 
+/// The last bucket, which also holds all higher numbers.
+const LAST_BUCKET: u32 = 29;
+
 /// Checks the histograms of all the host's reasons.
 pub fn check_histograms(file: &ProfileFile) -> Result<()> {
     let mut lines = file.of("host");
@@ -31,11 +34,15 @@ pub fn check_histogram(line: &Line) -> Result<()> {
     );
     let power = |bucket: u32| 1_u64 << bucket;
     let first = |bucket| if bucket == 0 { 0 } else { power(bucket) };
-    let (mut low, mut high) = (0, 0);
+    let last = |bucket| match bucket {
+        LAST_BUCKET => u64::MAX,
+        _ => power(bucket + 1) - 1,
+    };
+    let (mut low, mut high) = (0, 0_u64);
     for (&bucket, &exits) in &log2 {
         ensure!(exits > 0, "an empty bucket");
         low += first(bucket) * exits;
-        high += (power(bucket + 1) - 1) * exits;
+        high = high.saturating_add(last(bucket).saturating_mul(exits));
     }
     ensure!(
         (low..=high).contains(&cycles),
@@ -43,7 +50,7 @@ pub fn check_histogram(line: &Line) -> Result<()> {
     );
     for (extreme, bucket) in [(min, log2.keys().next()), (max, log2.keys().next_back())] {
         let bucket = *bucket.context("no bucket")?;
-        let own = first(bucket)..power(bucket + 1);
+        let own = first(bucket)..=last(bucket);
         ensure!(
             own.contains(&extreme),
             "{extreme} is not in bucket {bucket}"
