@@ -18,6 +18,9 @@ root=$("$top/scripts/build/packages.sh" --release trixie base-files bash dash co
 ln -sf gcc "$root/usr/bin/cc"
 ln -sf gawk "$root/usr/bin/awk"
 
+mountpoint -q / ||
+	die "this is a chroot whose root directory is not a mount point, so Debian 13's tools cannot get" \
+		"a mount namespace: before chroot, \"mount --bind DIRECTORY DIRECTORY\""
 options=(--mount)
 [ "$(id -u)" = 0 ] || options+=(--user --map-root-user)
 unshare "${options[@]}" true 2>/dev/null ||
