@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # cargo.sh ARGUMENTS: a cargo that is current enough for the tools: the one in
-# PATH, or else Debian's, unpacked into the cache. (Debian 12's own cargo and rustc
-# fit the kernel, and are too old for today's crates; the newer ones that it has for
-# web browsers cannot be installed beside them.)
+# PATH, or else the one that Debian has for web browsers, unpacked into the cache.
+# (Debian's cargo and rustc proper fit its kernels, and are too old for the locked
+# crates. Newer ones cannot be installed beside them.)
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -14,10 +14,8 @@ minor() {
 
 unset RUSTC RUSTDOC RUSTFMT # those are the kernel's
 cargo=cargo
-if [ "$(minor cargo || true)" -lt 85 ] 2>/dev/null || [ -z "$(minor cargo || true)" ]; then
-	packages=(cargo rustc rustfmt rust-clippy)
-	! grep -qx VERSION_CODENAME=bookworm /etc/os-release || packages=({cargo,rustc,rustfmt}-web rust-web-clippy)
-	root=$("$top/scripts/build/packages.sh" "${packages[@]}")
+if [ "$(minor cargo || true)" -lt 88 ] 2>/dev/null || [ -z "$(minor cargo || true)" ]; then
+	root=$("$top/scripts/build/packages.sh" cargo-web rustc-web rustfmt-web rust-web-clippy)
 	export PATH=$root/usr/bin:$PATH
 	export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu
 	cargo=$root/usr/bin/cargo

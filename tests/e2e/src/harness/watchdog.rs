@@ -47,10 +47,10 @@ pub fn start(on_hang: OnHang) {
             for tid in threads::all().into_iter().filter(|&tid| tid != own) {
                 threads::kick(tid);
             }
-            if now() > deadline + GRACE {
-                if let Some(on_hang) = on_hang.take() {
-                    on_hang(stacks());
-                }
+            if now() > deadline + GRACE
+                && let Some(on_hang) = on_hang.take()
+            {
+                on_hang(stacks());
             }
         }
     });
