@@ -52,8 +52,9 @@ help:
 	@echo
 	@echo 'Kernels and packages are kept in ~/.cache/kvm-exitprof (KVM_EXITPROF_CACHE), safe to delete.'
 	@echo 'EMULATOR=bochs, tcg (SVM) or kvm chooses the emulator; by default kvm where nested'
-	@echo 'VMX works, or else bochs.'
+	@echo 'VMX works, or else bochs; for the demo of 7.3, which Bochs takes minutes to boot, tcg.'
 
+demo: export EMULATOR ?= any
 demo:
 	@echo 'Linux $(KERNEL), of those that can be built here: $(kernels)'
 	@scripts/build/all.sh

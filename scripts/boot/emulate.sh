@@ -17,8 +17,9 @@
 # With several CPUs the kernel's command line needs idle=halt, as Bochs loses
 # wake-ups of a CPU that waits by MWAIT.
 #
-# EMULATOR=auto|kvm|bochs|tcg in the environment chooses. The default is auto: VMX, by kvm
-# where nested virtualization works and the machine comes up, or else by bochs.
+# EMULATOR=auto|any|kvm|bochs|tcg in the environment chooses. The default is auto: VMX, by
+# kvm where nested virtualization works and the machine comes up, or else by bochs. With
+# any, tcg stands for bochs if the kernel is a distribution's, which takes Bochs minutes.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -131,20 +132,21 @@ if [ "$mode" = kvm ]; then
 	exit
 fi
 
-emulator=${EMULATOR:-auto} isa=vmx
+emulator=${EMULATOR:-auto} isa=vmx emulated=bochs
+[ "$emulator" != any ] || [ "$kernel_name" != 7.3 ] || emulated=tcg
 case $emulator in
-auto)
-	emulator=bochs
+auto | any)
+	emulator=$emulated
 	! nested_kvm kvm_intel vmx || emulator=kvm
 	;;
 kvm)
 	nested_kvm kvm_intel vmx || { nested_kvm kvm_amd svm && isa=svm; } ||
 		die "EMULATOR=kvm needs a CPU with VMX or SVM, a usable /dev/kvm, and kvm_intel or kvm_amd with nested=Y"
 	;;
-bochs) ;;
-tcg) isa=svm ;;
-*) die "EMULATOR=$emulator is none of auto, kvm, bochs, tcg" ;;
+bochs | tcg) ;;
+*) die "EMULATOR=$emulator is none of auto, any, kvm, bochs, tcg" ;;
 esac
+[ "$emulator" != tcg ] || isa=svm
 if [ "$mode" = which ]; then
 	echo "$emulator $isa"
 	exit
@@ -189,9 +191,9 @@ if [ "$emulator" = kvm ] && ! comes_up; then
 	kill $process 2>/dev/null || true
 	wait $process $copy || true
 	why="no result within $patience s from the machine on KVM"
-	[ "${EMULATOR:-auto}" = auto ] || die "$why (logs in $out)"
-	say "$why: falling back to Bochs"
-	bochs
+	[ "${EMULATOR:-auto}" != kvm ] || die "$why (logs in $out)"
+	say "$why: falling back to $emulated"
+	$emulated
 	start
 fi
 status=0

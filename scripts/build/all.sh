@@ -31,12 +31,20 @@ ended() {
 	}
 }
 
+# What emulated machines have in them, and QEMU, if it is to emulate them.
+packages() {
+	"$top/scripts/build/packages.sh"
+	case $("$top/scripts/boot/emulate.sh" --which) in
+	tcg*) "$top/scripts/build/packages.sh" --backports qemu-system-x86 ;;
+	esac
+}
+
 trap '[ ${#begun[@]} = 0 ] || kill "${begun[@]}" 2>/dev/null || true' EXIT
 # Fetches the kernel's source while packages are installed. xz may be one of them.
 ! command -v xz >/dev/null || [ "$kernel_name" != kernel ] || beside source "$top/scripts/build/kernel.sh" source
 "$top/scripts/build/deps.sh"
 beside programs "$top/scripts/build/tool.sh" "$@"
-beside packages "$top/scripts/build/packages.sh"
+beside packages packages
 [ -z "${begun[source]-}" ] || ended source
 "$top/scripts/build/kernel.sh" "$kernel_name"
 if [ "$kernel_name" = kernel ]; then
