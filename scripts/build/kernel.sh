@@ -12,6 +12,7 @@
 #	kcsan		6.1 with the detector of data races
 #	6.12		6.12 for tests; 6.12-debug and so on as above
 #	7.3		Debian's own kernel, of which only KVM is built: see stock.sh
+#	7.3-debug	7.3 built whole, with all that finds errors; and so on as above
 #
 # kernel.sh source: fetches and unpacks the source of 6.1, and builds nothing.
 set -euo pipefail
@@ -22,7 +23,7 @@ name=${1:-kernel} version=6.1
 case $name in
 7.3) exec "$top/scripts/build/stock.sh" ;;
 6.12) version=6.12 flavour=kernel ;;
-6.12-*) version=6.12 flavour=${name#*-} ;;
+6.12-* | 7.3-*) version=${name%%-*} flavour=${name#*-} ;;
 *) flavour=$name ;;
 esac
 case $flavour in
