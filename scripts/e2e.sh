@@ -7,7 +7,7 @@
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
 #
 # CPUS in the environment says how many the machine has: 2 unless told otherwise;
-# KVM, where its patched modules are: in build/FLAVOUR; APPEND, what the kernel's
+# PATCHED_KVM, where the patched modules are: in build/FLAVOUR; APPEND, what the kernel's
 # command line has besides.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -36,7 +36,7 @@ cost | scale)
 	;;
 esac
 for file in kvm kvm-intel kvm-amd; do
-	files+=("${KVM:-$kernel/arch/x86/kvm}/$file.ko:/modules/patched/"
+	files+=("${PATCHED_KVM:-$kernel/arch/x86/kvm}/$file.ko:/modules/patched/"
 		"$kernel/unpatched/$file.ko:/modules/unpatched/")
 done
 for file in "$kernel"/{virt/lib/irqbypass.ko,needed/*.ko}; do

@@ -49,7 +49,7 @@ run_tests() {
 
 # end_to_end EMULATOR TEST...
 end_to_end() {
-	EMULATOR=$1 KVM=$scratch/kvm/arch/x86/kvm \
+	EMULATOR=$1 PATCHED_KVM=$scratch/kvm/arch/x86/kvm \
 		"$top/scripts/e2e.sh" kernel "$scratch/project/kvm_exitprof.ko" test "${@:2}" || true
 }
 
