@@ -162,6 +162,7 @@ machines() {
 	step 7 e2e.vmx results e2e "$vmx" 2
 	step 5 e2e.svm results e2e tcg 2
 	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
+	[ "$kernel_name" = kernel ] || step 3 e2e.svm.nrips results scripts/nrips.sh
 	# QEMU does not survive tests that change code under load on many CPUs.
 	step 1 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
 	step 1 live.vmx results scripts/live.sh
