@@ -39,4 +39,4 @@ faked() {
 say "building KVM with a faked NRIPS: about a minute"
 mkdir -p "$copy"
 logged "$copy/make.log" faked
-EMULATOR=tcg KVM=$copy/arch/x86/kvm "$top/scripts/e2e.sh" "$kernel_name" "$module_for_kernel" test "$@"
+EMULATOR=tcg PATCHED_KVM=$copy/arch/x86/kvm "$top/scripts/e2e.sh" "$kernel_name" "$module_for_kernel" test "$@"
