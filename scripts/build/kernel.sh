@@ -48,14 +48,14 @@ fragments=("${fragments[@]/%/.config}")
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
 tools=toolchain
-[ $version = 6.1 ] || tools=room
+[ "$version" = 6.1 ] || tools=room
 [ "$flavour" = source ] || "$top/scripts/build/check-build.sh" $tools "$cache"
 
 # Debian's tarball, installed or not.
 source_tarball() {
 	local tarball=/usr/src/linux-source-$version.tar.xz
-	if [ $version != 6.1 ]; then
-		tarball=$("$top/scripts/build/packages.sh" --release trixie --only linux-source-$version)$tarball
+	if [ "$version" != 6.1 ]; then
+		tarball=$("$top/scripts/build/packages.sh" --release trixie --only "linux-source-$version")$tarball
 	elif [ ! -e "$tarball" ]; then
 		tarball=$("$top/scripts/build/packages.sh" linux-source-6.1)$tarball
 	fi
@@ -63,7 +63,7 @@ source_tarball() {
 }
 
 tool_versions() {
-	if [ $version = 6.1 ]; then
+	if [ "$version" = 6.1 ]; then
 		"$RUSTC" --version
 		"$BINDGEN" --version
 		clang --version
@@ -73,7 +73,7 @@ tool_versions() {
 }
 
 kmake() {
-	if [ $version = 6.1 ]; then
+	if [ "$version" = 6.1 ]; then
 		# The rustc of the distribution, not one that stands before it in PATH: the
 		# kernel's own crates need just that.
 		make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
@@ -117,32 +117,42 @@ build_kernel() {
 	quietly kmake -j"$(nproc)" bzImage modules
 }
 
-lock_kernels
 tarball=$(source_tarball)
-source=$(unpacked "$tarball")
+source=$(source_of "$tarball")
 if [ "$flavour" = source ]; then
-	ln -sfn "$source" "$build/$name"
+	lock_kernels
+	ln -sfn "$(unpacked "$tarball")" "$build/$name"
 	exit
 fi
 
 # The source's directory cannot move, once make has been there.
 tree=$cache/$name-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
+
+is_built() {
+	[ -e "$tree/complete" ] && is_patched "$tree/source" "$version"
+}
+
+# What is there need not wait for another kernel's build.
+is_built || lock_kernels
 if [ ! -e "$tree/complete" ]; then
+	unpacked "$tarball" >/dev/null
 	rm -rf "$tree"
 	mkdir -p "$tree/build"
 	cp -al "$source" "$tree/source"
-	patch_tree "$source" "$tree/source" $version
+	patch_tree "$source" "$tree/source" "$version"
 	configure
 	say "building the kernel: 1600 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
 	build_kernel
 	touch "$tree/complete"
-elif ! is_patched "$tree/source" $version; then
+	mark_patched "$tree/source"
+elif ! is_built; then
 	say "patching and building KVM: about a minute"
-	patch_tree "$source" "$tree/source" $version
+	unpacked "$tarball" >/dev/null
+	patch_tree "$source" "$tree/source" "$version"
 	kmake -s olddefconfig
 	build_kernel
+	mark_patched "$tree/source"
 fi
-mark_patched "$tree/source"
 
 ln -sfn "$tree/build" "$build/$name"
 say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$name"
