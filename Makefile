@@ -10,8 +10,8 @@ RUSTFMT ?= /usr/bin/rustfmt
 BINDGEN ?= /usr/bin/bindgen
 export RUSTC RUSTDOC RUSTFMT BINDGEN
 
-# The kernel that demo, tests and benchmarks run: 6.1, or 7.3, which is Debian's own. The
-# default is 6.1 where its tools are to be had, as on Debian 12.
+# The kernel that demo, tests and benchmarks run: 6.1, 6.12, or 7.3, which is Debian's own.
+# The default is 6.1 where its tools are to be had, as on Debian 12.
 kernels := $(shell RUSTC=$(RUSTC) scripts/build/kernels.sh)
 KERNEL ?= $(firstword $(kernels))
 export KERNEL
@@ -22,13 +22,13 @@ KDIR ?= build/$(KERNEL:6.1=kernel)
 kmake = scripts/build/make.sh $(KDIR) M=$(CURDIR)
 
 help:
-	@echo 'On a fresh Debian 12, with KERNEL=6.1, the default, or 7.3, of which only KVM is built.'
-	@echo 'On a fresh Debian 13, with 7.3:'
+	@echo 'On a fresh Debian 12, with KERNEL=6.1, the default, 6.12, or 7.3, of which only KVM is built.'
+	@echo 'On a fresh Debian 13, with 7.3, the default, or 6.12:'
 	@echo '  make demo             build all, boot it in an emulator, and show what a guest reads'
 	@echo '  make test             all tests, in the emulator and out of it'
 	@echo '  make test T="smp. model."  those whose names begin so, and no more builds than they need'
 	@echo
-	@echo 'For a kernel of your own, Linux 6.1 in KDIR=:'
+	@echo 'For a kernel of your own, Linux 6.1 or 6.12, in KDIR=:'
 	@echo '  make patch            apply patches/ to its source'
 	@echo '  make config           say what in its .config keeps Rust out; with FIX=1 fix it'
 	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel)'
@@ -39,7 +39,7 @@ help:
 	@echo
 	@echo 'Parts of the above:'
 	@echo '  make deps             install the Debian packages that are missing'
-	@echo '  make kernel           get, patch, configure and build 6.1: build/kernel'
+	@echo '  make kernel           get, patch, configure and build it: build/kernel, or build/KERNEL'
 	@echo '  make tool             build the tool, for hosts and guests: build/exitprof'
 	@echo '  make check            style and consistency: all that needs no emulator'
 	@echo '  make bench            what an exit costs, here and with others that count exits'
@@ -74,8 +74,8 @@ ko = $(if $(filter build/kernel,$(KDIR)),kvm_exitprof.ko,$(KDIR)-module/kvm_exit
 
 modules:
 	@scripts/build/check-build.sh kernel "$(KDIR)"
-ifeq ($(KDIR),build/7.3)
-	@scripts/build/module.sh 7.3
+ifneq ($(filter build/6.12 build/7.3,$(KDIR)),)
+	@scripts/build/module.sh $(notdir $(KDIR))
 else
 	@$(kmake) --no-print-directory modules
 endif
@@ -101,9 +101,11 @@ tool:
 check: modules
 	@scripts/check.sh $(KDIR)
 
+lean = $(if $(filter 6.12,$(KERNEL)),6.12-lean,lean)
+
 bench: deps
-	@scripts/bench.sh lean
-ifndef ACCEL
+	@scripts/bench.sh $(lean)
+ifeq ($(ACCEL)$(lean),lean)
 	@scripts/bench.sh distro
 	@scripts/bench-scale.sh
 endif

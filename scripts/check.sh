@@ -4,7 +4,8 @@
 # Style and consistency, one KTAP line for each check.
 #
 #	check.sh KDIR [NAME...]	all checks, or these; KDIR is the kernel that the module
-#				in this directory, or in build/, was built for
+#				in this directory, or in build/, was built for; or, for
+#				some, only its source
 #	check.sh list [build]	the names of all checks, or of those that need KDIR
 # shellcheck disable=SC2317 # the checks are called by their names
 set -euo pipefail
@@ -15,8 +16,10 @@ set -euo pipefail
 of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers)
 of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
 	reasons record modinfo_complete)
-# Those that belong to a kernel, be it another than 6.1.
+# Those that belong to a kernel, be it another than 6.1; and those for which it must be
+# configured and built here.
 of_kernel=(checkpatch git_am patch_knows_patched reasons record modinfo_complete)
+of_built_kernel=(config_mends option_off)
 if [ "${1:-}" = list ]; then
 	[ "${2:-}" = build ] || printf 'check.%s\n' "${of_sources[@]}"
 	printf 'check.%s\n' "${of_build[@]}"
@@ -31,6 +34,7 @@ source=$kdir module=$top/kvm_exitprof.ko series=$top/patches/6.1
 [ ! -e "$source/Makefile" ] || series=$(series_of "$(version_of "$source")")
 if [ "${series##*/}" != 6.1 ]; then
 	module=$build/${series##*/}-module/kvm_exitprof.ko
+	[ "${series##*/}" = 7.3 ] || of_kernel+=("${of_built_kernel[@]}")
 	[ ${#checks[@]} -gt 0 ] || checks=("${of_kernel[@]}")
 fi
 [ ${#checks[@]} -gt 0 ] || checks=("${of_sources[@]}" "${of_build[@]}")
@@ -66,10 +70,10 @@ checkpatch() {
 without_series() {
 	local file patch
 	sed -n 's|^+++ b/||p' "$series"/*.patch | sort -u | while read -r file; do
-		install -D -m 644 "$source/$file" "$1/$file"
+		[ ! -e "$source/$file" ] || install -D -m 644 "$source/$file" "$1/$file"
 	done
 	git -C "$1" init -q
-	tac "$series/series" | while read -r patch; do
+	[ ! -e "$1/arch/x86/kvm/exit_profiler.c" ] || tac "$series/series" | while read -r patch; do
 		git -C "$1" apply -R "$series/$patch"
 	done
 	git -C "$1" add -f .
@@ -109,7 +113,11 @@ patch_is_all_or_nothing() {
 config_mends() {
 	local kdir=$tmp/kdir
 	mkdir "$kdir"
-	make -s -C "$source" O="$kdir" "${kernel_tools[@]}" allnoconfig
+	if [ "${series##*/}" = 6.1 ]; then
+		make -s -C "$source" O="$kdir" "${kernel_tools[@]}" allnoconfig
+	else
+		scripts/build/make.sh "$source" -s O="$kdir" allnoconfig
+	fi
 	"$source/scripts/config" --file "$kdir/.config" -e 64BIT -e SMP -e HIGH_RES_TIMERS -e CPU_SUP_INTEL \
 		-e MODULES -e MODVERSIONS -d DEBUG_INFO_NONE \
 		-e VIRTUALIZATION -e KVM -e KVM_INTEL --set-str SYSTEM_TRUSTED_KEYS debian/certs/a.pem
@@ -139,7 +147,7 @@ option_off() {
 	KCFLAGS="-include $build/check-kvm/off.h" build_kvm "$kdir" "$build/check-kvm"
 	for module in kvm kvm-intel kvm-amd; do
 		for part in "$kdir/unpatched" "$build/check-kvm/arch/x86/kvm"; do
-			llvm-objcopy -O binary --only-section=.text "$part/$module.ko" "$tmp/text"
+			objcopy -O binary --only-section=.text "$part/$module.ko" "$tmp/text"
 			sha256sum <"$tmp/text"
 		done | uniq | tee "$tmp/sums"
 		[ "$(wc -l <"$tmp/sums")" = 1 ] || die "$module.ko is another"

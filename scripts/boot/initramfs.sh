@@ -31,11 +31,21 @@ trap 'rm -rf "$tmp"' EXIT
 stage=$tmp/root
 
 add() { # SRC DEST
+	local dest=$stage$2
 	[ -f "$1" ] || die "no $1 to put into the initramfs $out"
 	case $2 in
-	*/) install -D -m 755 -t "$stage$2" "$1" ;;
-	*) install -D -m 755 "$1" "$stage$2" ;;
+	*/) dest+=${1##*/} ;;
 	esac
+	install -D -m 755 "$1" "$dest"
+	case $dest in
+	*.ko) strip_debug "$dest" ;;
+	esac
+}
+
+# Debugging information is most of a module that has it. Others may be signed, and stay as
+# they are.
+strip_debug() {
+	! objdump -h "$1" | grep -q '\.debug_info' || strip -d "$1"
 }
 
 # program NAME [ROOT]: a program of the unpacked packages, its loader and its libraries.

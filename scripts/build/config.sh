@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# config.sh KDIR [fix]: says what in the .config of a patched 6.1 tree, or of its O=
+# config.sh KDIR [fix]: says what in the .config of a patched tree, or of its O=
 # directory, keeps the module from being built for it; fixes it when told to.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/series.sh"
 
 [ $# -ge 1 ] || die "usage: $0 KDIR [fix]"
 kdir=$1 fix=${2:-}
@@ -12,6 +13,8 @@ kdir=$1 fix=${2:-}
 source=$kdir
 [ ! -e "$kdir/source" ] || source=$kdir/source
 [ -x "$source/scripts/config" ] || die "$source is not a kernel's source: set KDIR"
+age=later kmake=("$top/scripts/build/make.sh" "$kdir") in_root=("$top/scripts/build/root.sh")
+[[ "$(version_of "$source")" != 6.1.* ]] || age=6.1 kmake=(make -C "$kdir" "${kernel_tools[@]}") in_root=()
 
 set_option() {
 	"$source/scripts/config" --file "$kdir/.config" "$@"
@@ -30,22 +33,24 @@ obstacle() {
 	[ -z "$fix" ] || set_option "$@"
 }
 
-while read -r option why; do
+while read -r kernels option why; do
+	[ "$kernels" = all ] || [ "$kernels" = "$age" ] || continue
 	! is_set "$option" || obstacle "$option" "$why" -d "$option"
 done <<'END'
-MODVERSIONS 6.1 cannot version Rust's symbols; RUST depends on its absence
-GCC_PLUGINS would change layouts behind Rust's back; RUST depends on its absence
-CFI_CLANG RUST depends on its absence
-SHADOW_CALL_STACK RUST depends on its absence
-X86_KERNEL_IBT 6.1 gives Rust code no ENDBR, so that calls into a module fault
-WERROR 6.1's own Rust code has a warning about stable features
+all MODVERSIONS the kernel cannot version Rust's symbols; RUST depends on its absence
+6.1 GCC_PLUGINS would change layouts behind Rust's back; RUST depends on its absence
+all CFI_CLANG RUST depends on its absence
+all SHADOW_CALL_STACK RUST depends on its absence
+6.1 X86_KERNEL_IBT 6.1 gives Rust code no ENDBR, so that calls into a module fault
+6.1 WERROR 6.1's own Rust code has a warning about stable features
+later KASAN is not for Rust beside C that gcc compiles; RUST depends on its absence
 END
 
 for option in RANDSTRUCT_FULL RANDSTRUCT_PERFORMANCE; do
 	! is_set $option || obstacle $option "RUST depends on its absence" -d $option -e RANDSTRUCT_NONE
 done
 
-pahole=$("$source/scripts/pahole-version.sh" "${PAHOLE:-pahole}" 2>/dev/null || true)
+pahole=$("${in_root[@]}" "$source/scripts/pahole-version.sh" "${PAHOLE:-pahole}" 2>/dev/null || true)
 if is_set DEBUG_INFO_BTF && { [ "${pahole:-0}" -lt 124 ] || is_set LTO_CLANG; }; then
 	obstacle DEBUG_INFO_BTF "needs pahole 1.24 or later, and no LTO, to leave Rust out (package pahole)" \
 		-d DEBUG_INFO_BTF
@@ -78,10 +83,10 @@ if [ -z "$fix" ]; then
 fi
 
 set_option -e RUST
-make -s -C "$kdir" "${kernel_tools[@]}" olddefconfig
+"${kmake[@]}" -s olddefconfig
 is_set RUST || {
-	make -s -C "$kdir" "${kernel_tools[@]}" rustavailable || true
+	"${kmake[@]}" -s rustavailable || true
 	die "CONFIG_RUST was dropped again: see above, and \"make deps\" for the tools"
 }
 is_set KVM_EXIT_PROFILER || die "CONFIG_KVM_EXIT_PROFILER was dropped: it depends on KVM"
-say "$kdir/.config has CONFIG_RUST=y and CONFIG_KVM_EXIT_PROFILER=y; build it with: make -C $kdir ${kernel_tools[*]}"
+say "$kdir/.config has CONFIG_RUST=y and CONFIG_KVM_EXIT_PROFILER=y; build it with: ${kmake[*]}"

@@ -10,11 +10,13 @@
 #	debug		6.1 with all that finds errors, for QEMU's emulator
 #	debug-vmx	6.1 with the part of that which is light enough for Bochs
 #	kcsan		6.1 with the detector of data races
-#	6.12		6.12 for tests; 6.12-debug and so on as above
+#	6.12		6.12 for tests, also with BTF and the mitigations of distributions
+#	6.12-lean	6.12 as above
 #	7.3		Debian's own kernel, of which only KVM is built: see stock.sh
 #	7.3-debug	7.3 built whole, with all that finds errors; and so on as above
 #
-# kernel.sh source: fetches and unpacks the source of 6.1, and builds nothing.
+# kernel.sh source: fetches and unpacks the source of 6.1, and builds nothing;
+# kernel.sh 6.12-source: that of 6.12.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/series.sh"
@@ -35,6 +37,10 @@ debug) fragments=(kernel preempt lockdep debug) ;;
 kcsan) fragments=(kernel preempt kcsan) ;;
 source) fragments=() ;;
 *) die "there is no kernel \"$name\": see $0" ;;
+esac
+case $name in
+6.12 | 6.12-distro) fragments+=(6.12) ;;
+6.12-lean) fragments+=(6.12-lean) ;;
 esac
 fragments=("${fragments[@]/#/$top/scripts/build/}")
 fragments=("${fragments[@]/%/.config}")
@@ -114,7 +120,10 @@ build_kernel() {
 lock_kernels
 tarball=$(source_tarball)
 source=$(unpacked "$tarball")
-[ "$flavour" != source ] || exit 0
+if [ "$flavour" = source ]; then
+	ln -sfn "$source" "$build/$name"
+	exit
+fi
 
 # The source's directory cannot move, once make has been there.
 tree=$cache/$name-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)

@@ -8,6 +8,6 @@ set -euo pipefail
 
 release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 case $release$("$RUSTC" --version 2>/dev/null || true) in
-bookworm* | *"rustc 1.6"[23].*) echo 6.1 7.3 ;;
-*) echo 7.3 ;;
+bookworm* | *"rustc 1.6"[23].*) echo 6.1 6.12 7.3 ;;
+*) echo 7.3 6.12 ;;
 esac

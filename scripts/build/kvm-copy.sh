@@ -9,7 +9,8 @@
 # touches. Objects of an earlier run stay, for make to use again.
 copy_kvm() {
 	local source dir file
-	source=$(realpath "$1/source")
+	source=$(realpath "$1")
+	[ ! -e "$source/source" ] || source=$(realpath "$source/source")
 	for dir in arch/x86/kvm virt/kvm; do
 		(cd "$source" && find $dir -type f ! -name '*.o' ! -name '.*' ! -name '*.ko' ! -name '*.mod*')
 	done | cat - <(series_headers) | while read -r file; do

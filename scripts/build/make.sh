@@ -14,10 +14,12 @@ kdir=$(realpath "$1")
 shift
 
 value() {
-	sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?$/\1/p" "$kdir/.config" 2>/dev/null
+	[ ! -e "$kdir/.config" ] || sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?$/\1/p" "$kdir/.config"
 }
 
 rustc=$(value RUSTC_VERSION_TEXT)
+# It is not configured for Rust yet.
+[ "$rustc" ] || [[ "$(make -s -C "$kdir" kernelversion)" == 6.1.* ]] || rustc="rustc 1.85."
 if [[ "$rustc" == "rustc 1.85."* ]] && [ "$rustc" != "$("$RUSTC" --version)" ]; then
 	[ "$*" != "-s rustc" ] || exec "$top/scripts/build/root.sh" rustc --version
 	case $kdir/ in

@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 root=$("$top/scripts/build/packages.sh" --release trixie base-files bash dash coreutils findutils \
-	diffutils grep sed gawk tar xz-utils cpio patch perl python3 make gcc bc flex bison kmod pahole \
+	diffutils grep sed gawk tar xz-utils lz4 cpio patch perl python3 make gcc bc flex bison kmod pahole \
 	libelf-dev libdw-dev libssl-dev zlib1g-dev rustc rust-src rustfmt rust-clippy bindgen)
 
 # These point to alternatives once the packages are installed.

@@ -12,6 +12,12 @@ use anyhow::Result;
 
 use Exit::{Both, Svm, Vmx};
 
+/// The workload of that name.
+pub fn find(name: &str) -> &'static Workload {
+    let mut named = CATALOG.iter().filter(|workload| workload.name == name);
+    named.next().expect("a name in the catalog")
+}
+
 /// Runs all workloads that need no other parameters of the modules, each in its own VM.
 pub fn run_all() -> Result<Vec<Vm>> {
     let workloads = CATALOG.iter().filter(|workload| workload.runs());
@@ -26,6 +32,11 @@ pub fn run_all() -> Result<Vec<Vm>> {
 pub const CATALOG: &[Workload] = &[
     exact("cpuid", Both(10, 0x72), Op::Cpuid),
     exact("hlt", Both(12, 0x78), Op::Hlt),
+    // An interrupt waits, so that the vCPU does not halt.
+    exact("hlt_pending", Both(12, 0x78), Op::HltPending)
+        .before(Op::EnableX2apic)
+        .irqchip()
+        .reenters((6, 12), (6, 12)),
     exact("hypercall", Both(18, 0x81), Op::Vmcall),
     exact("exception", Both(0, 0x46), Op::Ud2),
     exact("out", Both(30, 0x7b), Op::Out),
@@ -43,10 +54,11 @@ pub const CATALOG: &[Workload] = &[
     exact("rdmsr_apic_base", Both(31, 0x7c), Op::Rdmsr).arg(0x1b),
     exact("wrmsr_ucode", Both(32, 0x7c), Op::WrmsrZero).arg(0x79),
     exact("wrmsr_refused", Both(32, 0x7c), Op::WrmsrRefused).arg(0x1a0),
-    // KVM handles it in its fast path, but does not re-enter the guest from there.
+    // KVM handles it in its fast path, from which earlier kernels do not re-enter the guest.
     exact("x2apic_icr", Both(32, 0x7c), Op::X2apicIcr)
         .before(Op::EnableX2apic)
-        .irqchip(),
+        .irqchip()
+        .reenters((6, 12), (6, 12)),
     exact("cr0_am", Both(28, 0x65), Op::Cr0Am),
     exact("lmsw", Vmx(28), Op::Lmsw),
     exact("cr4_mce", Both(28, 0x14), Op::Cr4Mce),
@@ -62,7 +74,7 @@ pub const CATALOG: &[Workload] = &[
     exact("dr_read", Both(29, 0x20), Op::MovFromDr).interruptible(),
     exact("dr_write", Both(29, 0x30), Op::MovToDr).interruptible(),
     exact("wbinvd", Both(54, 0x89), Op::Wbinvd),
-    exact("invd", Both(13, 0x76), Op::Invd),
+    exact("invd", Both(13, 0x76), Op::Invd).reenters((7, 3), (7, 3)),
     exact("rdpmc", Both(15, 0x6f), Op::Rdpmc),
     exact("rdrand", Vmx(57), Op::Rdrand).without(RDRAND),
     exact("monitor", Both(39, 0x8a), Op::Monitor),
@@ -99,11 +111,12 @@ pub const CATALOG: &[Workload] = &[
         .arg(200)
         .want(1, 1000 * K)
         .needs(Need::PauseLoopExits),
-    // KVM re-enters the guest from its fast path.
+    // Until Linux 7.3, the fast path needs VMX's preemption timer.
     exact("tsc_deadline", Both(32, 0x7c), Op::WrmsrZero)
         .arg(0x6e0)
         .irqchip()
-        .needs(Need::DeadlineTimer),
+        .needs(Need::DeadlineTimer)
+        .reenters((6, 1), (7, 3)),
     // The interrupt that is due makes KVM leave the fast path half-way.
     exact("tsc_deadline_past", Both(32, 0x7c), Op::PastDeadline)
         .irqchip()

@@ -55,6 +55,9 @@ pub struct Workload {
     want: (u32, u32),
     /// The same since a version of Linux, if it is another.
     later: Option<((u32, u32), (u32, u32))>,
+    /// The versions of Linux since which KVM's fast path re-enters the guest after these
+    /// exits, on VMX and on SVM.
+    reenters: (Option<(u32, u32)>, Option<(u32, u32)>),
     /// Whether each interrupt may cause one exit more.
     pub interruptible: bool,
     irqchip: bool,
@@ -75,6 +78,7 @@ pub const fn exact(name: &'static str, exit: Exit, op: Op) -> Workload {
         arg: 0,
         want: (K, K),
         later: None,
+        reenters: (None, None),
         interruptible: false,
         irqchip: false,
         without: None,
@@ -98,6 +102,13 @@ impl Workload {
     pub const fn since(self, linux: (u32, u32), exits: u32) -> Self {
         let later = Some((linux, (exits, exits)));
         Self { later, ..self }
+    }
+
+    /// KVM's fast path re-enters the guest after each exit: since these versions of Linux,
+    /// on VMX and on SVM.
+    pub const fn reenters(self, vmx: (u32, u32), svm: (u32, u32)) -> Self {
+        let reenters = (Some(vmx), Some(svm));
+        Self { reenters, ..self }
     }
 
     pub const fn interruptible(self) -> Self {
@@ -146,6 +157,15 @@ impl Workload {
             Some((linux, want)) if cpu::linux() >= linux => want,
             _ => self.want,
         }
+    }
+
+    /// How many of its exits KVM's fast path ends, by re-entering the guest. On SVM, it runs
+    /// only on CPUs that tell where the next instruction is.
+    pub fn reentries(&self) -> Result<u32> {
+        let since = cpu::pick(self.reenters.0, self.reenters.1);
+        let runs = cpu::is_vmx() || !["0", "N"].contains(&&*param("kvm_amd", "nrips")?);
+        let reenters = runs && since.is_some_and(|linux| cpu::linux() >= linux);
+        Ok(if reenters { K } else { 0 })
     }
 
     /// The number of its exits' reason, if the CPU's instruction set has one.

@@ -6,10 +6,10 @@ use crate::harness::Test;
 use crate::host::debugfs::{ExitsTable, Line, ProfileFile};
 use crate::host::module::{self, PROFILER};
 use crate::host::{Host, Kmsg, State, cpus};
-use crate::oracle::catalog::run_all;
+use crate::oracle::catalog::{CATALOG, find, run_all};
 use crate::oracle::log::query_line;
-use crate::oracle::{check_histogram, check_histograms, leaf};
-use crate::vmm::cpu::{self, HYPERCALL, INVD, MSR_WRITE};
+use crate::oracle::{Workload, check_histogram, check_histograms, leaf};
+use crate::vmm::cpu::{self, HYPERCALL, MSR_WRITE};
 use crate::vmm::{Config, Op, Program, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::thread::sleep;
@@ -25,7 +25,7 @@ pub fn tests() -> Vec<Test<Host>> {
         absent("without_histograms", without_histograms),
         absent("without_vcpus", without_vcpus),
         absent("untimed", untimed),
-        absent("invd", invd),
+        absent("reentries", reentries),
         absent("account", account),
     ]
 }
@@ -168,40 +168,57 @@ fn without_vcpus(host: &mut Host) -> Result<String> {
     ))
 }
 
-/// Since Linux 7.3, VMX re-enters after INVD at once. Before, and on SVM without next RIP,
-/// INVD is handled and so timed.
-fn invd(host: &mut Host) -> Result<String> {
-    let untimed = cpu::pick(if cpu::linux() >= (7, 3) { 23 } else { 0 }, 0);
-    for _ in 0..20 {
-        host.reload("log=N")?;
-        let mut vm = Vm::plain()?;
-        let before = vm.exits()?;
-        vm.run(&Program::repeated(Op::Invd, 23, 0))?;
-        if vm.exits()? != before + 24 {
-            continue; // an interrupt among them, for which KVM may leave the fast path
+/// Of each workload's exits, just those are untimed after which KVM's fast path re-enters the
+/// guest.
+fn reentries(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let (mut number, mut reentered) = (0, Vec::new());
+    for workload in CATALOG.iter().filter(|workload| workload.runs()) {
+        let want = workload.reentries()?.into();
+        let got = untimed_of(workload, want).context(workload.name)?;
+        ensure!(got == want, "{}: want {want} got {got}", workload.name);
+        number += 1;
+        if want > 0 {
+            reentered.push(workload.name);
         }
-        let file = ProfileFile::read()?;
-        file.check_sums()?;
-        let line = file.row("host", INVD.number()).context("no line")?;
-        check_histogram(line).with_context(|| format!("{line:?}"))?;
-        let (want, got) = (
-            (23, untimed),
-            (line.number("exits")?, line.number("untimed")?),
-        );
-        ensure!(got == want, "want {want:?}: {line:?}");
-        return Ok(format!("23 exits, {untimed} of them untimed"));
+    }
+    Ok(format!(
+        "of {number} workloads, those that re-enter: [{}]",
+        reentered.join(", ")
+    ))
+}
+
+/// How many of a workload's exits are untimed. An interrupt may make KVM leave the fast path,
+/// so that a run which one has disturbed does not count against `want`.
+fn untimed_of(workload: &Workload, want: u64) -> Result<u64> {
+    let reason = workload.reason().context("no such exit here")?;
+    for _ in 0..20 {
+        let mut vm = workload.prepare()?;
+        let interrupts = vm.vcpus[0].stat("irq_exits")?;
+        let untimed = |vm: &Vm| {
+            let file = ProfileFile::read()?;
+            let mut rows = file.of_vcpu("vcpu", vm, 0);
+            let row = rows.find(|row| row.text("reason").ok() == Some(&reason.to_string()));
+            row.map_or(Ok(0), |row| row.number("untimed"))
+        };
+        let before = (untimed(&vm)?, interrupts.read()?);
+        vm.run(&workload.program())?;
+        let got = untimed(&vm)? - before.0;
+        if got >= want || interrupts.read()? == before.1 {
+            return Ok(got);
+        }
     }
     bail!("interrupts disturbed every attempt")
 }
 
 /// Exits after which KVM re-enters the guest without handling them are counted as
 /// untimed. One of 24 writes of MSRs is timed, and minimum, maximum and cycles are its
-/// own. SVM has no such exits.
+/// own. Where the fast path does not run, all are timed.
 fn untimed(host: &mut Host) -> Result<String> {
     const TSC_DEADLINE: u32 = 0x6e0;
     const UCODE: u32 = 0x79;
     let reason = MSR_WRITE.number();
-    let untimed = cpu::pick(23, 0);
+    let untimed = find("tsc_deadline").reentries()?.into();
     for _ in 0..20 {
         host.reload("log=N")?;
         let mut vm = Vm::new(&Config {

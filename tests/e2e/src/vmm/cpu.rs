@@ -108,7 +108,6 @@ pub const DR_READ: Reason = Reason(29, 0x20);
 pub const IO: Reason = Reason(30, 0x7b);
 /// SVM counts reads with it.
 pub const MSR_WRITE: Reason = Reason(32, 0x7c);
-pub const INVD: Reason = Reason(13, 0x76);
 pub const WBINVD: Reason = Reason(54, 0x89);
 
 /// A bit of CPUID that says what the CPU can do.

@@ -87,6 +87,9 @@ ops! {
     EmulatedCpuid: "mov -4(%esi), %eax", "xor %ecx, %ecx",
         "ud2", ".ascii \"kvm\"", "cpuid";
     Hlt: "hlt";
+    /// Halts when an interrupt waits, which comes right after. Needs the x2APIC.
+    HltPending: "mov $0x83f, %ecx", "mov $0x41, %eax", "xor %edx, %edx", "wrmsr",
+        "sti", "hlt", "cli", "mov $0x80b, %ecx", "xor %eax, %eax", "wrmsr";
     /// A hypercall with an unknown number.
     Vmcall: "mov $-1, %eax", "vmcall";
     Ud2: "expect_fault", "ud2", "2:";
