@@ -48,37 +48,42 @@ fragments=("${fragments[@]/%/.config}")
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
 tools=toolchain
-[ $version = 6.1 ] || tools=room
+[ "$version" = 6.1 ] || tools=room
 [ "$flavour" = source ] || "$top/scripts/build/check-build.sh" $tools "$cache"
 
 # Debian's tarball, installed or not.
 source_tarball() {
 	local tarball=/usr/src/linux-source-$version.tar.xz
-	if [ $version != 6.1 ]; then
-		tarball=$("$top/scripts/build/packages.sh" --release trixie --only linux-source-$version)$tarball
+	if [ "$version" != 6.1 ]; then
+		tarball=$("$top/scripts/build/packages.sh" --release trixie --only "linux-source-$version")$tarball
 	elif [ ! -e "$tarball" ]; then
 		tarball=$("$top/scripts/build/packages.sh" linux-source-6.1)$tarball
 	fi
 	echo "$tarball"
 }
 
+# For kernels after 6.1. KASAN and Rust go together with clang only.
+in_root=("$top/scripts/build/root.sh")
+[ "$flavour" != debug ] || in_root+=(--clang)
+
 tool_versions() {
-	if [ $version = 6.1 ]; then
+	if [ "$version" = 6.1 ]; then
 		"$RUSTC" --version
 		"$BINDGEN" --version
 		clang --version
 	else
-		"$top/scripts/build/root.sh" sh -c 'rustc --version; bindgen --version; gcc --version'
+		# shellcheck disable=SC2016 # the inner shell expands it
+		"${in_root[@]}" sh -c 'rustc --version; bindgen --version; "${CC:-gcc}" --version'
 	fi
 }
 
 kmake() {
-	if [ $version = 6.1 ]; then
+	if [ "$version" = 6.1 ]; then
 		# The rustc of the distribution, not one that stands before it in PATH: the
 		# kernel's own crates need just that.
 		make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
 	else
-		"$top/scripts/build/root.sh" make -C "$tree/source" O="$tree/build" "$@"
+		"${in_root[@]}" make -C "$tree/source" O="$tree/build" "$@"
 	fi
 }
 
@@ -131,14 +136,14 @@ if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	mkdir -p "$tree/build"
 	cp -al "$source" "$tree/source"
-	patch_tree "$source" "$tree/source" $version
+	patch_tree "$source" "$tree/source" "$version"
 	configure
 	say "building the kernel: 1600 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
 	build_kernel
 	touch "$tree/complete"
-elif ! is_patched "$tree/source" $version; then
+elif ! is_patched "$tree/source" "$version"; then
 	say "patching and building KVM: about a minute"
-	patch_tree "$source" "$tree/source" $version
+	patch_tree "$source" "$tree/source" "$version"
 	kmake -s olddefconfig
 	build_kernel
 fi
