@@ -122,17 +122,25 @@ build_kernel() {
 	quietly kmake -j"$(nproc)" bzImage modules
 }
 
-lock_kernels
 tarball=$(source_tarball)
-source=$(unpacked "$tarball")
+source=$(source_of "$tarball")
 if [ "$flavour" = source ]; then
-	ln -sfn "$source" "$build/$name"
+	lock_kernels
+	ln -sfn "$(unpacked "$tarball")" "$build/$name"
 	exit
 fi
 
 # The source's directory cannot move, once make has been there.
 tree=$cache/$name-$(cat "${fragments[@]}" <(basename "$source") <(tool_versions) | key)
+
+is_built() {
+	[ -e "$tree/complete" ] && is_patched "$tree/source" "$version"
+}
+
+# What is there need not wait for another kernel's build.
+is_built || lock_kernels
 if [ ! -e "$tree/complete" ]; then
+	unpacked "$tarball" >/dev/null
 	rm -rf "$tree"
 	mkdir -p "$tree/build"
 	cp -al "$source" "$tree/source"
@@ -141,13 +149,15 @@ if [ ! -e "$tree/complete" ]; then
 	say "building the kernel: 1600 files, 5 to 15 minutes on 2 cores; log: $tree/make.log"
 	build_kernel
 	touch "$tree/complete"
-elif ! is_patched "$tree/source" "$version"; then
+	mark_patched "$tree/source"
+elif ! is_built; then
 	say "patching and building KVM: about a minute"
+	unpacked "$tarball" >/dev/null
 	patch_tree "$source" "$tree/source" "$version"
 	kmake -s olddefconfig
 	build_kernel
+	mark_patched "$tree/source"
 fi
-mark_patched "$tree/source"
 
 ln -sfn "$tree/build" "$build/$name"
 say "kernel $(cat "$tree/build/include/config/kernel.release"): build/$name"

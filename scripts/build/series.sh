@@ -29,11 +29,16 @@ lock_kernels() {
 	}
 }
 
-# unpacked TARBALL: the directory with its files, which nobody changes.
+# source_of TARBALL: the directory for its files.
+source_of() {
+	# Packed into a package, it keeps its time.
+	echo "$cache/source-$(stat -c '%s %Y' "$1" | key)"
+}
+
+# unpacked TARBALL: that directory with its files, which nobody changes.
 unpacked() {
 	local source
-	# Packed into a package, it keeps its time.
-	source=$cache/source-$(stat -c '%s %Y' "$1" | key)
+	source=$(source_of "$1")
 	[ -d "$source" ] || {
 		say "unpacking $(basename "$1")"
 		rm -rf "$source.part"
