@@ -39,9 +39,9 @@ pub struct Arguments {
 enum Command {
     /// Show what was counted so far, and what it means
     #[command(after_help = "\
-Samples are exits. Time is the time spent handling them; Min, Max, Avg, p50 and
-p99 are the times of single exits. Percentages refer to all exits of the host,
-or of the selected VMs and vCPUs. Bars show Samples, or with --sort time Time.
+Time is the time that KVM spends handling exits; Min, Max, Avg, p50 and p99 are
+times of single exits. Percentages refer to all exits of the host, or of the
+selected VMs and vCPUs. Bars show Exits%, or with --sort time Time%.
 
 Percentiles are interpolated in a histogram of powers of two, so they are off by
 less than a factor of two. VMs, vCPUs and guests have no histograms.
@@ -83,7 +83,7 @@ Examples:
     Stat(stat::Arguments),
     /// Watch what is being counted
     #[command(after_help = "\
-Samples/s is the rate in the last interval. The other columns count from the
+Exits/s is the rate in the last interval. The other columns count from the
 baseline: when top started, when you pressed b, or when the counters were
 replaced, for example by another VM's. Press ? for the keys.
 
@@ -108,7 +108,7 @@ A recording says what it counts, so diff needs no clock: a guest's clock starts
 over when the guest does. Recordings of older modules do not say what they
 count; then only the counters decide.
 
-Averages (Avg) can always be compared. Totals (Samples, Time) are per second if
+Averages (Avg) can always be compared. Totals (Exits, Time) are per second if
 both recordings say since when they count, which guests' recordings do not. The
 reasons whose total time changed most come first.
 

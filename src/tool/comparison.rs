@@ -61,13 +61,13 @@ pub struct Pair {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Side {
     /// The number of exits.
-    pub samples: u128,
+    pub exits: u128,
     /// The cycles of the timed exits.
     pub cycles: u128,
     /// Exits per second, if both snapshots say how long they counted.
-    pub samples_per_second: Option<f64>,
+    pub exits_per_second: Option<f64>,
     /// Their share of all exits.
-    pub samples_percent: Option<f64>,
+    pub exits_percent: Option<f64>,
     /// Their share of all cycles.
     pub time_percent: Option<f64>,
     /// The average time of an exit.
@@ -132,7 +132,7 @@ fn pairs(a: &Snapshot, b: &Snapshot, times: Times) -> Result<Vec<Pair>> {
     let sides_a = sides(a, seconds.map(|(a, _)| a), times)?;
     let sides_b = sides(b, seconds.map(|(_, b)| b), times)?;
     let none = Side {
-        samples_per_second: seconds.map(|_| 0.0),
+        exits_per_second: seconds.map(|_| 0.0),
         time: Some(0.0),
         untimed: Some(0),
         ..Side::default()
@@ -165,13 +165,13 @@ fn sides(
         Times::Cycles => 1.0,
     };
     let side = |row: &Row| Side {
-        samples: row.samples,
+        exits: row.exits,
         cycles: row.cycles,
-        samples_per_second: seconds.map(|s| row.samples as f64 / s),
-        samples_percent: row.samples_percent,
+        exits_per_second: seconds.map(|s| row.exits as f64 / s),
+        exits_percent: row.exits_percent,
         time_percent: row.time_percent,
         avg: row.avg.map(|avg| avg * scale),
-        time: (row.samples == 0 || row.untimed != Some(row.samples))
+        time: (row.exits == 0 || row.untimed != Some(row.exits))
             .then(|| row.cycles as f64 * scale / seconds.unwrap_or(1.0)),
         untimed: row.untimed,
     };
@@ -181,8 +181,8 @@ fn sides(
 
 impl Side {
     /// Exits, per second if that is known.
-    pub fn exits(&self) -> f64 {
-        self.samples_per_second.unwrap_or(self.samples as f64)
+    pub fn rate(&self) -> f64 {
+        self.exits_per_second.unwrap_or(self.exits as f64)
     }
 }
 
@@ -193,6 +193,6 @@ impl Pair {
     }
 
     fn exits_change(&self) -> f64 {
-        self.b.exits() - self.a.exits()
+        self.b.rate() - self.a.rate()
     }
 }

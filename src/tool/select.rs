@@ -32,7 +32,7 @@ pub struct Selection {
     #[arg(long, value_name = "WHAT", default_value = "reason")]
     pub by: By,
     /// Sort by this column, in descending order
-    #[arg(long, value_name = "COLUMN", default_value = "samples")]
+    #[arg(long, value_name = "COLUMN", default_value = "exits")]
     pub sort: Sort,
     /// Only the first N rows
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
@@ -60,7 +60,8 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     /// Number of exits
-    Samples,
+    #[value(alias = "samples")]
+    Exits,
     /// Total time
     Time,
     /// Average time of an exit
@@ -139,7 +140,7 @@ impl Selection {
             vcpu: None,
             id: None,
             by: By::Reason,
-            sort: Sort::Samples,
+            sort: Sort::Exits,
             top: None,
             all: false,
             net: false,

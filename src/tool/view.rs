@@ -74,9 +74,9 @@ pub struct Row {
     /// The name.
     pub name: String,
     /// The number of exits.
-    pub samples: u128,
+    pub exits: u128,
     /// Their share of all exits.
-    pub samples_percent: Option<f64>,
+    pub exits_percent: Option<f64>,
     /// The cycles of the timed exits.
     pub cycles: u128,
     /// Their share of all cycles.
@@ -159,8 +159,8 @@ impl View {
                 vcpu: key.vcpu,
                 reason: key.reason,
                 name: key.name,
-                samples: sum.exits,
-                samples_percent: percent(sum.exits, total.exits),
+                exits: sum.exits,
+                exits_percent: percent(sum.exits, total.exits),
                 cycles: sum.cycles,
                 time_percent: percent(sum.cycles, total.cycles).filter(|_| !unknown),
                 min: histogram.map(|h| net(h.min)),
@@ -194,9 +194,9 @@ impl View {
             _ => true,
         };
         ensure!(
-            self.rows.iter().all(|row| row.samples == 0) || self.rows.iter().any(known),
+            self.rows.iter().all(|row| row.exits == 0) || self.rows.iter().any(known),
             "there is no such column: only the reasons of all guests have histograms, on a host \
-             whose module keeps them (module parameter histograms): sort by samples, time or avg"
+             whose module keeps them (module parameter histograms): sort by exits, time or avg"
         );
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Sort {
     fn order(self, a: &Row, b: &Row) -> Ordering {
         let by = |key: fn(&Row) -> Option<u64>| key(b).cmp(&key(a));
         match self {
-            Sort::Samples => b.samples.cmp(&a.samples),
+            Sort::Exits => b.exits.cmp(&a.exits),
             Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
             Sort::P50 => by(|row| row.p50),

@@ -42,26 +42,26 @@ fn head(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
         )?;
     }
     if comparison.is_per_second() {
-        writeln!(out, "Samples and Time are per second")?;
+        writeln!(out, "Exits and Time are per second")?;
     }
     Ok(())
 }
 
 fn table(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
     let times = comparison.times;
-    let samples = |side: &Side| match side.samples_per_second {
+    let exits = |side: &Side| match side.exits_per_second {
         Some(rate) if rate < 99.95 => format!("{rate:.1}"),
         Some(rate) => count(rate, 7),
-        None => count(side.samples as f64, 7),
+        None => count(side.exits as f64, 7),
     };
     let avg = |side: &Side| side.avg.map_or("-".into(), |avg| show(avg, times));
     let column = |head, cell: &dyn Fn(&Pair) -> String| Column::new(head, rows.iter().map(cell));
     let columns = [
         column("Reason", &|pair| table::shortened(&pair.name)).left(),
-        column("Samples", &|pair| samples(&pair.a)),
-        column("in B", &|pair| samples(&pair.b)),
+        column("Exits", &|pair| exits(&pair.a)),
+        column("in B", &|pair| exits(&pair.b)),
         column("change", &|pair| {
-            factor(Some(pair.a.exits()), Some(pair.b.exits()))
+            factor(Some(pair.a.rate()), Some(pair.b.rate()))
         }),
         column("Avg", &|pair| avg(&pair.a)),
         column("in B", &|pair| avg(&pair.b)),
@@ -80,7 +80,7 @@ fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::
     let per = if is_per_second { " per second" } else { "" };
     let sum = |of: fn(&Pair) -> f64| comparison.rows.iter().map(of).fold(0.0, |sum, n| sum + n);
 
-    let exits = [sum(|pair| pair.a.exits()), sum(|pair| pair.b.exits())];
+    let exits = [sum(|pair| pair.a.rate()), sum(|pair| pair.b.rate())];
     let digits = if is_per_second { 1 } else { 0 };
     let [a, b] = exits.map(|n| format!("{n:.digits$}"));
     let change = factor(Some(exits[0]), Some(exits[1]));
@@ -118,7 +118,7 @@ fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::
 /// The share of a reason's exits that were not timed, if there are any.
 fn untimed(pair: &Pair) -> Option<String> {
     let part = |side: &Side| {
-        let part = side.untimed.and_then(|n| percent(n, side.samples));
+        let part = side.untimed.and_then(|n| percent(n, side.exits));
         part.map_or("-".into(), |part| units::percent(part / 100.0))
     };
     let (a, b) = (part(&pair.a), part(&pair.b));

@@ -37,7 +37,7 @@ pub struct Document<'a> {
 /// All exits that percentages refer to.
 #[derive(Serialize)]
 struct Total {
-    samples: u128,
+    exits: u128,
     cycles: u128,
     untimed: Option<u128>,
 }
@@ -57,7 +57,7 @@ impl<'a> Document<'a> {
             account: snapshot.account,
             reading: snapshot.reading,
             total: Total {
-                samples: view.total.exits,
+                exits: view.total.exits,
                 cycles: view.total.cycles,
                 untimed: view.total.untimed,
             },
@@ -72,8 +72,8 @@ const COLUMNS: [Column<Row>; 15] = [
     ("vcpu", |row| optional(&row.vcpu)),
     ("reason", |row| optional(&row.reason)),
     ("name", |row| row.name.clone()),
-    ("samples", |row| row.samples.to_string()),
-    ("samples_percent", |row| optional(&row.samples_percent)),
+    ("exits", |row| row.exits.to_string()),
+    ("exits_percent", |row| optional(&row.exits_percent)),
     ("cycles", |row| row.cycles.to_string()),
     ("time_percent", |row| optional(&row.time_percent)),
     ("min", |row| optional(&row.min)),
@@ -121,12 +121,10 @@ impl Export for Interval<'_> {
 }
 
 const SIDE: [Column<Side>; 8] = [
-    ("samples", |side| side.samples.to_string()),
+    ("exits", |side| side.exits.to_string()),
     ("cycles", |side| side.cycles.to_string()),
-    ("samples_per_second", |side| {
-        optional(&side.samples_per_second)
-    }),
-    ("samples_percent", |side| optional(&side.samples_percent)),
+    ("exits_per_second", |side| optional(&side.exits_per_second)),
+    ("exits_percent", |side| optional(&side.exits_percent)),
     ("time_percent", |side| optional(&side.time_percent)),
     ("avg", |side| optional(&side.avg)),
     ("time", |side| optional(&side.time)),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::io::Write;
 
 /// The version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize)]
 struct Versioned<'a, E> {

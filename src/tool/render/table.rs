@@ -19,7 +19,7 @@ const BAR: Style = AnsiColor::Cyan.on_default();
 /// The longest name of a VMX reason.
 const NAME: usize = 19;
 /// What to leave out below 80 columns, in this order.
-const LEAST_NEEDED: [&str; 5] = ["Min", "Max", "Samples%", "Time%", "Avg"];
+const LEAST_NEEDED: [&str; 5] = ["Min", "Max", "Exits%", "Time%", "Avg"];
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 
@@ -130,8 +130,8 @@ pub fn view(
 
     let mut columns = vec![
         Column::new(heading(selection.by), names(rows.iter()).into_iter()).left(),
-        column("Samples", &|row| units::count(row.samples as f64, 8)),
-        column("Samples%", &|row| share(row.samples_percent)),
+        column("Exits", &|row| units::count(row.exits as f64, 8)),
+        column("Exits%", &|row| share(row.exits_percent)),
         column("Time%", &|row| share(row.time_percent)),
         column("Min", &cycles(|row| row.min.map(|n| n as f64))),
         column("Max", &cycles(|row| row.max.map(|n| n as f64))),
@@ -165,7 +165,7 @@ pub fn view(
         let by_time = selection.sort == Sort::Time;
         let of = |row: &Row| match by_time {
             true => row.time_percent,
-            false => row.samples_percent,
+            false => row.exits_percent,
         };
         let bars = column("", &|row| self::bar(of(row), bar));
         columns.push(bars.left().styled(BAR));

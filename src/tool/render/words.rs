@@ -101,13 +101,13 @@ pub fn stability(stability: &Stability) -> String {
         words += &format!(", deviation {}", percent(deviation / mean));
     }
     let range = format!("({min:.1} to {max:.1} in {intervals} intervals)");
-    [label("Now", words), label("", range)].join("\n")
+    [label("Stability", words), label("", range)].join("\n")
 }
 
 /// The most and the least frequent reason, and the one that took most time.
 pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
-    let occurred = || view.rows.iter().filter(|row| row.samples > 0);
-    let exits = |row: &Row| counted(row.samples, "exit", "exits");
+    let occurred = || view.rows.iter().filter(|row| row.exits > 0);
+    let exits = |row: &Row| counted(row.exits, "exit", "exits");
     let mut words = Vec::new();
     // Selected reasons cannot be ranked among all.
     if selection.by != By::Reason || !selection.reasons.is_empty() {
@@ -115,7 +115,7 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     }
     // All reasons with as many exits.
     let like = |row: &Row| {
-        let like = occurred().filter(|other| other.samples == row.samples);
+        let like = occurred().filter(|other| other.exits == row.exits);
         let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
         let each = if names.len() > 1 { " each" } else { "" };
         let names = match names.as_slice() {
@@ -124,11 +124,11 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
         };
         format!("{names}: {}{each}", exits(row))
     };
-    if let Some(most) = occurred().max_by_key(|row| row.samples) {
-        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
+    if let Some(most) = occurred().max_by_key(|row| row.exits) {
+        let share = percent(most.exits_percent.unwrap_or(0.0) / 100.0);
         words.push(label("Most frequent", format!("{}, {share}", like(most))));
     }
-    if let Some(least) = occurred().min_by_key(|row| row.samples) {
+    if let Some(least) = occurred().min_by_key(|row| row.exits) {
         words.push(label("Least frequent", like(least)));
     }
     let most = occurred()
@@ -152,7 +152,7 @@ pub fn untimed(view: &View) -> Option<String> {
     let items: Vec<String> = named
         .filter_map(|(name, row)| {
             let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
-            let [untimed, all] = [untimed, row.samples].map(grouped);
+            let [untimed, all] = [untimed, row.exits].map(grouped);
             Some(format!("{name}: {untimed} of {all}"))
         })
         .collect();

@@ -38,7 +38,7 @@ Up Down    select a row, or scroll (also k j, PgUp PgDn, Home End)
 Enter      on a VM or vCPU: show its reasons; on a reason: show the
            histogram of its times
 Esc        go back; quit if there is nothing to go back to
-b          set the baseline to now: Samples and the columns to its right
+b          set the baseline to now: Exits and the columns to its right
            count from the baseline
 p Space    pause, or go on
 Ctrl-Z     stop; the shell's fg goes on
@@ -66,21 +66,21 @@ struct Column {
 const COLUMNS: [Column; 8] = [
     Column {
         order: Some(Order::Rate),
-        head: "Samples/s",
+        head: "Exits/s",
         width: 9,
         cell: |row, _| row.rate.map(rate),
     },
     Column {
-        order: Some(Order::Samples),
-        head: "Samples",
+        order: Some(Order::Exits),
+        head: "Exits",
         width: 7,
-        cell: |row, _| Some(units::count(row.since.samples as f64, 7)),
+        cell: |row, _| Some(units::count(row.since.exits as f64, 7)),
     },
     Column {
         order: None,
-        head: "Samples%",
+        head: "Exits%",
         width: 8,
-        cell: |row, _| share(row.since.samples_percent),
+        cell: |row, _| share(row.since.exits_percent),
     },
     Column {
         order: Some(Order::Time),
@@ -115,7 +115,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// The columns to leave out if there is no room, in this order.
-const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
+const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Exits%", "Time%", "Avg", "Exits"];
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
@@ -237,7 +237,7 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
             .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
         let part = match state.order {
             Order::Time => row.since.time_percent,
-            _ => row.since.samples_percent,
+            _ => row.since.exits_percent,
         };
         let bar = (bar > 0).then(|| Text::from(table::bar(part, bar)).cyan());
         let cells = [Text::from(name)].into_iter().chain(cells).chain(bar);
@@ -294,7 +294,7 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
     if untimed > 0 {
         summary += &format!("; {} not timed", units::grouped(untimed));
     }
-    let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
+    let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Exits");
     let room = width.saturating_sub(head.len() + 1);
     let most = buckets.iter().copied().max().unwrap_or(0);
     let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];

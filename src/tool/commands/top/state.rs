@@ -20,7 +20,8 @@ pub enum Order {
     #[default]
     Rate,
     /// Number of exits
-    Samples,
+    #[value(alias = "samples")]
+    Exits,
     /// Total time
     Time,
     /// Average time of an exit
@@ -39,7 +40,7 @@ impl Order {
     /// The order of rows before they have rates.
     fn sort(self) -> Sort {
         match self {
-            Order::Rate | Order::Samples => Sort::Samples,
+            Order::Rate | Order::Exits => Sort::Exits,
             Order::Time => Sort::Time,
             Order::Avg => Sort::Avg,
             Order::P99 => Sort::P99,
@@ -293,12 +294,12 @@ impl State {
             let view = View::new(interval, &selection)?;
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
-            rates.extend(view.rows.iter().map(|row| (row.key(), row.samples)));
+            rates.extend(view.rows.iter().map(|row| (row.key(), row.exits)));
         }
         let live = |row: Row| {
-            let samples = rates.get(&row.key()).copied().unwrap_or(0);
+            let exits = rates.get(&row.key()).copied().unwrap_or(0);
             LiveRow {
-                rate: seconds.map(|seconds| samples as f64 / seconds),
+                rate: seconds.map(|seconds| exits as f64 / seconds),
                 since: row,
             }
         };

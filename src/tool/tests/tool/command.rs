@@ -37,7 +37,7 @@ fn mistakes_are_explained() {
         ),
         (
             &["report", "--by", "vm", "--sort", "p99"],
-            "sort by samples, time or avg",
+            "sort by exits, time or avg",
         ),
         (&["report", "-i", "/nowhere"], "/nowhere: No such file"),
         (&["report", "-i", "/proc/self/mounts"], "not a profile"),
@@ -189,7 +189,7 @@ fn man_pages_and_completions_are_made() {
     assert!(read("exitprof-report.1").contains("\n.SH NOTES\n"));
     assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
-        assert!(read(file).contains("samples"), "{file}");
+        assert!(read(file).contains("exits"), "{file}");
     }
     // The name of a reason is no file.
     let bash = read("exitprof.bash");
@@ -219,14 +219,14 @@ fn every_figure_is_of_what_is_selected() {
     let rows = text
         .lines()
         .filter(|line| line.starts_with("CPUID") || line.starts_with("HLT"));
-    let samples = rows.map(|row| {
+    let exits = rows.map(|row| {
         row.split_whitespace()
             .nth(1)
             .unwrap()
             .parse::<u64>()
             .unwrap()
     });
-    let sum: u64 = samples.sum();
+    let sum: u64 = exits.sum();
     assert!(
         text.contains(&format!("In total        {sum} exits,")),
         "{text}"

@@ -165,7 +165,7 @@ fn rates_are_shown_and_sorted() {
     terminal.press("ss");
     terminal.until("the time's order", |s| in_order(s, "HLT", "CPUID"));
     terminal.press("<");
-    terminal.until("the samples' order", |s| in_order(s, "CPUID", "HLT"));
+    terminal.until("the exits' order", |s| in_order(s, "CPUID", "HLT"));
     terminal.press("q");
     terminal.ends();
 }
@@ -202,7 +202,7 @@ fn a_histogram_and_the_help_hide_the_list() {
     terminal.press("?");
     terminal.until_seen("sort by the next column");
     terminal.press(ESC);
-    terminal.until_seen("Samples/s");
+    terminal.until_seen("Exits/s");
     terminal.press("\x03");
     terminal.ends();
 }
@@ -232,7 +232,7 @@ fn any_size_is_filled() {
     let mut terminal = Terminal::start(&[]);
     terminal.until_seen("Max");
     terminal.resize(5, 20);
-    terminal.until("less", |s| s.contains("Samples/s") && !s.contains("Max"));
+    terminal.until("less", |s| s.contains("Exits/s") && !s.contains("Max"));
     terminal.resize(1, 1);
     terminal.resize(24, 80);
     terminal.until_seen("Max");
