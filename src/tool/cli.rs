@@ -2,7 +2,10 @@
 
 //! The command line.
 
-use crate::commands::{diff, generate, record, report, schema, stat, sweep, top};
+use crate::{
+    commands::{diff, generate, record, report, schema, stat, sweep, top},
+    render,
+};
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -124,8 +127,8 @@ Examples:
   exitprof sweep          the reasons with exits
   exitprof sweep --all    all reasons, and how KVM treats them")]
     Sweep(sweep::Arguments),
-    /// Describe the JSON and CSV formats
-    #[command(long_about = schema::SCHEMA, verbatim_doc_comment)]
+    /// Describe the JSON and CSV formats as a JSON Schema
+    #[command(after_help = schema_help())]
     Schema,
     /// Write man pages, or completions for a shell
     #[command(after_help = "\
@@ -133,6 +136,14 @@ Examples:
   exitprof generate man /usr/local/share/man/man1
   exitprof generate bash /etc/bash_completion.d")]
     Generate(generate::Arguments),
+}
+
+/// What the columns mean, and examples.
+fn schema_help() -> String {
+    format!(
+        "{}\nExamples:\n  exitprof schema >exitprof.schema.json",
+        render::schema::text()
+    )
 }
 
 /// Runs a command.

@@ -6,9 +6,10 @@ use crate::{
     continuity::Break,
     select::Selection,
     snapshot::{Origin, Snapshot},
-    view::{Row, View},
+    view::{Row, View, change},
 };
 use anyhow::{Result, bail, ensure};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{
     cmp::Ordering,
@@ -16,7 +17,7 @@ use std::{
 };
 
 /// The changes from one snapshot, A, to another, B.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Comparison {
     /// Whether B continues A. Then B is what was added since A.
     pub continued: bool,
@@ -35,7 +36,7 @@ pub struct Comparison {
 }
 
 /// The unit of averages and times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Times {
     /// Nanoseconds.
@@ -45,7 +46,7 @@ pub enum Times {
 }
 
 /// A reason in both snapshots.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// Its number, if it has one.
     pub reason: Option<u32>,
@@ -58,7 +59,7 @@ pub struct Pair {
 }
 
 /// A reason in one of the snapshots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Side {
     /// The number of exits.
     pub exits: u128,
@@ -146,8 +147,8 @@ fn pairs(a: &Snapshot, b: &Snapshot, times: Times) -> Result<Vec<Pair>> {
     };
     let mut pairs: Vec<Pair> = keys.into_iter().map(pair).collect();
     pairs.sort_by(|x, y| {
-        let change = |pair: &Pair| (pair.time_change().map(f64::abs), pair.exits_change().abs());
-        let order = change(y).partial_cmp(&change(x));
+        let changes = |pair: &Pair| (pair.time_change().map(f64::abs), pair.exits_added().abs());
+        let order = changes(y).partial_cmp(&changes(x));
         order.unwrap_or(Ordering::Equal)
     });
     Ok(pairs)
@@ -192,7 +193,22 @@ impl Pair {
         Some(self.b.time? - self.a.time?)
     }
 
-    fn exits_change(&self) -> f64 {
+    /// The side of the first or the second snapshot.
+    pub fn side(&self, index: usize) -> &Side {
+        if index == 0 { &self.a } else { &self.b }
+    }
+
+    /// The change of the exits, in percent.
+    pub fn exits_change(&self) -> Option<f64> {
+        Some(change(self.a.rate(), self.b.rate()))
+    }
+
+    /// The change of the average time, in percent.
+    pub fn avg_change(&self) -> Option<f64> {
+        Some(change(self.a.avg?, self.b.avg?))
+    }
+
+    fn exits_added(&self) -> f64 {
         self.b.rate() - self.a.rate()
     }
 }

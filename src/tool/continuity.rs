@@ -3,11 +3,12 @@
 //! Whether a snapshot continues an earlier one.
 
 use crate::snapshot::{Origin, Snapshot};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{error::Error, fmt};
 
 /// Why a snapshot does not continue an earlier one, so that they cannot be subtracted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
     /// They are the same.

@@ -2,13 +2,14 @@
 
 //! Whether exits come at a stable rate.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A rate is stable if its standard deviation is at most this share of its mean.
 pub const STABLE: f64 = 0.1;
 
 /// The rates of several intervals, in exits per second.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Stability {
     /// The number of intervals.
     pub intervals: usize,

@@ -56,6 +56,13 @@ pub enum By {
     Vcpu,
 }
 
+impl By {
+    /// Whether rows are of VMs or vCPUs, and of a reason each.
+    pub fn has_owner(self) -> bool {
+        false
+    }
+}
+
 /// What rows are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
@@ -68,6 +75,8 @@ pub enum Sort {
     Avg,
     /// Median time of an exit
     P50,
+    /// 90th percentile of the time of an exit
+    P90,
     /// 99th percentile of the time of an exit
     P99,
     /// Time of the slowest exit

@@ -7,8 +7,7 @@ use crate::{
     snapshot::{Counter, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
-use profile::histogram::Histogram;
-use serde::Serialize;
+use profile::histogram::{Histogram, bounds};
 use std::{cmp::Ordering, collections::BTreeMap};
 
 /// The selected rows.
@@ -62,8 +61,8 @@ impl Sum {
     }
 }
 
-/// A row, as in JSON and CSV. Times are in cycles.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// A row. Times are in cycles. What the fields mean, [`columns`](crate::columns) tell.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The VM, if the row is of one.
     pub vm: Option<String>,
@@ -89,12 +88,20 @@ pub struct Row {
     pub avg: Option<f64>,
     /// The median.
     pub p50: Option<u64>,
+    /// The 90th percentile.
+    pub p90: Option<u64>,
     /// The 99th percentile.
     pub p99: Option<u64>,
     /// The number of exits that were not timed, if that is known.
     pub untimed: Option<u128>,
     /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
+    /// The owner, if the row is of a VM or vCPU and a reason.
+    pub owner: Option<String>,
+    /// The VM's name, if the row is of one and it has a name.
+    pub vm_name: Option<String>,
+    /// The buckets of the histogram that have exits: lowest and highest cycles, and exits.
+    pub buckets: Vec<(u64, u64, u64)>,
 }
 
 impl Row {
@@ -167,9 +174,13 @@ impl View {
                 max: histogram.map(|h| net(h.max)),
                 avg: has_times.then(|| sum.cycles as f64 / sum.timed as f64),
                 p50: histogram.and_then(|h| percentile(h, 50.0)).map(net),
+                p90: histogram.and_then(|h| percentile(h, 90.0)).map(net),
                 p99: histogram.and_then(|h| percentile(h, 99.0)).map(net),
                 untimed: sum.untimed,
                 id: key.id,
+                owner: None,
+                vm_name: None,
+                buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
             }
         };
         let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
@@ -190,7 +201,7 @@ impl View {
     /// If they do not: says why, and what to sort by instead.
     pub fn check_order(&self, sort: Sort) -> Result<()> {
         let known = |row: &Row| match sort {
-            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
+            Sort::P50 | Sort::P90 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
             _ => true,
         };
         ensure!(
@@ -220,6 +231,7 @@ impl Sort {
             Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
             Sort::P50 => by(|row| row.p50),
+            Sort::P90 => by(|row| row.p90),
             Sort::P99 => by(|row| row.p99),
             Sort::Max => by(|row| row.max),
             Sort::Min => by(|row| row.min),
@@ -231,4 +243,25 @@ impl Sort {
 /// `part` of `whole` in percent; `None` if `whole` is 0.
 pub fn percent(part: u128, whole: u128) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
+}
+
+/// The change from `a` to `b` in percent; infinite if there was nothing before.
+pub fn change(a: f64, b: f64) -> f64 {
+    match (a, b) {
+        (0.0, 0.0) => 0.0,
+        (a, b) => (b / a - 1.0) * 100.0,
+    }
+}
+
+/// The buckets of a histogram that have exits, less `overhead` cycles for each exit.
+fn buckets(histogram: &Histogram, overhead: u64) -> Vec<(u64, u64, u64)> {
+    let all = histogram.buckets.iter().enumerate();
+    let taken = all.filter(|&(_, &exits)| exits > 0);
+    let net = |cycles: u64| cycles.saturating_sub(overhead);
+    taken
+        .map(|(bucket, &exits)| match bounds(bucket) {
+            (from, u64::MAX) => (net(from), u64::MAX, exits),
+            (from, to) => (net(from), net(to), exits),
+        })
+        .collect()
 }

@@ -4,7 +4,11 @@
 
 use crate::{
     comparison::Comparison,
-    render::{Format, changes, csv, json},
+    render::{
+        Format, changes, facts,
+        sheet::{Look, Sheet},
+        table,
+    },
     source::file,
 };
 use anyhow::Result;
@@ -36,16 +40,19 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let a = file::read(&arguments.a)?;
     let b = file::read(&arguments.b)?;
-    let mut comparison = Comparison::new(&a, b, arguments.cycles)?;
+    let comparison = Comparison::new(&a, b, arguments.cycles)?;
     let top = arguments.top.unwrap_or(usize::MAX);
-    if arguments.format != Format::Table {
-        comparison.rows.truncate(top);
-    }
-    match arguments.format {
-        // It sums up all reasons, not only the first.
-        Format::Table => changes::print(&comparison, top, out)?,
-        Format::Json => json::write(&comparison, out)?,
-        Format::Csv => csv::write(&comparison, out)?,
-    }
-    Ok(())
+    let sheet = Sheet {
+        facts: &facts::Diff::new(&comparison),
+        grid: &changes::grid(&comparison, top),
+        shown: changes::shown(&comparison),
+        look: Look {
+            times: changes::times(&comparison),
+            width: table::width(),
+            bar: None,
+        },
+        title: changes::title(&comparison),
+        notes: changes::notes(&comparison, top),
+    };
+    arguments.format.exporter().sheet(&sheet, out)
 }

@@ -6,7 +6,7 @@ use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
     continuity::REPLACED,
     rate::Stability,
-    render::{Format, csv, document::Document, json, table, words},
+    render::{Format, facts, rows, table, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
@@ -58,24 +58,32 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    if show.format == Format::Table {
-        print(&snapshot, &view, show, out)?;
+    let mut exporter = show.format.exporter();
+    let unit = show.unit(&snapshot);
+    let grid = rows::grid(&view);
+    let facts = facts::Report::new(&snapshot, &view);
+    let mut sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
+    if show.format.is_for_people() {
+        sheet.title = vec![words::head(&snapshot, selection, unit)];
+        sheet.notes = notes(&snapshot, &view, show);
+        exporter.sheet(&sheet, out)?;
+        // The rate may take a while.
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
     let stability = stability.transpose()?.flatten();
-    let document = |rate| Document::new(&snapshot, &view, rate);
-    match show.format {
-        Format::Table => match &stability {
-            Some(stability) => writeln!(out, "{}", words::stability(stability))?,
-            None if input.is_none() && rate.is_none() => {
-                let hint = "(exitprof report --rate 10 watches whether it is stable)";
-                writeln!(out, "{}", words::label("", hint))?
-            }
-            None => (),
-        },
-        Format::Json => json::write(&document(stability.as_ref()), out)?,
-        Format::Csv => csv::write(&document(None), out)?,
+    match &stability {
+        Some(stability) => exporter.say(&[words::stability(stability)], out)?,
+        None if input.is_none() && rate.is_none() => {
+            let hint = "(exitprof report --rate 10 watches whether it is stable)";
+            exporter.say(&[words::label("", hint)], out)?;
+        }
+        None => (),
+    }
+    if !show.format.is_for_people() {
+        let facts = facts::Report::new(&snapshot, &view).with_rate(stability.clone());
+        let sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
+        exporter.sheet(&sheet, out)?;
     }
     ensure!(
         rate.is_none() || stability.is_some(),
@@ -84,27 +92,17 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) -> Result<()> {
+/// The lines below the table.
+fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
     let selection = &show.selection;
     let unit = show.unit(snapshot);
-    writeln!(out, "{}\n", words::head(snapshot, selection, unit))?;
-    table::view(view, selection, unit, table::width(), out)?;
-    writeln!(out)?;
-    let ranking = words::ranking(view, selection, unit);
-    let account = words::account(snapshot, selection);
-    let total = words::total(view, snapshot, unit);
-    let rate = words::rate(view.selected.exits, snapshot);
-    let notes = words::notes(snapshot);
-    let lines = notes
-        .into_iter()
-        .chain(ranking)
-        .chain(words::untimed(view))
-        .chain([total])
-        .chain(account);
-    for line in lines.chain([rate]) {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    let mut notes = words::notes(snapshot);
+    notes.extend(words::ranking(view, selection, unit));
+    notes.extend(words::untimed(view));
+    notes.push(words::total(view, snapshot, unit));
+    notes.extend(words::account(snapshot, selection));
+    notes.push(words::rate(view.selected.exits, snapshot));
+    notes
 }
 
 /// Measures the rate of the selected exits in intervals, fewer after Ctrl-C; `None` if there

@@ -1,148 +1,172 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows a comparison to people, as a table and in words.
+//! The table of a comparison, and what it means in words.
 
 use super::{
-    table::{self, Column},
-    units::{self, Unit, change, count, duration},
+    cells::shown_as,
+    grid::{Column, Rows, Value},
+    sheet::{Shown, Times},
+    units::{change, duration, percent},
     words,
 };
 use crate::{
-    comparison::{Comparison, Pair, Side, Times},
-    view::percent,
+    columns::{self, Kind, Meta},
+    comparison::{self, Comparison, Pair, Side},
+    view,
 };
-use std::io::{self, Write};
 
-/// Prints the first `top` reasons, and a summary of all.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn print(comparison: &Comparison, top: usize, out: &mut impl Write) -> io::Result<()> {
-    let rows = &comparison.rows[..comparison.rows.len().min(top)];
-    head(comparison, out)?;
-    writeln!(out)?;
-    table(comparison, rows, out)?;
-    writeln!(out)?;
-    summary(comparison, rows, out)
+const SIDES: [&str; 2] = ["a", "b"];
+
+/// The table, of the first `top` reasons.
+pub fn grid(comparison: &Comparison, top: usize) -> Rows<'_, Pair> {
+    Rows {
+        columns: columns(),
+        rows: &comparison.rows[..comparison.rows.len().min(top)],
+    }
+}
+
+/// The columns.
+pub fn columns<'a>() -> Vec<Column<'a, Pair>> {
+    let mut all = vec![
+        Column::new(&columns::REASON, |pair: &Pair| pair.reason),
+        Column::new(&columns::NAME, |pair: &Pair| pair.name.clone()),
+    ];
+    for (index, group) in SIDES.into_iter().enumerate() {
+        let mut add = |meta: &'static Meta, value: fn(&Side) -> Value| {
+            let value = move |pair: &Pair| value(pair.side(index));
+            all.push(Column::new(meta, value).of(group));
+        };
+        add(&columns::EXITS, |side| side.exits.into());
+        add(&columns::CYCLES, |side| side.cycles.into());
+        add(&columns::RATE, |side| side.exits_per_second.into());
+        add(&columns::EXITS_PERCENT, |side| side.exits_percent.into());
+        add(&columns::TIME_PERCENT, |side| side.time_percent.into());
+        add(&columns::DIFF_AVG, |side| side.avg.into());
+        add(&columns::DIFF_TIME, |side| side.time.into());
+        add(&columns::UNTIMED, |side| side.untimed.into());
+    }
+    all.extend([
+        Column::new(&columns::EXITS_CHANGE, Pair::exits_change),
+        Column::new(&columns::AVG_CHANGE, Pair::avg_change),
+        Column::new(&columns::TIME_CHANGE, Pair::time_change),
+    ]);
+    all
+}
+
+/// The columns for people.
+pub fn shown(comparison: &Comparison) -> Vec<Shown> {
+    let heads = columns();
+    let at = |meta: &Meta, group: Option<usize>| {
+        let group = group.map(|index| SIDES[index]);
+        let mut all = heads.iter().map(Column::head);
+        all.position(|head| head.meta == meta && head.group.as_deref() == group)
+    };
+    let column = |meta: &Meta, group: Option<usize>, label: &str, over: &str, need| {
+        at(meta, group).map(|column| Shown {
+            column,
+            label: label.into(),
+            over: over.into(),
+            need,
+        })
+    };
+    let (exits, exits_label, time_label) = match comparison.is_per_second() {
+        true => (&columns::RATE, "Exits/s", "Time/s"),
+        false => (&columns::EXITS, "Exits", "Time"),
+    };
+    let side = |index: usize| SIDES[index].to_uppercase();
+    let all = [column(&columns::NAME, None, "Reason", "", u8::MAX)]
+        .into_iter()
+        .chain((0..2).map(|n| column(exits, Some(n), &side(n), exits_label, u8::MAX)))
+        .chain([column(
+            &columns::EXITS_CHANGE,
+            None,
+            "Change",
+            exits_label,
+            30,
+        )])
+        .chain((0..2).map(|n| column(&columns::DIFF_AVG, Some(n), &side(n), "Avg", 20)))
+        .chain([column(&columns::AVG_CHANGE, None, "Change", "Avg", 25)])
+        .chain([column(
+            &columns::TIME_CHANGE,
+            None,
+            "Change",
+            time_label,
+            40,
+        )]);
+    all.flatten().collect()
+}
+
+/// The unit of its times.
+pub fn times(comparison: &Comparison) -> Times {
+    match comparison.times {
+        comparison::Times::Ns => Times::Nanoseconds,
+        comparison::Times::Cycles => Times::Of(super::units::Unit::Cycles),
+    }
 }
 
 /// Says how long both counted, and whether B continues A.
-fn head(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
+pub fn title(comparison: &Comparison) -> Vec<String> {
     let lasted = |seconds: Option<f64>| seconds.map_or("an unknown time".into(), duration);
     let [a, b] = [comparison.seconds_a, comparison.seconds_b].map(lasted);
-    match comparison.separate {
-        None => writeln!(out, "A: {a}; B: what was added since, in {b}")?,
-        Some(why) => writeln!(out, "A: {a}; B: {b}\nB does not continue A: {why}")?,
-    }
-    if comparison.presumed {
-        writeln!(
-            out,
-            "Presumed, because no counter is lower: a recording does not say what it counts"
-        )?;
-    }
-    if comparison.is_per_second() {
-        writeln!(out, "Exits and Time are per second")?;
-    }
-    Ok(())
-}
-
-fn table(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
-    let times = comparison.times;
-    let exits = |side: &Side| match side.exits_per_second {
-        Some(rate) if rate < 99.95 => format!("{rate:.1}"),
-        Some(rate) => count(rate, 7),
-        None => count(side.exits as f64, 7),
+    let mut lines = match comparison.separate {
+        None => vec![format!("A: {a}; B: what was added since, in {b}")],
+        Some(why) => vec![
+            format!("A: {a}; B: {b}"),
+            format!("B does not continue A: {why}"),
+        ],
     };
-    let avg = |side: &Side| side.avg.map_or("-".into(), |avg| show(avg, times));
-    let column = |head, cell: &dyn Fn(&Pair) -> String| Column::new(head, rows.iter().map(cell));
-    let columns = [
-        column("Reason", &|pair| table::shortened(&pair.name)).left(),
-        column("Exits", &|pair| exits(&pair.a)),
-        column("in B", &|pair| exits(&pair.b)),
-        column("change", &|pair| {
-            factor(Some(pair.a.rate()), Some(pair.b.rate()))
-        }),
-        column("Avg", &|pair| avg(&pair.a)),
-        column("in B", &|pair| avg(&pair.b)),
-        column("change", &|pair| factor(pair.a.avg, pair.b.avg)),
-        column("Time change", &|pair| {
-            let change = pair.time_change();
-            change.map_or("-".into(), |time| signed(time, times))
-        }),
-    ];
-    table::print(&columns, out)
+    if comparison.presumed {
+        let why = "Presumed, because no counter is lower: a recording does not say what it counts";
+        lines.push(why.into());
+    }
+    lines
 }
 
-/// Prints sums of all reasons, which exits of `rows` were not timed, and what changed most.
-fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
+/// Sums of all reasons, which exits of the first `top` were not timed, and what changed most.
+pub fn notes(comparison: &Comparison, top: usize) -> Vec<String> {
     let is_per_second = comparison.is_per_second();
-    let per = if is_per_second { " per second" } else { "" };
-    let sum = |of: fn(&Pair) -> f64| comparison.rows.iter().map(of).fold(0.0, |sum, n| sum + n);
-
-    let exits = [sum(|pair| pair.a.rate()), sum(|pair| pair.b.rate())];
+    let per = if is_per_second { "/s" } else { "" };
+    let sum =
+        |of: &dyn Fn(&Pair) -> f64| comparison.rows.iter().map(of).fold(0.0, |sum, n| sum + n);
+    let show = |time: f64| shown_as(&Value::Real(time), Kind::Time, times(comparison));
+    let told = |values: [f64; 2], show: &dyn Fn(f64) -> String| {
+        let [a, b] = values.map(show);
+        let change = change(view::change(values[0], values[1]));
+        format!("{a}, then {b} ({change})")
+    };
+    let exits = [0, 1].map(|n| sum(&|pair| pair.side(n).rate()));
     let digits = if is_per_second { 1 } else { 0 };
-    let [a, b] = exits.map(|n| format!("{n:.digits$}"));
-    let change = factor(Some(exits[0]), Some(exits[1]));
-    writeln!(out, "Exits{per}: {a}, then {b} ({change})")?;
+    let all = told(exits, &|n| format!("{n:.digits$}"));
+    let mut lines = vec![words::label(&format!("Exits{per}"), all)];
 
-    let untimed: Vec<String> = rows.iter().filter_map(untimed).collect();
-    if !untimed.is_empty() {
-        let label = "Not timed: ";
-        writeln!(out, "{label}{}", words::listed(&untimed, label.len()))?;
+    let time = [0, 1].map(|n| sum(&|pair| pair.side(n).time.unwrap_or(0.0)));
+    let all = match time.contains(&0.0) {
+        true => "unknown, because a recording has no times".into(),
+        false => told(time, &show),
+    };
+    lines.push(words::label(&format!("Time{per}"), all));
+    let first = comparison.rows.iter();
+    let changed = first.filter_map(|pair| Some((pair.time_change()?, &pair.name)));
+    let most = changed.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()));
+    if let Some((change, name)) = most.filter(|(change, _)| *change != 0.0) {
+        let change = shown_as(&Value::Real(change), Kind::TimeChange, times(comparison));
+        lines.push(words::label("Changed most", format!("{name}: {change}")));
     }
 
-    let time = [
-        sum(|pair| pair.a.time.unwrap_or(0.0)),
-        sum(|pair| pair.b.time.unwrap_or(0.0)),
-    ];
-    if time.contains(&0.0) {
-        return writeln!(out, "Time: unknown, because a recording has no times");
-    }
-    let [a, b] = time.map(|time| show(time, comparison.times));
-    let change = factor(Some(time[0]), Some(time[1]));
-    writeln!(out, "Time{per}: {a}, then {b} ({change})")?;
-
-    let first = comparison.rows.first();
-    let most = first.and_then(|pair| Some((&pair.name, pair.time_change()?)));
-    if let Some((name, change)) = most.filter(|(_, change)| *change != 0.0) {
-        writeln!(
-            out,
-            "Changed most: {name}, by {}",
-            signed(change, comparison.times)
-        )?;
-    }
-    Ok(())
+    let rows = comparison.rows.iter().take(top);
+    let untimed: Vec<String> = rows.filter_map(untimed).collect();
+    lines.extend(words::listing("Not timed", &untimed));
+    lines
 }
 
 /// The share of a reason's exits that were not timed, if there are any.
 fn untimed(pair: &Pair) -> Option<String> {
     let part = |side: &Side| {
-        let part = side.untimed.and_then(|n| percent(n, side.exits));
-        part.map_or("-".into(), |part| units::percent(part / 100.0))
+        let part = side.untimed.and_then(|n| view::percent(n, side.exits));
+        part.map_or("-".into(), |part| percent(part / 100.0))
     };
-    let (a, b) = (part(&pair.a), part(&pair.b));
     let some = |side: &Side| side.untimed.is_some_and(|n| n > 0);
-    (some(&pair.a) || some(&pair.b)).then(|| format!("{} {a}, then {b}", pair.name))
-}
-
-fn show(time: f64, times: Times) -> String {
-    match times {
-        Times::Ns => units::time(time),
-        Times::Cycles => Unit::Cycles.show(time),
-    }
-}
-
-fn signed(time: f64, times: Times) -> String {
-    let sign = if time < 0.0 { '-' } else { '+' };
-    format!("{sign}{}", show(time.abs(), times))
-}
-
-/// The change from `a` to `b`.
-fn factor(a: Option<f64>, b: Option<f64>) -> String {
-    match (a, b) {
-        (Some(a), Some(b)) if a > 0.0 => change(b / a),
-        (Some(_), Some(b)) if b > 0.0 => "new".into(),
-        _ => "-".into(),
-    }
+    let sides = || (0..2).map(|index| pair.side(index));
+    let parts: Vec<String> = sides().map(part).collect();
+    (sides().any(some)).then(|| format!("{} {}", pair.name, parts.join(", then ")))
 }

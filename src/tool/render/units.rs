@@ -79,13 +79,14 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A change by a factor, in at most seven characters.
-pub fn change(factor: f64) -> String {
-    match (factor - 1.0) * 100.0 {
+/// A change in percent, in at most seven characters.
+pub fn change(percent: f64) -> String {
+    match percent {
+        p if p.is_infinite() => "new".into(),
         p if p.abs() < 0.05 => "+0.0%".into(),
-        p if p.abs() < 999.95 => format!("{p:+.1}%"),
-        _ if factor < 9999.5 => format!("x{}", count(factor, 5)),
-        _ => format!("x{factor:.0e}"),
+        p if p.abs() < 99.95 => format!("{p:+.1}%"),
+        p if p.abs() < 99_999.5 => format!("{p:+.0}%"),
+        p => format!("+{}%", count(p, 5)),
     }
 }
 
@@ -117,4 +118,12 @@ pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
     let number = number.into();
     let name = if number == 1 { one } else { many };
     format!("{} {name}", grouped(number))
+}
+
+/// A rate or mean in at most `width` characters.
+pub fn rate(rate: f64, width: usize) -> String {
+    match rate {
+        r if r < 99.95 => format!("{r:.1}"),
+        r => count(r, width),
+    }
 }

@@ -3,7 +3,7 @@
 //! The lines above and below a table: what its figures mean.
 
 use super::{
-    table,
+    rows,
     units::{Unit, counted, duration, grouped, percent},
 };
 use crate::{
@@ -148,7 +148,7 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
 /// Says which exits of the rows shown were not timed.
 pub fn untimed(view: &View) -> Option<String> {
     let rows = view.shown();
-    let named = table::names(rows.iter()).into_iter().zip(rows);
+    let named = rows::names(rows.iter()).into_iter().zip(rows);
     let items: Vec<String> = named
         .filter_map(|(name, row)| {
             let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
@@ -156,14 +156,20 @@ pub fn untimed(view: &View) -> Option<String> {
             Some(format!("{name}: {untimed} of {all}"))
         })
         .collect();
-    (!items.is_empty()).then(|| label("Not timed", listed(&items, LABEL)))
+    listing("Not timed", &items)
 }
 
-/// Lists items, starting after `indent` columns, and wraps lines to the same column. Only
-/// counts items after the first few.
-pub fn listed(items: &[String], indent: usize) -> String {
+/// A line that lists items, if there are any.
+pub fn listing(name: &str, items: &[String]) -> Option<String> {
+    (!items.is_empty()).then(|| label(name, listed(items)))
+}
+
+/// Lists items behind a label, and wraps lines to the same column. Only counts items after
+/// the first few.
+fn listed(items: &[String]) -> String {
     const WIDTH: usize = 80;
     const MOST: usize = 8;
+    let indent = LABEL;
     let mut shown: Vec<String> = items.iter().take(MOST).cloned().collect();
     if let Some(more @ 1..) = items.len().checked_sub(MOST) {
         shown.push(format!("and {more} more"));

@@ -8,6 +8,7 @@ mod parse;
 
 use id::Id;
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub const OLDEST: u32 = 1;
 ///
 /// `exitprof record` writes this as JSON. The aliases are the names of version 1, which
 /// lacks some of the optional fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     /// [`VERSION`].
     pub version: u32,
@@ -59,7 +60,7 @@ pub struct Snapshot {
 }
 
 /// Where a snapshot was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// On the host: its debugfs.
@@ -73,7 +74,7 @@ pub enum Origin {
 }
 
 /// How a guest read a snapshot. It executes CPUIDs, each of which is an exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reading {
     /// Whether all figures belong to one time, because the host held a snapshot.
     pub at_once: bool,
@@ -87,7 +88,9 @@ pub struct Reading {
 }
 
 /// A vCPU.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Vcpu {
     /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
     pub vm: Arc<str>,
@@ -98,7 +101,7 @@ pub struct Vcpu {
 }
 
 /// Whose exits a counter counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// All exits that the source sees. They include those of the other owners.
@@ -114,7 +117,7 @@ pub enum Owner {
 }
 
 /// The counter of an owner and reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
     /// Whose exits.
     pub owner: Owner,

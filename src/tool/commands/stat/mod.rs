@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None if command.is_empty() => Box::new(anstream::stdout()),
         None => Box::new(anstream::stderr()),
     };
-    let mut printer = Printer { show, out };
+    let mut printer = Printer::new(show, out);
     match (command.as_slice(), interval) {
         ([program, arguments @ ..], _) => {
             return command::run(program, arguments, &mut source, &first, &mut printer);

@@ -6,7 +6,7 @@ use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
     reasons,
     render::{
-        table,
+        rows, table,
         units::{self, Unit},
         words,
     },
@@ -68,7 +68,7 @@ const COLUMNS: [Column; 8] = [
         order: Some(Order::Rate),
         head: "Exits/s",
         width: 9,
-        cell: |row, _| row.rate.map(rate),
+        cell: |row, _| row.rate.map(|rate| units::rate(rate, 9)),
     },
     Column {
         order: Some(Order::Exits),
@@ -176,7 +176,7 @@ fn status_line(state: &State, settings: Settings) -> String {
     }
     match state.total {
         Some((exits, cycles)) => {
-            parts.push(format!("{} exits/s", rate(exits)));
+            parts.push(format!("{} exits/s", units::rate(exits, 9)));
             let interval = state.interval();
             if let Some(share) = interval.and_then(|interval| interval.cpu_share(cycles)) {
                 let cpus = state.now().cpus.unwrap_or(0);
@@ -204,8 +204,8 @@ fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let names = table::names(state.rows.iter().map(|row| &row.since));
-    let head = table::heading(state.selection().by);
+    let names = rows::names(state.rows.iter().map(|row| &row.since));
+    let head = rows::heading(state.selection().by);
     let widest = names.iter().map(|name| name.chars().count()).max();
     let name = widest.unwrap_or(0).max(head.len());
 
@@ -320,12 +320,4 @@ fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'st
 
 fn share(part: Option<f64>) -> Option<String> {
     part.map(|part| units::percent(part / 100.0))
-}
-
-/// A rate, in at most nine characters.
-fn rate(rate: f64) -> String {
-    match rate {
-        r if r < 99.95 => format!("{r:.1}"),
-        r => units::count(r, 9),
-    }
 }

@@ -96,7 +96,7 @@ fn vcpus_of_one_name_are_told_apart_by_their_identities() {
     }
     let csv = report(&["--format", "csv"]);
     assert!(
-        csv.contains("412 vCPU 0,60,") && csv.contains(",17fb33f4a5d06c1e\n"),
+        csv.contains("412 vCPU 0,60,") && csv.contains(",17fb33f4a5d06c1e,"),
         "{csv}"
     );
 }

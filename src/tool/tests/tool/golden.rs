@@ -4,7 +4,7 @@
 
 use crate::host::{Host, PROFILE, data, exitprof, output};
 use exitprof::{
-    render::{table, units::Unit},
+    render::{Format, rows, units::Unit},
     select::Selection,
     snapshot::Snapshot,
     view::View,
@@ -123,7 +123,9 @@ fn tables_fit_their_width() {
             let selection = Selection::everything();
             let view = View::new(&snapshot, &selection).unwrap();
             let mut text = Vec::new();
-            table::view(&view, &selection, unit, width, &mut text).unwrap();
+            let grid = rows::grid(&view);
+            let sheet = rows::sheet(&grid, &(), &selection, unit, width);
+            Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             let bare = anstream::adapter::strip_str(&text).to_string();
             for line in bare.lines() {

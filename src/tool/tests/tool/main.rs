@@ -22,3 +22,4 @@ mod sweep;
 mod terminal;
 mod top;
 mod untimed;
+mod validator;

@@ -50,8 +50,8 @@ const E2E: Layers = Layers {
 
 const TOOL: Layers = Layers {
     order: "main > lib > cli > commands > render > comparison > view > select rate > delta \
-            > continuity source > snapshot > reasons > profile",
-    alone: &["rate"],
+            > continuity source > snapshot > reasons columns > profile",
+    alone: &["rate", "columns"],
     elsewhere: &["profile"],
     private: &[],
 };

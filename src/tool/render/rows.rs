@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of a view.
+
+use super::{
+    cells::shortened,
+    grid::{Column, Grid, Rows, Value},
+    sheet::{Look, Sheet, Shown, Times},
+    units::Unit,
+};
+use crate::{
+    columns::{self, Meta},
+    select::{By, Selection, Sort},
+    view::{Row, View},
+};
+use std::collections::HashMap;
+
+/// The names that people see.
+const SHOWN_NAME: Meta = Meta {
+    name: "",
+    ..columns::NAME
+};
+
+/// The columns for people, and how much each is needed.
+const SHOWN: [(&Meta, u8); 12] = [
+    (&columns::OWNER, u8::MAX),
+    (&SHOWN_NAME, u8::MAX),
+    (&columns::VM_NAME, 40),
+    (&columns::EXITS, u8::MAX),
+    (&columns::EXITS_PERCENT, 32),
+    (&columns::TIME_PERCENT, 33),
+    (&columns::MIN, 30),
+    (&columns::MAX, 31),
+    (&columns::AVG, 34),
+    (&columns::P50, 11),
+    (&columns::P90, 10),
+    (&columns::P99, 12),
+];
+
+/// The rows of a view that are to be shown.
+pub fn grid(view: &View) -> Rows<'_, Row> {
+    let rows = view.shown();
+    let mut columns = columns();
+    columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
+    Rows { columns, rows }
+}
+
+/// The columns for programs.
+pub fn columns<'a>() -> Vec<Column<'a, Row>> {
+    let buckets = |row: &Row| match row.buckets.as_slice() {
+        [] => Value::Unknown,
+        buckets => Value::Buckets(buckets.to_vec()),
+    };
+    vec![
+        Column::new(&columns::VM, |row: &Row| row.vm.clone()),
+        Column::new(&columns::VCPU, |row: &Row| row.vcpu),
+        Column::new(&columns::REASON, |row: &Row| row.reason),
+        Column::new(&columns::NAME, |row: &Row| row.name.clone()),
+        Column::new(&columns::EXITS, |row: &Row| row.exits),
+        Column::new(&columns::EXITS_PERCENT, |row: &Row| row.exits_percent),
+        Column::new(&columns::CYCLES, |row: &Row| row.cycles),
+        Column::new(&columns::TIME_PERCENT, |row: &Row| row.time_percent),
+        Column::new(&columns::MIN, |row: &Row| row.min),
+        Column::new(&columns::MAX, |row: &Row| row.max),
+        Column::new(&columns::AVG, |row: &Row| row.avg),
+        Column::new(&columns::P50, |row: &Row| row.p50),
+        Column::new(&columns::P90, |row: &Row| row.p90),
+        Column::new(&columns::P99, |row: &Row| row.p99),
+        Column::new(&columns::UNTIMED, |row: &Row| row.untimed),
+        Column::new(&columns::ID, |row: &Row| row.id.map(|id| id.to_string())),
+        Column::new(&columns::OWNER, |row: &Row| row.owner.clone()),
+        Column::new(&columns::VM_NAME, |row: &Row| row.vm_name.clone()),
+        Column::new(&columns::BUCKETS, buckets),
+    ]
+}
+
+/// A sheet of the rows in `grid`, without words yet.
+pub fn sheet<'a>(
+    grid: &'a dyn Grid,
+    facts: &'a dyn erased_serde::Serialize,
+    selection: &Selection,
+    unit: Unit,
+    width: usize,
+) -> Sheet<'a> {
+    Sheet {
+        facts,
+        grid,
+        shown: shown(grid, selection.by),
+        look: Look {
+            times: Times::Of(unit),
+            width,
+            bar: bar(grid, selection),
+        },
+        title: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// The columns of `grid` for people.
+fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
+    let heads = grid.heads();
+    let shown = SHOWN.iter().filter_map(|(meta, need)| {
+        let column = heads.iter().position(|head| head.meta == *meta)?;
+        let label = match *meta {
+            meta if *meta == SHOWN_NAME => heading(by),
+            meta => meta.label,
+        };
+        // Rows of reasons alone have no owner.
+        let is_empty = **meta == columns::OWNER && !by.has_owner();
+        let label = label.into();
+        let need = *need;
+        (!is_empty).then_some(Shown {
+            column,
+            label,
+            over: String::new(),
+            need,
+        })
+    });
+    shown.collect()
+}
+
+/// The column whose percentages bars show.
+fn bar(grid: &dyn Grid, selection: &Selection) -> Option<usize> {
+    let meta = match selection.sort {
+        Sort::Time => &columns::TIME_PERCENT,
+        _ => &columns::EXITS_PERCENT,
+    };
+    grid.heads().iter().position(|head| head.meta == meta)
+}
+
+/// The heading of the column of names.
+pub fn heading(by: By) -> &'static str {
+    match by {
+        By::Reason => columns::NAME.label,
+        By::Vm => columns::VM.label,
+        By::Vcpu => columns::VCPU.label,
+    }
+}
+
+/// The names of rows, shortened. If vCPUs have the same name, the first digits of their
+/// identities tell them apart.
+pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for row in rows.clone().filter(|row| row.id.is_some()) {
+        *seen.entry(&row.name).or_default() += 1;
+    }
+    let name = |row: &Row| match row.id {
+        Some(id) if seen.get(row.name.as_str()) > Some(&1) => {
+            shortened(&format!("{} #{:.4}", row.name, id.to_string()))
+        }
+        _ => shortened(&row.name),
+    };
+    rows.map(name).collect()
+}
