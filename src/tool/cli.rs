@@ -4,16 +4,17 @@
 
 use crate::{
     commands::{diff, generate, record, report, schema, stat, sweep, top},
-    render,
+    render, snapshot,
 };
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::LazyLock};
 
 /// Shows KVM's VM exits and the time spent handling them, on a host and in its guests
 #[derive(Debug, Parser)]
 #[command(
     version,
+    long_version = VERSIONS.as_str(),
     max_term_width = 80,
     after_help = "\
 On a host, exitprof reads debugfs, which needs root. In a guest, it asks the
@@ -137,6 +138,26 @@ Examples:
   exitprof generate bash /etc/bash_completion.d")]
     Generate(generate::Arguments),
 }
+
+/// The versions of the tool, and of all that it reads and writes.
+static VERSIONS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\n\
+         commit                    {}\n\
+         profile in debugfs        versions {} to {}\n\
+         protocol of CPUID leaves  versions 1 to {}\n\
+         recordings                versions {} to {}\n\
+         JSON of report and diff   version {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("EXITPROF_COMMIT"),
+        profile::text::OLDEST,
+        profile::text::VERSION,
+        profile::leaf::VERSION,
+        snapshot::OLDEST,
+        snapshot::VERSION,
+        render::facts::VERSION,
+    )
+});
 
 /// What the columns mean, and examples.
 fn schema_help() -> String {

@@ -14,6 +14,7 @@ mod markdown;
 pub mod rows;
 pub mod schema;
 pub mod sheet;
+pub mod sweep;
 pub mod table;
 pub mod units;
 pub mod words;

@@ -7,6 +7,7 @@ use super::{
     facts::{Diff, Report},
     grid::Head,
     rows,
+    sweep::{self, Facts},
 };
 use crate::{
     columns::{self, Kind},
@@ -18,7 +19,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// What comes with no table.
-const ABOUT: &str = "What exitprof record, report, stat and diff write as JSON. Times are in \
+const ABOUT: &str = "What exitprof record, report, stat, diff and sweep write as JSON. Times are in \
                      cycles of the host's TSC, unless stated otherwise; what is unknown, is null. \
                      CSV has the fields of rows as columns, and what is unknown, is empty.";
 
@@ -28,9 +29,11 @@ pub fn schema() -> Value {
     let mut all = vec![generator.subschema_for::<Snapshot>().to_value()];
     all.push(generator.subschema_for::<Report>().to_value());
     all.push(generator.subschema_for::<Diff>().to_value());
+    all.push(generator.subschema_for::<Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
     add_rows(&mut definitions, "Diff", &heads(&changes::columns()));
+    add_rows(&mut definitions, "Sweep", &heads(&sweep::columns()));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "exitprof",
@@ -150,5 +153,6 @@ pub fn text() -> String {
     };
     list("Rows of report and stat", &report_heads());
     list("Rows of diff", &heads(&changes::columns()));
+    list("Rows of sweep", &heads(&sweep::columns()));
     text
 }

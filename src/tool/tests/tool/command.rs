@@ -285,3 +285,20 @@ fn vms_are_sorted_by_their_numbers() {
     let at = |name: &str| text.find(&format!("\n{name} ")).unwrap();
     assert!(at("9-14") < at("412-11"), "{text}");
 }
+
+#[test]
+fn versions_are_told() {
+    let text = output(exitprof().arg("--version"));
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit "));
+    let commit = commit.unwrap().trim();
+    assert!(commit.len() >= 7, "{text}");
+    for line in [
+        "exitprof 0.1.0",
+        "profile in debugfs        versions 1 to 2",
+        "protocol of CPUID leaves  versions 1 to 3",
+        "recordings                versions 1 to 2",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+    assert_eq!(output(exitprof().arg("-V")), "exitprof 0.1.0\n");
+}

@@ -15,7 +15,7 @@ fn schema() -> Value {
 }
 
 /// Checks each line against the definition of that name.
-fn check(text: &str, name: &str) {
+pub fn check(text: &str, name: &str) {
     let mut schema = schema();
     schema["anyOf"] = serde_json::json!([{ "$ref": format!("#/$defs/{name}") }]);
     assert!(!text.is_empty());
