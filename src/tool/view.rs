@@ -111,6 +111,7 @@ impl Row {
             vm: self.vm.clone(),
             vcpu: self.vcpu,
             id: self.id,
+            owner: self.owner.clone(),
             reason: self.reason,
             name: self.name.clone(),
         }
@@ -141,7 +142,7 @@ impl View {
         let mut total = Sum::default();
         let mut selected = Sum::default();
         let counters = snapshot.counters.iter();
-        for counter in counters.filter(|c| selection.has_owner(&c.owner)) {
+        for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
             total.add(counter, overhead);
             let is_selected =
                 |reasons: &Vec<Reason>| reasons.iter().any(|r| r.is_counted_by(counter));
@@ -162,6 +163,7 @@ impl View {
             let unknown = sum.timed == 0 && sum.exits > 0;
             let net = |cycles: u64| cycles.saturating_sub(overhead);
             Row {
+                vm_name: (key.vm.as_ref()).and_then(|vm| snapshot.vm_names.get(vm).cloned()),
                 vm: key.vm,
                 vcpu: key.vcpu,
                 reason: key.reason,
@@ -178,8 +180,7 @@ impl View {
                 p99: histogram.and_then(|h| percentile(h, 99.0)).map(net),
                 untimed: sum.untimed,
                 id: key.id,
-                owner: None,
-                vm_name: None,
+                owner: key.owner,
                 buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
             }
         };

@@ -10,6 +10,7 @@ use crate::{
     snapshot::{Origin, Reading, Snapshot, id::Id},
     view::View,
 };
+use jiff::Timestamp;
 use profile::{isa::Isa, text::Account};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,6 +38,10 @@ pub struct Report {
     epoch: u32,
     /// Frequency of the host's TSC in kHz, 0 if unknown.
     tsc_khz: u32,
+    /// When it was read: date and time of day (UTC).
+    clock: Option<Timestamp>,
+    /// The name of the machine that read it.
+    machine: Option<String>,
     /// How many seconds it counted.
     seconds: Option<f64>,
     /// Number of the host's online CPUs.
@@ -76,6 +81,8 @@ impl Report {
             identity: snapshot.identity,
             epoch: snapshot.epoch,
             tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            machine: snapshot.machine.clone(),
             seconds: snapshot.seconds(),
             cpus: snapshot.cpus,
             recording: snapshot.recording,

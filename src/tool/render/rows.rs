@@ -11,9 +11,10 @@ use super::{
 use crate::{
     columns::{self, Meta},
     select::{By, Selection, Sort},
+    snapshot::id::Id,
     view::{Row, View},
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The names that people see.
 const SHOWN_NAME: Meta = Meta {
@@ -21,9 +22,14 @@ const SHOWN_NAME: Meta = Meta {
     ..columns::NAME
 };
 
+const SHOWN_OWNER: Meta = Meta {
+    name: "",
+    ..columns::OWNER
+};
+
 /// The columns for people, and how much each is needed.
 const SHOWN: [(&Meta, u8); 12] = [
-    (&columns::OWNER, u8::MAX),
+    (&SHOWN_OWNER, u8::MAX),
     (&SHOWN_NAME, u8::MAX),
     (&columns::VM_NAME, 40),
     (&columns::EXITS, u8::MAX),
@@ -41,6 +47,7 @@ const SHOWN: [(&Meta, u8); 12] = [
 pub fn grid(view: &View) -> Rows<'_, Row> {
     let rows = view.shown();
     let mut columns = columns();
+    columns.push(Column::listed(&SHOWN_OWNER, owners(rows)));
     columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
     Rows { columns, rows }
 }
@@ -101,12 +108,13 @@ fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
     let heads = grid.heads();
     let shown = SHOWN.iter().filter_map(|(meta, need)| {
         let column = heads.iter().position(|head| head.meta == *meta)?;
-        let label = match *meta {
-            meta if *meta == SHOWN_NAME => heading(by),
-            meta => meta.label,
+        let label = match (*meta, by) {
+            (meta, _) if *meta == SHOWN_NAME => heading(by),
+            (meta, By::VcpuReason) if *meta == SHOWN_OWNER => columns::VCPU.label,
+            (meta, _) => meta.label,
         };
-        // Rows of reasons alone have no owner.
-        let is_empty = **meta == columns::OWNER && !by.has_owner();
+        // Other rows have no owner.
+        let is_empty = **meta == SHOWN_OWNER && !by.has_owner();
         let label = label.into();
         let need = *need;
         (!is_empty).then_some(Shown {
@@ -116,7 +124,12 @@ fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
             need,
         })
     });
-    shown.collect()
+    let mut shown: Vec<Shown> = shown.collect();
+    if by.has_owner() {
+        // Beside the VM.
+        shown.swap(1, 2);
+    }
+    shown
 }
 
 /// The column whose percentages bars show.
@@ -131,7 +144,7 @@ fn bar(grid: &dyn Grid, selection: &Selection) -> Option<usize> {
 /// The heading of the column of names.
 pub fn heading(by: By) -> &'static str {
     match by {
-        By::Reason => columns::NAME.label,
+        By::Reason | By::VmReason | By::VcpuReason => columns::NAME.label,
         By::Vm => columns::VM.label,
         By::Vcpu => columns::VCPU.label,
     }
@@ -140,15 +153,29 @@ pub fn heading(by: By) -> &'static str {
 /// The names of rows, shortened. If vCPUs have the same name, the first digits of their
 /// identities tell them apart.
 pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    for row in rows.clone().filter(|row| row.id.is_some()) {
-        *seen.entry(&row.name).or_default() += 1;
+    let named = rows.map(|row| match row.owner {
+        None => (row.name.as_str(), row.id),
+        Some(_) => (row.name.as_str(), None),
+    });
+    told_apart(named)
+}
+
+/// The owners of rows, in the same way.
+fn owners(rows: &[Row]) -> Vec<String> {
+    let owned = rows.iter();
+    told_apart(owned.map(|row| (row.owner.as_deref().unwrap_or(""), row.id)))
+}
+
+fn told_apart<'a>(named: impl Iterator<Item = (&'a str, Option<Id>)> + Clone) -> Vec<String> {
+    let mut seen: HashMap<&str, BTreeSet<Id>> = HashMap::new();
+    for (name, id) in named.clone() {
+        seen.entry(name).or_default().extend(id);
     }
-    let name = |row: &Row| match row.id {
-        Some(id) if seen.get(row.name.as_str()) > Some(&1) => {
-            shortened(&format!("{} #{:.4}", row.name, id.to_string()))
+    let name = |(name, id): (&str, Option<Id>)| match id {
+        Some(id) if seen.get(name).is_some_and(|ids| ids.len() > 1) => {
+            shortened(&format!("{name} #{:.4}", id.to_string()))
         }
-        _ => shortened(&row.name),
+        _ => shortened(name),
     };
-    rows.map(name).collect()
+    named.map(name).collect()
 }

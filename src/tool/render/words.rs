@@ -24,16 +24,20 @@ pub fn label(name: &str, text: impl Display) -> String {
 
 /// The line above a table: what it counts, and the unit of its times.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
-    let whose = match (&selection.vm, selection.vcpu) {
-        (None, None) => match snapshot.origin {
+    let vms = match selection.vms.as_slice() {
+        [vm] => format!("VM {vm}"),
+        vms => format!("VMs {}", vms.join(", ")),
+    };
+    let whose = match (selection.vms.is_empty(), selection.vcpu) {
+        (true, None) => match snapshot.origin {
             Origin::Host => "all guests of this host".into(),
             Origin::GuestOfHost => "all guests of this guest's host".into(),
             Origin::GuestOfVm => "this VM".into(),
             Origin::GuestOfVcpu => "the reading vCPU".into(),
         },
-        (Some(vm), None) => format!("VM {vm}"),
-        (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
-        (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
+        (false, None) => vms,
+        (true, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
+        (false, Some(vcpu)) => format!("{vms}, vCPU {vcpu}"),
     };
     let times = match unit {
         Unit::Cycles => "times in TSC cycles".into(),
@@ -151,6 +155,8 @@ pub fn untimed(view: &View) -> Option<String> {
     let named = rows::names(rows.iter()).into_iter().zip(rows);
     let items: Vec<String> = named
         .filter_map(|(name, row)| {
+            let whose = row.owner.as_ref().map(|owner| format!("{owner} "));
+            let name = whose.unwrap_or_default() + &name;
             let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
             let [untimed, all] = [untimed, row.exits].map(grouped);
             Some(format!("{name}: {untimed} of {all}"))

@@ -7,10 +7,11 @@ pub mod id;
 mod parse;
 
 use id::Id;
+use jiff::Timestamp;
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The version of [`Snapshot`] as JSON.
 pub const VERSION: u32 = 2;
@@ -39,6 +40,10 @@ pub struct Snapshot {
     pub tsc_khz: u32,
     /// When it was read, in nanoseconds of the reader's CLOCK_MONOTONIC.
     pub time_ns: u64,
+    /// When it was read: date and time of day (UTC). Copies of the file profile do not say.
+    pub clock: Option<Timestamp>,
+    /// The name of the machine that read it.
+    pub machine: Option<String>,
     /// In a guest: the boot that this clock belongs to.
     pub boot: Option<String>,
     /// When the counters started from zero, by the same clock, if that is known.
@@ -54,6 +59,9 @@ pub struct Snapshot {
     pub reading: Option<Reading>,
     /// The vCPUs with counters of their own.
     pub attached: Vec<Vcpu>,
+    /// The names that QEMU or libvirt gave VMs, or those of their processes.
+    #[serde(default)]
+    pub vm_names: BTreeMap<String, String>,
     /// What was counted; reasons without exits may be missing.
     #[serde(rename = "rows")]
     pub counters: Vec<Counter>,
@@ -165,6 +173,8 @@ impl Snapshot {
             epoch: self.epoch,
             tsc_khz: self.tsc_khz,
             time_ns: self.time_ns,
+            clock: self.clock,
+            machine: self.machine.clone(),
             boot: self.boot.clone(),
             since_ns: self.since_ns,
             cpus: self.cpus,
@@ -172,6 +182,7 @@ impl Snapshot {
             account: self.account,
             reading: self.reading,
             attached: self.attached.clone(),
+            vm_names: self.vm_names.clone(),
             counters,
         }
     }

@@ -160,6 +160,8 @@ impl<C: Cpuid> Guest<C> {
             epoch: protocol.epoch,
             tsc_khz: protocol.tsc_khz,
             time_ns,
+            clock: None,
+            machine: None,
             boot: self.boot.clone(),
             since_ns: None,
             cpus: None,
@@ -172,6 +174,7 @@ impl<C: Cpuid> Guest<C> {
                 after: self.leaves.executed() - before,
             }),
             attached: Vec::new(),
+            vm_names: Default::default(),
             counters,
         }))
     }

@@ -87,13 +87,13 @@ impl State {
             return;
         }
         let place = self.place_mut();
-        let Selection { by, vm, vcpu, .. } = &place.selection;
+        let Selection { by, vms, vcpu, .. } = &place.selection;
         let by = match by {
             By::Reason if vcpu.is_some() => By::Reason,
-            By::Reason if vm.is_some() => By::Vcpu,
+            By::Reason if !vms.is_empty() => By::Vcpu,
             By::Reason => By::Vm,
             By::Vm => By::Vcpu,
-            By::Vcpu => By::Reason,
+            By::Vcpu | By::VmReason | By::VcpuReason => By::Reason,
         };
         place.selection.by = by;
         place.cursor = None;
@@ -110,7 +110,7 @@ impl State {
             self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
             self.places.push(Place::new(Selection {
-                vm: key.vm,
+                vms: key.vm.into_iter().collect(),
                 vcpu: key.vcpu,
                 id: key.id,
                 ..Selection::everything()

@@ -139,7 +139,7 @@ impl State {
         let mut places = vec![Place::new(Selection::everything())];
         if let Some(vm) = vm {
             let selection = Selection {
-                vm: Some(vm.into()),
+                vms: vec![vm.into()],
                 ..Selection::everything()
             };
             selection.check_owners(&first)?;
@@ -262,15 +262,10 @@ impl State {
     /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
-            self.notice = Some(match self.selection() {
-                Selection {
-                    vm: Some(vm),
-                    vcpu: Some(vcpu),
-                    ..
-                } => {
-                    format!("vCPU {vcpu} of VM {vm} has ended.")
-                }
-                Selection { vm: Some(vm), .. } => format!("VM {vm} has ended."),
+            let Selection { vms, vcpu, .. } = self.selection();
+            self.notice = Some(match (vms.as_slice(), vcpu) {
+                ([vm], Some(vcpu)) => format!("vCPU {vcpu} of VM {vm} has ended."),
+                ([vm], None) => format!("VM {vm} has ended."),
                 _ => in_one_line(&e),
             });
             self.overlay = None;

@@ -84,6 +84,8 @@ impl Host {
     pub fn exitprof(&self, name: &str) -> Command {
         let mut command = exitprof();
         command.args([name, "--debugfs"]).arg(self.0.path());
+        // Its VMs are not this machine's processes.
+        command.arg("--procfs").arg(self.0.path().join("proc"));
         command
     }
 }

@@ -23,3 +23,4 @@ mod terminal;
 mod top;
 mod untimed;
 mod validator;
+mod vms;

@@ -18,7 +18,7 @@ fn vms_and_vcpus_are_entered_and_left() {
     assert_eq!(names(&state), ["412-11", "977-14"]);
     assert_eq!(state.rows[1].rate, Some(300.0));
     press(&mut state, &[KeyCode::Enter]);
-    assert_eq!(state.selection().vm.as_deref(), Some("412-11"));
+    assert_eq!(state.selection().vms, ["412-11"]);
     assert_eq!(names(&state), ["CPUID"]);
     press(&mut state, &[key('v')]);
     assert_eq!(names(&state), ["412-11 vCPU 0", "412-11 vCPU 1"]);
@@ -27,8 +27,8 @@ fn vms_and_vcpus_are_entered_and_left() {
     assert_eq!(state.rows[0].rate, Some(300.0));
     press(&mut state, &[key('v'), KeyCode::Esc, KeyCode::Esc]);
     assert_eq!(
-        (state.selection().by, &state.selection().vm),
-        (By::Vm, &None)
+        (state.selection().by, state.selection().vms.len()),
+        (By::Vm, 0)
     );
     press(&mut state, &[key('v')]);
     assert_eq!(names(&state).len(), 3);

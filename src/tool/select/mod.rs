@@ -2,16 +2,16 @@
 
 //! Which exits to show, and how to group them.
 
+mod reason;
+
 use crate::{
     reasons,
     snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum, ValueHint};
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BTreeSet,
-};
+pub use reason::Reason;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 /// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
@@ -19,9 +19,10 @@ pub struct Selection {
     /// Only this reason, by name or number (repeatable)
     #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
     pub reasons: Vec<String>,
-    /// Only the VM of process PID, or the VM <pid>-<fd> as named in KVM's debugfs
-    #[arg(long, value_name = "PID", value_hint = ValueHint::Other)]
-    pub vm: Option<String>,
+    /// Only this VM: the process's PID, <pid>-<fd> as in KVM's debugfs, or the name
+    /// (repeatable)
+    #[arg(long = "vm", short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
+    pub vms: Vec<String>,
     /// Only vCPUs with this number
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub vcpu: Option<u32>,
@@ -54,12 +55,23 @@ pub enum By {
     Vm,
     /// vCPU
     Vcpu,
+    /// VM, and then reason
+    #[value(name = "vm,reason", alias = "reason,vm")]
+    VmReason,
+    /// vCPU, and then reason
+    #[value(name = "vcpu,reason", alias = "reason,vcpu")]
+    VcpuReason,
 }
 
 impl By {
     /// Whether rows are of VMs or vCPUs, and of a reason each.
     pub fn has_owner(self) -> bool {
-        false
+        matches!(self, By::VmReason | By::VcpuReason)
+    }
+
+    /// Whether rows are of reasons alone, of all VMs.
+    fn is_reason(self) -> bool {
+        self == By::Reason
     }
 }
 
@@ -96,6 +108,8 @@ pub struct Key {
     pub vcpu: Option<u32>,
     /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
+    /// The owner, if the row is of one and a reason.
+    pub owner: Option<String>,
     /// The reason, if the row is of one with a number.
     pub reason: Option<u32>,
     /// The name.
@@ -113,10 +127,12 @@ impl Ord for Key {
                 .map(|vm| vm.split_once('-').unwrap_or((vm, "")));
             parts.map(|(pid, fd)| (number(pid), number(fd)))
         };
-        let rest = |key: &Key| (key.vcpu, key.id, key.reason);
+        let vcpu = |key: &Key| (key.vcpu, key.id);
         (parts(self).cmp(&parts(other)))
             .then_with(|| self.vm.cmp(&other.vm))
-            .then_with(|| rest(self).cmp(&rest(other)))
+            .then_with(|| vcpu(self).cmp(&vcpu(other)))
+            .then_with(|| self.owner.cmp(&other.owner))
+            .then_with(|| self.reason.cmp(&other.reason))
             .then_with(|| self.name.cmp(&other.name))
     }
 }
@@ -134,6 +150,7 @@ impl Key {
             vm: None,
             vcpu: None,
             id: None,
+            owner: None,
             reason: None,
             name: name.into(),
         }
@@ -145,7 +162,7 @@ impl Selection {
     pub fn everything() -> Selection {
         Selection {
             reasons: Vec::new(),
-            vm: None,
+            vms: Vec::new(),
             vcpu: None,
             id: None,
             by: By::Reason,
@@ -158,18 +175,20 @@ impl Selection {
 
     /// Whether only some VMs or vCPUs are selected.
     pub fn is_restricted(&self) -> bool {
-        self.vm.is_some() || self.vcpu.is_some()
+        !self.vms.is_empty() || self.vcpu.is_some()
     }
 
     /// Whether exits of `owner` are selected. Grouped by reason, these are all exits, or
     /// those of some vCPUs; otherwise, those of all owners that add up to all exits.
-    pub fn has_owner(&self, owner: &Owner) -> bool {
+    pub fn has_owner(&self, owner: &Owner, snapshot: &Snapshot) -> bool {
+        let is_reason = self.by.is_reason();
         match owner {
-            Owner::All | Owner::Hidden => self.by == By::Reason && !self.is_restricted(),
-            Owner::Ended | Owner::Unattributed => self.by != By::Reason && !self.is_restricted(),
+            Owner::All | Owner::Hidden => is_reason && !self.is_restricted(),
+            Owner::Ended | Owner::Unattributed => !is_reason && !self.is_restricted(),
             Owner::Vcpu(vcpu) => {
-                (self.by != By::Reason || self.is_restricted())
-                    && self.vm.as_ref().is_none_or(|vm| is_vm(&vcpu.vm, vm))
+                (!is_reason || self.is_restricted())
+                    && (self.vms.is_empty()
+                        || self.vms.iter().any(|vm| is_vm(&vcpu.vm, vm, snapshot)))
                     && self.vcpu.is_none_or(|number| vcpu.vcpu == number)
                     && self.has_id(vcpu)
             }
@@ -182,12 +201,14 @@ impl Selection {
 
     /// The key of the row that `counter` belongs to.
     pub fn key(&self, counter: &Counter) -> Key {
+        let reason = Key {
+            reason: counter.reason,
+            ..Key::named(&*counter.name)
+        };
         match self.by {
-            By::Reason => Key {
-                reason: counter.reason,
-                ..Key::named(&*counter.name)
-            },
-            by => owner_key(by, &counter.owner),
+            By::Reason => reason,
+            By::Vm | By::Vcpu => owner_key(self.by, &counter.owner),
+            by => owned_key(by, &counter.owner, reason),
         }
     }
 
@@ -195,24 +216,28 @@ impl Selection {
     pub fn keys(&self, snapshot: &Snapshot) -> Result<BTreeSet<Key>> {
         let isa = snapshot.isa;
         let mut keys = BTreeSet::new();
+        let numbers: Vec<u32> = match self.selected_reasons(snapshot)? {
+            Some(selected) => selected.iter().filter_map(|r| r.number).collect(),
+            None if self.all => reasons::defined(isa).collect(),
+            None => Vec::new(),
+        };
+        let mut reasons = numbers.into_iter().map(|reason| Key {
+            reason: Some(reason),
+            ..Key::named(isa.name(reason).to_string())
+        });
+        let attached = snapshot.attached.iter().cloned().map(Owner::Vcpu);
+        let owners = attached.filter(|owner| self.all && self.has_owner(owner, snapshot));
         match self.by {
-            By::Reason => {
-                let numbers = match self.selected_reasons(snapshot)? {
-                    Some(selected) => selected.iter().filter_map(|r| r.number).collect(),
-                    None if self.all => reasons::defined(isa).collect(),
-                    None => Vec::new(),
+            By::Reason => keys.extend(reasons),
+            By::Vm | By::Vcpu => keys.extend(owners.map(|owner| owner_key(self.by, &owner))),
+            by => {
+                let owners: Vec<Owner> = owners.collect();
+                let of_all = |key: Key| {
+                    let owned = owners.iter();
+                    owned.map(move |owner| owned_key(by, owner, key.clone()))
                 };
-                keys.extend(numbers.into_iter().map(|reason| Key {
-                    reason: Some(reason),
-                    ..Key::named(isa.name(reason).to_string())
-                }));
+                keys.extend(reasons.by_ref().flat_map(of_all));
             }
-            by if self.all => {
-                let owners = snapshot.attached.iter().cloned().map(Owner::Vcpu);
-                let owners = owners.filter(|owner| self.has_owner(owner));
-                keys.extend(owners.map(|owner| owner_key(by, &owner)));
-            }
-            _ => (),
         }
         Ok(keys)
     }
@@ -223,7 +248,7 @@ impl Selection {
     ///
     /// If they do not: says which ones do.
     pub fn check_owners(&self, snapshot: &Snapshot) -> Result<()> {
-        if !self.is_restricted() && self.by == By::Reason {
+        if !self.is_restricted() && self.by.is_reason() {
             return Ok(());
         }
         ensure!(
@@ -236,16 +261,22 @@ impl Selection {
             _ => None,
         });
         let all: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
-        let is_of_vm = |vcpu: &&&Vcpu| {
-            let vm = self.vm.as_ref();
-            self.has_id(vcpu) && vm.is_none_or(|name| is_vm(&vcpu.vm, name))
-        };
-        let of_vm = all.iter().filter(is_of_vm);
-        let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
-        if let Some(vm) = self.vm.as_ref().filter(|_| vcpus.is_empty()) {
+        let with_id = || all.iter().filter(|vcpu| self.has_id(vcpu));
+        let is_there = |vm: &&String| with_id().any(|vcpu| is_vm(&vcpu.vm, vm, snapshot));
+        if let Some(vm) = self.vms.iter().find(|vm| !is_there(vm)) {
             let vms: BTreeSet<&str> = all.iter().map(|vcpu| &*vcpu.vm).collect();
-            bail!("there is no VM {vm}: {}", existing(vms));
+            let named = vms.into_iter().map(|vm| match snapshot.vm_names.get(vm) {
+                Some(name) => format!("{vm} ({name})"),
+                None => vm.into(),
+            });
+            bail!("there is no VM {vm}: {}", existing(named));
         }
+        let is_of_vm = |vcpu: &&&Vcpu| {
+            let is_it = |vm: &String| is_vm(&vcpu.vm, vm, snapshot);
+            self.vms.is_empty() || self.vms.iter().any(is_it)
+        };
+        let of_vm = with_id().filter(is_of_vm);
+        let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
         if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
             bail!("there is no vCPU {number}: {}", existing(vcpus));
         }
@@ -267,63 +298,28 @@ impl Selection {
     }
 }
 
-/// A selected reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    number: Option<u32>,
-    name: String,
-}
-
-impl Reason {
-    /// Whether `counter` counts it.
-    pub fn is_counted_by(&self, counter: &Counter) -> bool {
-        counter.reason == self.number && (self.number.is_some() || *counter.name == *self.name)
-    }
-
-    fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
-        let isa = snapshot.isa;
-        let defined = reasons::defined(isa).map(|reason| Reason {
-            number: Some(reason),
-            name: isa.name(reason).to_string(),
-        });
-        let counted = snapshot.counters.iter().map(|counter| Reason {
-            number: counter.reason,
-            name: counter.name.to_string(),
-        });
-        let known: Vec<Reason> = defined.chain(counted).collect();
-        let number = match text.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok(),
-        };
-        let found = known.iter().find(|reason| match number {
-            Some(_) => reason.number == number,
-            None => reason.name.eq_ignore_ascii_case(text),
-        });
-        if let Some(found) = found {
-            return Ok(found.clone());
-        }
-        let upper = text.to_ascii_uppercase();
-        let set = reasons::set_name(isa);
-        // Short names with two letters in the wrong order are too unlike for Jaro and Winkler.
-        let likeness = |reason: &Reason| match strsim::osa_distance(&reason.name, &upper) {
-            1 => 1.0,
-            _ => strsim::jaro_winkler(&reason.name, &upper),
-        };
-        let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
-        let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
-        match (number, nearest) {
-            (None, Some(nearest)) => bail!(
-                "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
-                nearest.name
-            ),
-            _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
-        }
-    }
-}
-
 /// Whether `name` names `vm`, or its process.
-fn is_vm(vm: &str, name: &str) -> bool {
-    vm == name || vm.split_once('-').is_some_and(|(pid, _)| pid == name)
+fn is_vm(vm: &str, name: &str, snapshot: &Snapshot) -> bool {
+    let given = || snapshot.vm_names.get(vm);
+    vm == name
+        || vm.split_once('-').is_some_and(|(pid, _)| pid == name)
+        || given().is_some_and(|given| given == name)
+}
+
+/// The key of an owner's reason.
+fn owned_key(by: By, owner: &Owner, reason: Key) -> Key {
+    let by = match by {
+        By::VmReason => By::Vm,
+        _ => By::Vcpu,
+    };
+    let owner = owner_key(by, owner);
+    Key {
+        vm: owner.vm,
+        vcpu: owner.vcpu,
+        id: owner.id,
+        owner: Some(owner.name),
+        ..reason
+    }
 }
 
 fn owner_key(by: By, owner: &Owner) -> Key {
