@@ -3,7 +3,7 @@
 //! The command line.
 
 use crate::{
-    commands::{diff, generate, record, report, schema, stat, sweep, top},
+    commands::{control, diff, generate, record, report, schema, stat, sweep, top},
     render, snapshot,
 };
 use anyhow::Result;
@@ -96,10 +96,16 @@ Examples:
   exitprof top -d 0.2          five times a second
   exitprof top --vm 4123       the VM of process 4123")]
     Top(top::Arguments),
-    /// Save what was counted so far to a file
+    /// Save what was counted so far, or in a period, to a file
     #[command(after_help = "\
+report -i and diff read recordings. Two periods can be compared, whatever was
+counted in between: record each with --for, or with a command. Ctrl-C ends a
+period early.
+
 Examples:
   exitprof record before.json
+  exitprof record --for 10 idle.json        ten seconds
+  exitprof record make.json -- make -j8     while make runs
   exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
     /// Compare two recordings: which reasons changed, and by how much
@@ -131,6 +137,22 @@ Examples:
     /// Describe the JSON and CSV formats as a JSON Schema
     #[command(after_help = schema_help())]
     Schema,
+    /// Let all counters start from zero
+    #[command(after_help = "\
+This works only on a host, and needs root. It affects all who read the counters.
+
+Examples:
+  exitprof reset")]
+    Reset(control::Reset),
+    /// Switch the recording of exits on or off
+    #[command(after_help = "\
+This works only on a host, and needs root. While recording is off, exits cost
+nothing, and the counters stay.
+
+Examples:
+  exitprof recording        print whether it is on
+  exitprof recording off")]
+    Recording(control::Recording),
     /// Write man pages, or completions for a shell
     #[command(after_help = "\
 Examples:
@@ -179,7 +201,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Stat(arguments) => return stat::run(&arguments),
         // Its terminal may be gone.
         Command::Top(arguments) => return top::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Record(arguments) => record::run(&arguments, &mut out)?,
+        Command::Record(arguments) => return record::run(&arguments, &mut out),
+        Command::Reset(arguments) => control::reset(&arguments)?,
+        Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
         Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,

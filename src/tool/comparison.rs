@@ -92,7 +92,7 @@ impl Comparison {
         );
         let identified = a.identity.is_some() && b.identity.is_some();
         let (b, separate) = match b.since(a) {
-            Ok(_) if *a == b => (b, Some(Break::Same)),
+            _ if *a == b => (b, Some(Break::Same)),
             Ok(added) => (added, None),
             Err(_) if is_swapped(a, &b) => {
                 bail!("A was recorded after B, from the same counters: swap them")

@@ -96,7 +96,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
 fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
     let selection = &show.selection;
     let unit = show.unit(snapshot);
-    let mut notes = words::notes(snapshot);
+    let mut notes = match snapshot.period {
+        Some(_) => words::difference_notes(snapshot),
+        None => words::notes(snapshot),
+    };
     notes.extend(words::ranking(view, selection, unit));
     notes.extend(words::untimed(view));
     notes.push(words::total(view, snapshot, unit));

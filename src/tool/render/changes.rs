@@ -12,6 +12,7 @@ use super::{
 use crate::{
     columns::{self, Kind, Meta},
     comparison::{self, Comparison, Pair, Side},
+    continuity::Break,
     view,
 };
 
@@ -110,6 +111,7 @@ pub fn title(comparison: &Comparison) -> Vec<String> {
     let [a, b] = [comparison.seconds_a, comparison.seconds_b].map(lasted);
     let mut lines = match comparison.separate {
         None => vec![format!("A: {a}; B: what was added since, in {b}")],
+        Some(Break::Period) => vec![format!("A: {a}; B: {b}")],
         Some(why) => vec![
             format!("A: {a}; B: {b}"),
             format!("B does not continue A: {why}"),

@@ -46,8 +46,11 @@ pub struct Snapshot {
     pub machine: Option<String>,
     /// In a guest: the boot that this clock belongs to.
     pub boot: Option<String>,
-    /// When the counters started from zero, by the same clock, if that is known.
+    /// When the counters started from zero, by the same clock, if that is known; of a
+    /// period, when it began.
     pub since_ns: Option<u64>,
+    /// Of what was counted in a period, instead of since the counters started from zero.
+    pub period: Option<Period>,
     /// The number of the host's online CPUs, if the source says.
     pub cpus: Option<u32>,
     /// Whether exits are being counted, if the source says.
@@ -93,6 +96,13 @@ pub struct Reading {
     pub before: u64,
     /// The CPUIDs of this reading that are not in its figures, but in the next reading's.
     pub after: u64,
+}
+
+/// A period of counting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Period {
+    /// The command that ran meanwhile, if one did.
+    pub command: Option<String>,
 }
 
 /// A vCPU.
@@ -177,6 +187,7 @@ impl Snapshot {
             machine: self.machine.clone(),
             boot: self.boot.clone(),
             since_ns: self.since_ns,
+            period: self.period.clone(),
             cpus: self.cpus,
             recording: self.recording,
             account: self.account,

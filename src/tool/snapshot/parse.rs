@@ -37,6 +37,7 @@ impl Snapshot {
             clock: None,
             machine: None,
             boot: None,
+            period: None,
             since_ns: Some(head.since_ns),
             cpus: Some(head.cpus),
             recording: Some(head.recording),

@@ -164,6 +164,7 @@ impl<C: Cpuid> Guest<C> {
             machine: None,
             boot: self.boot.clone(),
             since_ns: None,
+            period: None,
             cpus: None,
             recording: None,
             account: None,

@@ -7,6 +7,7 @@ pub mod file;
 pub mod guest;
 pub mod leaves;
 mod machine;
+pub mod parameters;
 
 use crate::snapshot::Snapshot;
 use anyhow::{Result, bail};

@@ -5,9 +5,8 @@
 mod command;
 mod intervals;
 mod printer;
-mod restart;
 
-use super::{clock::Clock, seconds::seconds, show::Show, tell::tell};
+use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
     snapshot::Snapshot,
     source::{Choice, Source},

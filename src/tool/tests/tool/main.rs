@@ -14,6 +14,7 @@ mod hangup;
 mod host;
 mod interval;
 mod leaves;
+mod period;
 mod properties;
 mod schema;
 mod signals;
