@@ -20,7 +20,8 @@ use std::{io::Write, process::ExitCode, sync::LazyLock};
 On a host, exitprof reads debugfs, which needs root. In a guest, it asks the
 host through the CPUID instruction, which needs no privileges.
 
-Exit status: 0 on success, 1 on an error, 2 if the command line is wrong.
+Exit status: 0 on success, 1 on an error, 2 if the command line is wrong, 3 if
+`diff --fail-above` finds more than it allows.
 `stat -- COMMAND` exits with the status of COMMAND: 127 if it is not found, 126
 if it cannot be run, and 128 plus the signal's number if a signal ends it. If
 COMMAND succeeds, but the figures cannot be printed, the status is 1.
@@ -108,23 +109,33 @@ Examples:
   exitprof record make.json -- make -j8     while make runs
   exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
-    /// Compare two recordings: which reasons changed, and by how much
+    /// Compare recordings: what changed, and by how much
     #[command(after_help = "\
-If B continues A, diff compares what was added since A with A itself. Otherwise
-it compares the whole of B with A and says why: the counters started from zero,
-the module was reloaded, the host, VM or vCPU differs, or a counter is lower.
+The first recording, A, is what the last one is compared with. Those in between
+are shown if there is room.
+
+Recordings of periods are compared as they are. If B continues A, B is what was
+added since A. Otherwise it is the whole of B, and diff says why: the counters
+started from zero, the module was reloaded, the host, VM or vCPU differs, or a
+counter is lower.
 
 A recording says what it counts, so diff needs no clock: a guest's clock starts
 over when the guest does. Recordings of older modules do not say what they
 count; then only the counters decide.
 
 Averages (Avg) can always be compared. Totals (Exits, Time) are per second if
-both recordings say since when they count, which guests' recordings do not. The
-reasons whose total time changed most come first.
+all recordings say how long they counted; those of a guest do not, unless they
+are of a period. Totals are not per second if each recording is of a command,
+which does the same work however long it takes.
+
+--fail-above compares the sums of exits and time, or if these cannot be
+compared, the average time of an exit.
 
 Examples:
   exitprof diff before.json after.json
-  exitprof diff --top 5 before.json after.json")]
+  exitprof diff --top 5 --sort exits before.json after.json
+  exitprof diff --by vm,reason --reason HLT before.json after.json
+  exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),
     /// Ask the host for the exits and cycles of every reason
     #[command(after_help = "\
@@ -204,7 +215,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Record(arguments) => return record::run(&arguments, &mut out),
         Command::Reset(arguments) => control::reset(&arguments)?,
         Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
-        Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
+        Command::Diff(arguments) => return diff::run(&arguments, &mut out),
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,

@@ -48,6 +48,11 @@ impl Default for Sum {
 }
 
 impl Sum {
+    /// The average cycles of a timed exit. Some recordings have no cycles at all.
+    pub fn avg(&self) -> Option<f64> {
+        (self.timed > 0 && self.cycles > 0).then(|| self.cycles as f64 / self.timed as f64)
+    }
+
     /// Adds a counter, less `overhead` cycles for each timed exit. The overhead was measured
     /// elsewhere and may exceed what the exits took: then nothing is left.
     fn add(&mut self, counter: &Counter, overhead: u64) {
@@ -193,6 +198,16 @@ impl View {
             total,
             selected,
         })
+    }
+
+    /// A view of nothing.
+    pub fn empty() -> View {
+        View {
+            rows: Vec::new(),
+            top: usize::MAX,
+            total: Sum::default(),
+            selected: Sum::default(),
+        }
     }
 
     /// Checks that the rows have the figure to sort by.

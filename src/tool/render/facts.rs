@@ -4,7 +4,7 @@
 //! schema.
 
 use crate::{
-    comparison::{Comparison, Times},
+    comparison::{Comparison, Part, Times},
     continuity::Break,
     rate::Stability,
     snapshot::{Origin, Reading, Snapshot, id::Id},
@@ -114,6 +114,8 @@ impl Report {
 pub struct Diff {
     /// Version of the format: 3, as of `report`.
     version: u32,
+    /// The files that are compared, the first of which is a.
+    files: Vec<File>,
     /// Whether b continues a: then b is what was added since a.
     continued: bool,
     /// Whether only the counters suggest that, as for guests in recordings of version 1.
@@ -128,17 +130,62 @@ pub struct Diff {
     times: Times,
 }
 
+/// A file of `diff`.
+#[derive(Serialize, JsonSchema)]
+struct File {
+    /// Its name.
+    file: String,
+    /// The name of the machine that recorded it.
+    machine: Option<String>,
+    /// When it was recorded.
+    clock: Option<Timestamp>,
+    /// The command that ran meanwhile, if one did.
+    command: Option<String>,
+    /// How many seconds it counted: if it continues the one before, since that.
+    seconds: Option<f64>,
+    /// Whether it continues the one before.
+    continued: bool,
+    /// Why it does not.
+    separate: Option<Break>,
+    /// All selected exits.
+    total: Total,
+}
+
 impl Diff {
     /// What is known of a comparison.
     pub fn new(comparison: &Comparison) -> Diff {
+        let parts = &comparison.parts;
+        let seconds = |index: usize| parts.get(index).and_then(|part| part.snapshot.seconds());
+        let second = parts.get(1);
         Diff {
             version: VERSION,
-            continued: comparison.continued,
-            presumed: comparison.presumed,
-            separate: comparison.separate,
-            seconds_a: comparison.seconds_a,
-            seconds_b: comparison.seconds_b,
+            files: parts.iter().map(File::new).collect(),
+            continued: second.is_some_and(|part| part.continued),
+            presumed: second.is_some_and(|part| part.presumed),
+            separate: second.and_then(|part| part.separate),
+            seconds_a: seconds(0),
+            seconds_b: seconds(1),
             times: comparison.times,
+        }
+    }
+}
+
+impl File {
+    fn new(part: &Part) -> File {
+        let Part { snapshot, sum, .. } = part;
+        File {
+            file: part.file.clone(),
+            machine: snapshot.machine.clone(),
+            clock: snapshot.clock,
+            command: (snapshot.period.as_ref()).and_then(|period| period.command.clone()),
+            seconds: snapshot.seconds(),
+            continued: part.continued,
+            separate: part.separate,
+            total: Total {
+                exits: sum.exits,
+                cycles: sum.cycles,
+                untimed: sum.untimed,
+            },
         }
     }
 }

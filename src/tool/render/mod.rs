@@ -17,6 +17,7 @@ pub mod sheet;
 pub mod sweep;
 pub mod table;
 pub mod units;
+pub mod verdict;
 pub mod words;
 
 use clap::ValueEnum;

@@ -32,7 +32,7 @@ pub fn schema() -> Value {
     all.push(generator.subschema_for::<Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
-    add_rows(&mut definitions, "Diff", &heads(&changes::columns()));
+    add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
     add_rows(&mut definitions, "Sweep", &heads(&sweep::columns()));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -152,7 +152,7 @@ pub fn text() -> String {
         }
     };
     list("Rows of report and stat", &report_heads());
-    list("Rows of diff", &heads(&changes::columns()));
+    list("Rows of diff", &heads(&changes::columns(2)));
     list("Rows of sweep", &heads(&sweep::columns()));
     text
 }

@@ -2,6 +2,8 @@
 
 //! Formats numbers in few characters.
 
+use jiff::{Timestamp, tz::TimeZone};
+
 /// The unit in which to show cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -90,14 +92,20 @@ pub fn change(percent: f64) -> String {
     }
 }
 
-/// A number of seconds, in words.
+/// A number of seconds. Many are in hours or days, too.
 pub fn duration(seconds: f64) -> String {
     match seconds {
-        s if s < 120.0 => format!("{} s", three_digits(s)),
-        s if s < 7200.0 => format!("{:.0} minutes", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} hours", s / 3600.0),
-        s => format!("{:.1} days", s / 86_400.0),
+        s if s < 99.95 => format!("{} s", three_digits(s)),
+        s if s < 7200.0 => format!("{s:.0} s"),
+        s if s < 172_800.0 => format!("{s:.0} s ({:.1} hours)", s / 3600.0),
+        s => format!("{s:.0} s ({:.1} days)", s / 86_400.0),
     }
+}
+
+/// A date and time of day, in this machine's time zone.
+pub fn when(time: Timestamp) -> String {
+    let local = time.to_zoned(TimeZone::system());
+    local.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A number with its digits in groups of three.

@@ -145,7 +145,7 @@ impl PartialOrd for Key {
 
 impl Key {
     /// A key that is only a name.
-    fn named(name: impl Into<String>) -> Key {
+    pub fn named(name: impl Into<String>) -> Key {
         Key {
             vm: None,
             vcpu: None,

@@ -2,7 +2,7 @@
 
 //! What is printed for known profiles.
 
-use crate::host::{Host, PROFILE, data, exitprof, output};
+use crate::host::{Host, PROFILE, data, diff, exitprof, output};
 use exitprof::{
     render::{Format, rows, units::Unit},
     select::Selection,
@@ -99,9 +99,7 @@ fn a_change_is_told() {
         );
     let host = Host::new(&slower);
     let file = host.0.path().join("kvm_exitprof/profile");
-    let mut diff = exitprof();
-    diff.arg("diff").arg(data("host.txt")).arg(file);
-    insta::assert_snapshot!(output(&mut diff));
+    insta::assert_snapshot!(diff([&data("host.txt"), &file]));
 }
 
 /// Every column, with the longest names and the largest numbers.

@@ -4,6 +4,7 @@
 //! any input, and how it behaves as a command.
 
 mod alike;
+mod changes;
 mod command;
 mod compare;
 mod files;

@@ -2,7 +2,7 @@
 
 //! Exits that are counted but not timed.
 
-use crate::host::{Host, PROFILE, data, exitprof, output};
+use crate::host::{Host, PROFILE, data, diff, exitprof, output};
 use serde_json::Value;
 
 /// The report on [`PROFILE`], where 312 of 487 MSR_WRITE exits and all 424 PREEMPTION_TIMER
@@ -133,12 +133,8 @@ fn a_change_of_what_was_timed_is_told() {
             "exits=524 cycles=0 untimed=524",
         );
     let host = Host::new(&later);
-    let mut diff = exitprof();
-    let diff = diff.arg("diff").args([
-        data("host-v2.txt"),
-        host.0.path().join("kvm_exitprof/profile"),
-    ]);
-    insta::assert_snapshot!(output(diff));
+    let later = host.0.path().join("kvm_exitprof/profile");
+    insta::assert_snapshot!(diff([&data("host-v2.txt"), &later]));
 }
 
 #[test]
