@@ -66,6 +66,10 @@ Examples:
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
+With --line, rates are in columns, of as many reasons as there is room for: those
+that --reason selects, or those with the most exits so far. CPU% is the share of
+all CPUs' time.
+
 At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
 says whether the rate was stable. The interval that a signal ends is in the sum,
 but not in that verdict. If stat is stopped for longer than an interval, the time
@@ -83,8 +87,10 @@ Examples:
   exitprof stat                   until Ctrl-C
   exitprof stat 1                 each second
   exitprof stat 0.5 20 --top 3    half a second, 20 times
+  exitprof stat --line            a line each second, as vmstat prints
   exitprof stat -- make -j8       while make runs
-  exitprof stat -o exits.csv --format csv -- ./benchmark")]
+  exitprof stat -r 5 -- make -j8  five times, on average
+  exitprof stat -o exits.csv --append --format csv --line 60")]
     Stat(stat::Arguments),
     /// Watch what is being counted
     #[command(after_help = "\

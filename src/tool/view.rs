@@ -200,6 +200,31 @@ impl View {
         })
     }
 
+    /// A view whose only row is the sum of all that is selected.
+    ///
+    /// # Errors
+    ///
+    /// As of [`View::new`].
+    pub fn sum(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
+        let view = View::new(snapshot, selection)?;
+        let Sum { exits, cycles, .. } = view.selected;
+        let row = Row {
+            name: "all".into(),
+            exits,
+            exits_percent: percent(exits, view.total.exits),
+            cycles,
+            time_percent: percent(cycles, view.total.cycles),
+            avg: view.selected.avg(),
+            untimed: view.selected.untimed,
+            ..Row::default()
+        };
+        Ok(View {
+            rows: vec![row],
+            top: usize::MAX,
+            ..view
+        })
+    }
+
     /// A view of nothing.
     pub fn empty() -> View {
         View {

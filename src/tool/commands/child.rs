@@ -88,7 +88,7 @@ fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
 }
 
 /// A command's exit status; if a signal ended it, 128 plus its number, as in shells.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub fn exit_code(status: ExitStatus) -> ExitCode {
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, signal) => 128 + signal.unwrap_or(0),

@@ -60,11 +60,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     view.check_order(selection.sort)?;
     let mut exporter = show.format.exporter();
     let unit = show.unit(&snapshot);
-    let grid = rows::grid(&view);
+    let grid = rows::grid(&snapshot, &view);
     let facts = facts::Report::new(&snapshot, &view);
     let mut sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
     if show.format.is_for_people() {
         sheet.title = vec![words::head(&snapshot, selection, unit)];
+        if input.is_some() {
+            sheet.title.extend(words::recorded(&snapshot));
+        }
         sheet.notes = notes(&snapshot, &view, show);
         exporter.sheet(&sheet, out)?;
         // The rate may take a while.

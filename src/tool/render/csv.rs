@@ -14,10 +14,14 @@ use std::io::Write;
 #[derive(Debug, Default)]
 pub struct Csv {
     /// Whether the column names have been written.
-    pub has_head: bool,
+    has_head: bool,
 }
 
 impl Exporter for Csv {
+    fn go_on(&mut self) {
+        self.has_head = true;
+    }
+
     fn begin(&mut self, grid: &dyn Grid, out: &mut dyn Write) -> Result<()> {
         if !self.has_head {
             let heads = grid.heads();

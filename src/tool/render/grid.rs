@@ -90,9 +90,19 @@ pub struct Head {
     pub meta: &'static Meta,
     /// The group that it belongs to.
     pub group: Option<String>,
+    /// Whether all rows have the same value. JSON has it once, outside the rows.
+    pub is_fact: bool,
 }
 
 impl Head {
+    fn new(meta: &'static Meta) -> Head {
+        Head {
+            meta,
+            group: None,
+            is_fact: false,
+        }
+    }
+
     /// Its name in CSV.
     pub fn name(&self) -> String {
         match &self.group {
@@ -137,7 +147,7 @@ impl<'a, R> Column<'a, R> {
     /// A column whose values are so.
     pub fn new<V: Into<Value>>(meta: &'static Meta, value: impl Fn(&R) -> V + 'a) -> Column<'a, R> {
         Column {
-            head: Head { meta, group: None },
+            head: Head::new(meta),
             value: Box::new(move |_, row| value(row).into()),
         }
     }
@@ -145,7 +155,7 @@ impl<'a, R> Column<'a, R> {
     /// A column whose values are these.
     pub fn listed(meta: &'static Meta, values: Vec<String>) -> Column<'a, R> {
         Column {
-            head: Head { meta, group: None },
+            head: Head::new(meta),
             value: Box::new(move |index, _| values.get(index).cloned().into()),
         }
     }
@@ -157,11 +167,22 @@ impl<'a, R> Column<'a, R> {
 
     /// The same in a group.
     pub fn of(self, group: &str) -> Column<'a, R> {
-        let meta = self.head.meta;
-        let group = Some(group.into());
+        let head = Head {
+            group: Some(group.into()),
+            ..self.head
+        };
+        Column { head, ..self }
+    }
+
+    /// A column whose value is the same in all rows.
+    pub fn fact(meta: &'static Meta, value: impl Into<Value>) -> Column<'a, R> {
+        let value = value.into();
         Column {
-            head: Head { meta, group },
-            ..self
+            head: Head {
+                is_fact: true,
+                ..Head::new(meta)
+            },
+            value: Box::new(move |_, _| value.clone()),
         }
     }
 }

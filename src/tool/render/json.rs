@@ -44,6 +44,10 @@ impl Serialize for Row<'_> {
         let mut map = serializer.serialize_map(None)?;
         let mut column = 0;
         while let Some(head) = heads.get(column) {
+            if !head.is_for_programs() {
+                column += 1;
+                continue;
+            }
             let group = heads[column..]
                 .iter()
                 .take_while(|other| head.group.is_some() && other.group == head.group);
@@ -54,7 +58,7 @@ impl Serialize for Row<'_> {
             column += group.len().max(1);
             match &head.group {
                 Some(name) => map.serialize_entry(name, &Group(grid, row, &group))?,
-                None if head.is_for_programs() => {
+                None if head.is_for_programs() && !head.is_fact => {
                     map.serialize_entry(head.meta.name, &grid.value(row, column - 1))?;
                 }
                 None => (),

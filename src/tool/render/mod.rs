@@ -11,6 +11,7 @@ pub mod facts;
 pub mod grid;
 pub mod json;
 mod markdown;
+pub mod repeated;
 pub mod rows;
 pub mod schema;
 pub mod sheet;

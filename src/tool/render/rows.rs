@@ -11,7 +11,7 @@ use super::{
 use crate::{
     columns::{self, Meta},
     select::{By, Selection, Sort},
-    snapshot::id::Id,
+    snapshot::{Snapshot, id::Id},
     view::{Row, View},
 };
 use std::collections::{BTreeSet, HashMap};
@@ -43,13 +43,19 @@ const SHOWN: [(&Meta, u8); 12] = [
     (&columns::P99, 12),
 ];
 
-/// The rows of a view that are to be shown.
-pub fn grid(view: &View) -> Rows<'_, Row> {
+/// The rows of a view of `snapshot` that are to be shown.
+pub fn grid<'a>(snapshot: &Snapshot, view: &'a View) -> Rows<'a, Row> {
     let rows = view.shown();
     let mut columns = columns();
+    columns.push(clock(snapshot));
     columns.push(Column::listed(&SHOWN_OWNER, owners(rows)));
     columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
     Rows { columns, rows }
+}
+
+/// When it was read, which is the same in all rows.
+pub fn clock<'a>(snapshot: &Snapshot) -> Column<'a, Row> {
+    Column::fact(&columns::CLOCK, snapshot.clock.map(|time| time.to_string()))
 }
 
 /// The columns for programs.

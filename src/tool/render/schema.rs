@@ -5,8 +5,8 @@
 use super::{
     changes,
     facts::{Diff, Report},
-    grid::Head,
-    rows,
+    grid::{Column, Head},
+    repeated, rows,
     sweep::{self, Facts},
 };
 use crate::{
@@ -30,9 +30,11 @@ pub fn schema() -> Value {
     all.push(generator.subschema_for::<Report>().to_value());
     all.push(generator.subschema_for::<Diff>().to_value());
     all.push(generator.subschema_for::<Facts>().to_value());
+    all.push(generator.subschema_for::<repeated::Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
+    add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
     add_rows(&mut definitions, "Sweep", &heads(&sweep::columns()));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -43,12 +45,15 @@ pub fn schema() -> Value {
     })
 }
 
-fn heads<R>(columns: &[super::grid::Column<'_, R>]) -> Vec<Head> {
+fn heads<R>(columns: &[Column<'_, R>]) -> Vec<Head> {
     columns.iter().map(|column| column.head().clone()).collect()
 }
 
 fn report_heads() -> Vec<Head> {
-    heads::<Row>(&rows::columns())
+    let mut columns: Vec<Column<'_, Row>> = rows::columns();
+    columns.push(Column::fact(&columns::TIME, None::<f64>));
+    columns.push(Column::fact(&columns::CLOCK, None::<f64>));
+    heads(&columns)
 }
 
 /// Adds the rows of a table to the definition of what is known besides.
@@ -75,7 +80,10 @@ fn add_rows(definitions: &mut Map<String, Value>, name: &str, heads: &[Head]) {
 /// An object with a property for each column, or for each group of them.
 fn row(heads: &[Head]) -> Value {
     let mut properties = Map::new();
-    for head in heads.iter().filter(|head| head.is_for_programs()) {
+    for head in heads
+        .iter()
+        .filter(|head| head.is_for_programs() && !head.is_fact)
+    {
         let (name, value) = match &head.group {
             None => (head.meta.name, property(head.meta)),
             Some(group) => {
@@ -153,6 +161,7 @@ pub fn text() -> String {
     };
     list("Rows of report and stat", &report_heads());
     list("Rows of diff", &heads(&changes::columns(2)));
+    list("Rows of stat -r", &heads(&repeated::columns()));
     list("Rows of sweep", &heads(&sweep::columns()));
     text
 }

@@ -22,6 +22,9 @@ pub trait Exporter {
         Ok(())
     }
 
+    /// Goes on where something has been written before.
+    fn go_on(&mut self) {}
+
     /// Writes a sheet.
     ///
     /// # Errors

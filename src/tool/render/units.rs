@@ -102,6 +102,20 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A mean and its standard deviation, and the share of that.
+pub fn deviating(mean: String, deviation: String, share: Option<f64>) -> String {
+    match share {
+        Some(share) => format!("{mean} +- {deviation} ({})", percent(share)),
+        None => mean,
+    }
+}
+
+/// A time of day, in this machine's time zone.
+pub fn time_of_day(time: Timestamp) -> String {
+    let local = time.to_zoned(TimeZone::system());
+    local.strftime("%H:%M:%S").to_string()
+}
+
 /// A date and time of day, in this machine's time zone.
 pub fn when(time: Timestamp) -> String {
     let local = time.to_zoned(TimeZone::system());

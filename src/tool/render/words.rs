@@ -4,7 +4,7 @@
 
 use super::{
     rows,
-    units::{Unit, counted, duration, grouped, percent},
+    units::{Unit, counted, duration, grouped, percent, when},
 };
 use crate::{
     rate::Stability,
@@ -50,6 +50,19 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
     }
     head
+}
+
+/// When and where a recording was made, if it says.
+pub fn recorded(snapshot: &Snapshot) -> Option<String> {
+    let mut words = format!("Recorded {}", when(snapshot.clock?));
+    if let Some(machine) = &snapshot.machine {
+        words += &format!(" on {machine}");
+    }
+    let command = snapshot.period.as_ref().and_then(|p| p.command.as_ref());
+    if let Some(command) = command {
+        words += &format!(", while {command} ran");
+    }
+    Some(words)
 }
 
 const NO_SNAPSHOT: &str = "The host holds no snapshot, so the figures belong to different times.";

@@ -121,7 +121,7 @@ fn tables_fit_their_width() {
             let selection = Selection::everything();
             let view = View::new(&snapshot, &selection).unwrap();
             let mut text = Vec::new();
-            let grid = rows::grid(&view);
+            let grid = rows::grid(&snapshot, &view);
             let sheet = rows::sheet(&grid, &(), &selection, unit, width);
             Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();

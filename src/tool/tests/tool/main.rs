@@ -20,6 +20,7 @@ mod properties;
 mod schema;
 mod signals;
 mod sizes;
+mod stat;
 mod sweep;
 mod terminal;
 mod top;
