@@ -60,6 +60,7 @@ Examples:
   exitprof report --sort p99           the reasons with the slowest exits first
   exitprof report --vm 4123 --vcpu 0   vCPU 0 of the VM of process 4123
   exitprof report --by vcpu --reason HLT
+  exitprof report --histogram --reason HLT
   exitprof report --rate 10            watch whether the rate is stable
   exitprof report -i before.json       what was recorded
   exitprof report --format json | jq .total")]

@@ -123,6 +123,26 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Its buckets from the one that begins with `first` to the one that begins with `last`,
+    /// with empty ones in between.
+    pub fn buckets_between(&self, first: u64, last: u64) -> Vec<(u64, u64, u64)> {
+        let mut all = Vec::new();
+        let mut next = first;
+        for &(from, to, exits) in self.buckets.iter().filter(|(from, ..)| *from <= last) {
+            // Each is as long as all before it.
+            while next < from {
+                let end = next.saturating_mul(2).max(2).min(from) - 1;
+                all.push((next, end, 0));
+                next = end + 1;
+            }
+            all.push((from, to, exits));
+            next = to.saturating_add(1);
+        }
+        all
+    }
+}
+
 impl View {
     /// Makes the rows that `selection` selects of `snapshot`.
     ///

@@ -6,11 +6,11 @@ use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
     continuity::REPLACED,
     rate::Stability,
-    render::{Format, facts, rows, table, words},
+    render::{Format, buckets::Histogram, facts, rows, table, units::Unit, words},
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
-    view::View,
+    view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
 use std::{io::Write, path::PathBuf, time::Duration};
@@ -26,6 +26,9 @@ pub struct Arguments {
     input: Option<PathBuf>,
     #[command(flatten)]
     show: Show,
+    /// Show the histogram of each reason, too
+    #[arg(long = "histogram")]
+    histograms: bool,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
@@ -43,6 +46,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let Arguments {
         input,
         show,
+        histograms,
         rate,
         choice,
     } = arguments;
@@ -69,19 +73,24 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
             sheet.title.extend(words::recorded(&snapshot));
         }
         sheet.notes = notes(&snapshot, &view, show);
+        if input.is_none() && rate.is_none() {
+            let hint = "(exitprof report --rate 10 watches whether it is stable)";
+            sheet.notes.push(words::label("", hint));
+        }
         exporter.sheet(&sheet, out)?;
+        if *histograms {
+            for lines in self::histograms(&view, unit)? {
+                exporter.say(&[String::new()], out)?;
+                exporter.block(&lines, out)?;
+            }
+        }
         // The rate may take a while.
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
     let stability = stability.transpose()?.flatten();
-    match &stability {
-        Some(stability) => exporter.say(&[words::stability(stability)], out)?,
-        None if input.is_none() && rate.is_none() => {
-            let hint = "(exitprof report --rate 10 watches whether it is stable)";
-            exporter.say(&[words::label("", hint)], out)?;
-        }
-        None => (),
+    if let Some(stability) = &stability {
+        exporter.say(&[words::stability(stability)], out)?;
     }
     if !show.format.is_for_people() {
         let facts = facts::Report::new(&snapshot, &view).with_rate(stability.clone());
@@ -93,6 +102,19 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         "too few intervals to tell whether the rate is stable"
     );
     Ok(())
+}
+
+/// The histograms of the rows.
+fn histograms(view: &View, unit: Unit) -> Result<Vec<Vec<String>>> {
+    let rows = view.shown().iter();
+    let lines = |row: &Row| Some(Histogram::of(row, unit, table::width())?.lines(&row.name));
+    let all: Vec<Vec<String>> = rows.filter_map(lines).collect();
+    ensure!(
+        !all.is_empty() || view.shown().is_empty(),
+        "there are no histograms: only the reasons of all guests have them, on a host whose \
+         module keeps them (module parameter histograms)"
+    );
+    Ok(all)
 }
 
 /// The lines below the table.

@@ -38,6 +38,11 @@ impl Exporter for Markdown {
         self.say(&sheet.notes, out)
     }
 
+    fn block(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
+        let lines = lines.iter().map(|line| format!("    {line}\n"));
+        Ok(out.write_all(lines.collect::<String>().as_bytes())?)
+    }
+
     fn say(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
         for line in lines.iter().flat_map(|text| text.lines()) {
             let words: Vec<_> = line.split_whitespace().collect();

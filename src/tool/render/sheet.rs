@@ -22,6 +22,15 @@ pub trait Exporter {
         Ok(())
     }
 
+    /// Writes lines for people whose blanks matter.
+    ///
+    /// # Errors
+    ///
+    /// If `out` cannot be written.
+    fn block(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
+        self.say(lines, out)
+    }
+
     /// Goes on where something has been written before.
     fn go_on(&mut self) {}
 

@@ -6,15 +6,13 @@ use super::state::{LiveRow, Order, Overlay, State};
 use crate::{
     reasons,
     render::{
+        buckets::Histogram,
         rows, table,
         units::{self, Unit},
         words,
     },
     select::Key,
-    snapshot::histogram::percentile,
-    view::percent,
 };
-use profile::histogram::{BUCKETS, Histogram, bounds};
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -275,47 +273,24 @@ fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
 /// The lines of a reason's histogram.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
     let name = Line::from(format!("{} since the baseline", key.name)).bold();
-    let (histogram, untimed) = match state.histogram(key) {
-        Ok(found) => found,
+    let found = match state.histogram(key) {
+        Ok(row) => Histogram::of(row, unit, width).ok_or("None of its exits was timed."),
+        Err(why) => Err(why),
+    };
+    let histogram = match found {
+        Ok(histogram) => histogram,
         Err(why) => return vec![name, Line::from(why)],
     };
-    let Histogram { min, max, buckets } = histogram;
-    let exits: u128 = buckets.iter().copied().map(u128::from).sum();
-    let show = |cycles: u64| unit.show(cycles as f64);
-    let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
-    let mut summary = format!(
-        "{}: min {}, p50 {}, p99 {}, max {}",
-        units::counted(exits, "exit", "exits"),
-        show(*min),
-        known(percentile(histogram, 50.0)),
-        known(percentile(histogram, 99.0)),
-        show(*max),
-    );
-    if untimed > 0 {
-        summary += &format!("; {} not timed", units::grouped(untimed));
-    }
-    let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Exits");
-    let room = width.saturating_sub(head.len() + 1);
-    let most = buckets.iter().copied().max().unwrap_or(0);
-    let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];
-    let taken = |bucket: &usize| buckets[*bucket] > 0;
-    let first = (0..BUCKETS).find(taken).unwrap_or(0);
-    let last = (0..BUCKETS).rfind(taken).unwrap_or(0);
-    for (bucket, &exits) in buckets.iter().enumerate().take(last + 1).skip(first) {
-        let (from, to) = bounds(bucket);
-        let below = match to {
-            u64::MAX => "".into(),
-            to => show(to + 1),
-        };
-        let figures = format!(
-            "{:>6} - {below:>6} {:>8} ",
-            show(from),
-            units::count(exits as f64, 8)
-        );
-        let bar = table::bar(percent(exits.into(), most.into()), room);
-        lines.push(Line::from_iter([figures.into(), bar.cyan()]));
-    }
-    lines
+    let buckets = histogram.buckets.into_iter();
+    let buckets =
+        buckets.map(|(figures, bar)| Line::from_iter([(figures + " ").into(), bar.cyan()]));
+    let summary = histogram.summary.into_iter().map(Line::from);
+    [name]
+        .into_iter()
+        .chain(summary)
+        .chain([Line::from(histogram.head).bold()])
+        .chain(buckets)
+        .collect()
 }
 
 fn share(part: Option<f64>) -> Option<String> {

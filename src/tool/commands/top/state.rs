@@ -10,7 +10,6 @@ use crate::{
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
-use profile::histogram::Histogram;
 use std::collections::BTreeMap;
 
 /// What rows are sorted by, in descending order.
@@ -223,9 +222,8 @@ impl State {
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// The histogram of a reason since the baseline, and the number of its exits that were
-    /// not timed; or why that is unknown.
-    pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
+    /// The row of a reason that has a histogram, since the baseline; or why there is none.
+    pub fn histogram(&self, key: &Key) -> Result<&Row, &'static str> {
         if self.now.origin != Origin::Host {
             return Err("A guest cannot see histograms.");
         }
@@ -235,8 +233,13 @@ impl State {
         let is_it = |counter: &&Counter| counter.reason == key.reason && *counter.name == *key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
         let counter = counter.ok_or("No exits since the baseline.")?;
+        let row = self
+            .rows
+            .iter()
+            .map(|row| &row.since)
+            .find(|row| row.key() == *key);
         match &counter.histogram {
-            Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
+            Some(_) => row.ok_or("No exits since the baseline."),
             None if counter.timed() == 0 => Err("None of its exits was timed."),
             None => Err("The module keeps no histograms (module parameter histograms)."),
         }

@@ -154,3 +154,20 @@ fn reasons_that_occurred_as_often_are_named_together() {
         );
     }
 }
+
+#[test]
+fn histograms_are_reported() {
+    let arguments = ["--histogram", "--reason", "MSR_READ", "--reason", "XSETBV"];
+    insta::assert_snapshot!(report("host.txt", &arguments));
+    // Those of VMs do not exist.
+    let mut command = exitprof();
+    command
+        .args(["report", "--histogram", "--by", "vm", "-i"])
+        .arg(data("host.txt"));
+    command.assert().code(1);
+    let text = report(
+        "host.txt",
+        &["--histogram", "--format", "markdown", "--top", "1"],
+    );
+    assert!(text.contains("\n      from    below    Exits\n"), "{text}");
+}
