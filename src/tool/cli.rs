@@ -97,12 +97,14 @@ Examples:
     #[command(after_help = "\
 Exits/s is the rate in the last interval. The other columns count from the
 baseline: when top started, when you pressed b, or when the counters were
-replaced, for example by another VM's. Press ? for the keys.
+replaced, for example by another VM's. Shares refer to all exits of the host, or
+of the VM or vCPU that is shown; the total is of the rows. Press ? for the keys.
 
 Examples:
   exitprof top                 once a second
   exitprof top -d 0.2          five times a second
-  exitprof top --vm 4123       the VM of process 4123")]
+  exitprof top --vm 4123       the VM of process 4123
+  exitprof top -b -n 1         once, as text")]
     Top(top::Arguments),
     /// Save what was counted so far, or in a period, to a file
     #[command(after_help = "\

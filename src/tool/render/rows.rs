@@ -3,7 +3,7 @@
 //! The table of a view.
 
 use super::{
-    cells::shortened,
+    cells,
     grid::{Column, Grid, Rows, Value},
     sheet::{Look, Sheet, Shown, Times},
     units::Unit,
@@ -170,6 +170,11 @@ pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
 fn owners(rows: &[Row]) -> Vec<String> {
     let owned = rows.iter();
     told_apart(owned.map(|row| (row.owner.as_deref().unwrap_or(""), row.id)))
+}
+
+/// A name, without its middle if it is too long.
+pub fn shortened(name: &str) -> String {
+    cells::shortened(name)
 }
 
 fn told_apart<'a>(named: impl Iterator<Item = (&'a str, Option<Id>)> + Clone) -> Vec<String> {

@@ -6,11 +6,11 @@ use crate::{
     continuity::Break,
     select::{By, Key, Selection, Sort},
     snapshot::{Counter, Origin, Owner, Snapshot},
-    view::{Row, View},
+    view::{Row, Sum, View, percent},
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,8 @@ pub enum Order {
     Time,
     /// Average time of an exit
     Avg,
+    /// 90th percentile of the time of an exit
+    P90,
     /// 99th percentile of the time of an exit
     P99,
     /// Time of the slowest exit
@@ -42,6 +44,7 @@ impl Order {
             Order::Rate | Order::Exits => Sort::Exits,
             Order::Time => Sort::Time,
             Order::Avg => Sort::Avg,
+            Order::P90 => Sort::P90,
             Order::P99 => Sort::P99,
             Order::Max => Sort::Max,
             Order::Min => Sort::Min,
@@ -63,7 +66,7 @@ impl Order {
 }
 
 /// A row of the list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveRow {
     /// What was counted since the baseline.
     pub since: Row,
@@ -112,6 +115,12 @@ pub struct State {
     pub order: Order,
     /// Whether the order is reversed.
     pub reversed: bool,
+    /// The time between two readings.
+    pub delay: Duration,
+    /// What the names of rows must contain, in any case.
+    pub filter: String,
+    /// Whether keys change the filter.
+    pub typing: bool,
     /// Whether reading is paused.
     pub paused: bool,
     /// What hides the list.
@@ -124,6 +133,8 @@ pub struct State {
     pub notice: Option<String>,
     /// The rows of the list.
     pub rows: Vec<LiveRow>,
+    /// The sum of the rows.
+    pub sum: LiveRow,
     /// All exits per second in the last interval, and their cycles.
     pub total: Option<(f64, u128)>,
 }
@@ -153,16 +164,38 @@ impl State {
             places,
             order,
             reversed: false,
+            delay: Duration::from_secs(1),
+            filter: String::new(),
+            typing: false,
             paused: false,
             overlay: None,
             scroll: 0,
             error: None,
             notice: None,
             rows: Vec::new(),
+            sum: LiveRow::default(),
             total: None,
         };
         state.refresh();
         Ok(state)
+    }
+
+    /// Shows a list of VMs, or the like.
+    ///
+    /// # Errors
+    ///
+    /// If the source has none.
+    pub fn group(&mut self, by: By) -> Result<()> {
+        let selection = Selection {
+            by,
+            ..self.selection().clone()
+        };
+        selection.check_owners(&self.now)?;
+        if by != By::Reason {
+            self.place_mut().selection = selection;
+        }
+        self.refresh();
+        Ok(())
     }
 
     /// Takes a reading, or the error of one.
@@ -301,7 +334,12 @@ impl State {
                 since: row,
             }
         };
-        self.rows = since.rows.into_iter().map(live).collect();
+        let filter = self.filter.to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&filter);
+        let is_wanted = |row: &Row| has(&row.name) || row.vm_name.as_deref().is_some_and(has);
+        let rows = since.rows.into_iter();
+        self.rows = rows.filter(is_wanted).map(live).collect();
+        self.sum = sum(&self.rows, &since.total, seconds.is_some());
         if self.order == Order::Rate {
             let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
             self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
@@ -310,6 +348,30 @@ impl State {
             self.rows.reverse();
         }
         Ok(())
+    }
+}
+
+/// The sum of rows. Shares refer to `all`.
+fn sum(rows: &[LiveRow], all: &Sum, has_rate: bool) -> LiveRow {
+    let each = || rows.iter().map(|row| &row.since);
+    let exits: u128 = each().map(|row| row.exits).sum();
+    let cycles: u128 = each().map(|row| row.cycles).sum();
+    let untimed: u128 = each().filter_map(|row| row.untimed).sum();
+    let timed = each().any(|row| row.avg.is_some());
+    let avg = cycles as f64 / exits.saturating_sub(untimed) as f64;
+    let rate = rows.iter().filter_map(|row| row.rate).sum();
+    LiveRow {
+        since: Row {
+            name: "total".into(),
+            exits,
+            cycles,
+            exits_percent: percent(exits, all.exits),
+            time_percent: percent(cycles, all.cycles),
+            avg: Some(avg).filter(|avg| timed && avg.is_finite()),
+            untimed: Some(untimed),
+            ..Row::default()
+        },
+        rate: has_rate.then_some(rate),
     }
 }
 
