@@ -2,11 +2,11 @@
 
 //! `exitprof diff`: what changed between recordings.
 
-use super::tell::tell;
+use super::{show::Output, tell::tell};
 use crate::{
     comparison::{Comparison, Order},
     render::{
-        Format, changes, facts,
+        changes, facts,
         sheet::{Look, Sheet},
         table, verdict,
     },
@@ -48,9 +48,8 @@ pub struct Arguments {
     /// Exit with status 3 if exits or time grew by more than PERCENT in all
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_above: Option<f64>,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    output: Output,
     /// Show cycles, even if the frequencies of the TSCs are known
     #[arg(long)]
     cycles: bool,
@@ -92,7 +91,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         title: verdict::title(&comparison),
         notes: verdict::notes(&comparison, top),
     };
-    arguments.format.exporter().sheet(&sheet, out)?;
+    arguments.output.format().exporter().sheet(&sheet, out)?;
     out.flush()?;
     let Some(limit) = arguments.fail_above else {
         return Ok(ExitCode::SUCCESS);

@@ -6,7 +6,15 @@ use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
     continuity::REPLACED,
     rate::Stability,
-    render::{Format, buckets::Histogram, facts, rows, table, units::Unit, words},
+    render::{
+        Format,
+        buckets::Histogram,
+        facts,
+        rows::{self, Words},
+        table,
+        units::Unit,
+        words,
+    },
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
@@ -51,7 +59,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         choice,
     } = arguments;
     ensure!(
-        rate.is_none() || show.format != Format::Csv,
+        rate.is_none() || show.format() != Format::Csv,
         "CSV has no column for the rate: use --format json"
     );
     let mut source = match input {
@@ -62,13 +70,16 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    let mut exporter = show.format.exporter();
+    let mut exporter = show.format().exporter();
     let unit = show.unit(&snapshot);
     let grid = rows::grid(&snapshot, &view);
     let facts = facts::Report::new(&snapshot, &view);
-    let mut sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
-    if show.format.is_for_people() {
+    let mut sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
+    if show.format().is_for_people() {
         sheet.title = vec![words::head(&snapshot, selection, unit)];
+        if show.words == Some(Words::Perf) {
+            sheet.title = vec!["Analyze events for all VMs, all VCPUs:".into()];
+        }
         if input.is_some() {
             sheet.title.extend(words::recorded(&snapshot));
         }
@@ -92,9 +103,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if let Some(stability) = &stability {
         exporter.say(&[words::stability(stability)], out)?;
     }
-    if !show.format.is_for_people() {
+    if !show.format().is_for_people() {
         let facts = facts::Report::new(&snapshot, &view).with_rate(stability.clone());
-        let sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
+        let sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
         exporter.sheet(&sheet, out)?;
     }
     ensure!(
@@ -110,7 +121,7 @@ fn histograms(view: &View, unit: Unit) -> Result<Vec<Vec<String>>> {
     let lines = |row: &Row| Some(Histogram::of(row, unit, table::width())?.lines(&row.name));
     let all: Vec<Vec<String>> = rows.filter_map(lines).collect();
     ensure!(
-        !all.is_empty() || view.shown().is_empty(),
+        !all.is_empty() || view.shown().iter().all(|row| row.exits == 0),
         "there are no histograms: only the reasons of all guests have them, on a host whose \
          module keeps them (module parameter histograms)"
     );

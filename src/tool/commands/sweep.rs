@@ -2,6 +2,7 @@
 
 //! `exitprof sweep`: what the leaves of each reason answer.
 
+use super::show::Output;
 use crate::{
     render::{Format, sweep, table},
     source::leaves::{Cpuid, Instruction, LeafReader},
@@ -17,9 +18,8 @@ pub struct Arguments {
     /// Include reasons with no exits
     #[arg(long)]
     all: bool,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Prints the answers as a table.
@@ -29,7 +29,7 @@ pub struct Arguments {
 /// As of [`print`].
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let mut leaves = LeafReader::new(Instruction);
-    print(&mut leaves, arguments.all, arguments.format, out)
+    print(&mut leaves, arguments.all, arguments.output.format(), out)
 }
 
 /// Prints what `leaves` answers for the reasons with exits, or for all reasons.

@@ -26,8 +26,12 @@ impl Histogram {
         let exits: u128 = row.buckets.iter().map(|&(.., n)| u128::from(n)).sum();
         let show = |cycles: u64| unit.show(cycles as f64);
         let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
+        let unit_name = match unit {
+            Unit::Cycles => " (cycles)",
+            Unit::Time(_) => "",
+        };
         let mut summary = vec![format!(
-            "{}: min {}, p50 {}, p90 {}, p99 {}, max {}",
+            "{}: min {}, p50 {}, p90 {}, p99 {}, max {}{unit_name}",
             units::counted(exits, "exit", "exits"),
             known(row.min),
             known(row.p50),

@@ -158,7 +158,7 @@ pub fn sheet<'a>(
     let spread = |spread: Spread, show: &dyn Fn(f64) -> String| {
         deviating(show(spread.mean), show(spread.deviation), spread.share())
     };
-    let time = |cycles: f64| unit.show(cycles);
+    let time = |cycles: f64| unit.say(cycles);
     let runs = counted(facts.runs as u64, "run", "runs");
     let exits = spread(facts.exits, &|exits| format!("{exits:.1}"));
     let notes = vec![

@@ -6,6 +6,7 @@ use super::{
     cells,
     grid::{Column, Grid, Rows, Value},
     sheet::{Look, Sheet, Shown, Times},
+    table::width,
     units::Unit,
 };
 use crate::{
@@ -14,7 +15,15 @@ use crate::{
     snapshot::{Snapshot, id::Id},
     view::{Row, View},
 };
+use clap::ValueEnum;
 use std::collections::{BTreeSet, HashMap};
+
+/// A tool whose words are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Words {
+    /// perf kvm stat report
+    Perf,
+}
 
 /// The names that people see.
 const SHOWN_NAME: Meta = Meta {
@@ -93,16 +102,17 @@ pub fn sheet<'a>(
     facts: &'a dyn erased_serde::Serialize,
     selection: &Selection,
     unit: Unit,
-    width: usize,
+    words: Option<Words>,
 ) -> Sheet<'a> {
+    let bar = bar(grid, selection);
     Sheet {
         facts,
         grid,
-        shown: shown(grid, selection.by),
+        shown: shown(grid, selection.by, words),
         look: Look {
             times: Times::Of(unit),
-            width,
-            bar: bar(grid, selection),
+            width: width(),
+            bar: bar.filter(|_| words.is_none()),
         },
         title: Vec::new(),
         notes: Vec::new(),
@@ -110,7 +120,7 @@ pub fn sheet<'a>(
 }
 
 /// The columns of `grid` for people.
-fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
+fn shown(grid: &dyn Grid, by: By, words: Option<Words>) -> Vec<Shown> {
     let heads = grid.heads();
     let shown = SHOWN.iter().filter_map(|(meta, need)| {
         let column = heads.iter().position(|head| head.meta == *meta)?;
@@ -121,8 +131,12 @@ fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
         };
         // Other rows have no owner.
         let is_empty = **meta == SHOWN_OWNER && !by.has_owner();
+        let (label, is_empty) = match words {
+            Some(Words::Perf) => (meta.perf, meta.perf.is_empty()),
+            None => (label, is_empty),
+        };
         let label = label.into();
-        let need = *need;
+        let need = if words.is_some() { u8::MAX } else { *need };
         (!is_empty).then_some(Shown {
             column,
             label,
@@ -131,7 +145,7 @@ fn shown(grid: &dyn Grid, by: By) -> Vec<Shown> {
         })
     });
     let mut shown: Vec<Shown> = shown.collect();
-    if by.has_owner() {
+    if by.has_owner() && words.is_none() {
         // Beside the VM.
         shown.swap(1, 2);
     }

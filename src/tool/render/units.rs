@@ -23,6 +23,14 @@ impl Unit {
         }
     }
 
+    /// Formats `cycles` with their unit.
+    pub fn say(self, cycles: f64) -> String {
+        match self {
+            Unit::Cycles => format!("{} cycles", self.show(cycles)),
+            Unit::Time(_) => self.show(cycles),
+        }
+    }
+
     /// Formats `cycles` in at most six characters.
     pub fn show(self, cycles: f64) -> String {
         match self {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     columns::Kind,
-    comparison::{Comparison, Pair, Part, Side, letter},
+    comparison::{Comparison, Pair, Part, Side, Times, letter},
     continuity::Break,
     view,
 };
@@ -22,7 +22,11 @@ const WIDTH: usize = 80;
 /// Says what is compared: files, machines, dates and durations.
 pub fn title(comparison: &Comparison) -> Vec<String> {
     let parts = comparison.parts.iter().enumerate();
-    parts.flat_map(|(index, part)| about(index, part)).collect()
+    let mut lines: Vec<String> = parts.flat_map(|(index, part)| about(index, part)).collect();
+    if comparison.times == Times::Cycles {
+        lines.push("Times are in TSC cycles".into());
+    }
+    lines
 }
 
 fn about(index: usize, part: &Part) -> Vec<String> {

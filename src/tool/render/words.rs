@@ -47,7 +47,8 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     let mut head = format!("Exits of {whose}; {times}");
     if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
-        head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
+        let vms = counted(vms.len() as u64, "VM", "VMs");
+        head += &format!("; now {vms}, {vcpus}");
     }
     head
 }
@@ -152,7 +153,7 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
         .filter(|row| row.avg.is_some())
         .max_by_key(|row| row.cycles);
     if let Some((most, avg)) = most.and_then(|row| Some((row, row.avg?))) {
-        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.show(cycles));
+        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.say(cycles));
         let share = percent(most.time_percent.unwrap_or(0.0) / 100.0);
         words.push(label(
             "Most time",

@@ -33,7 +33,13 @@ pub struct Selection {
     #[arg(long, value_name = "WHAT", default_value = "reason")]
     pub by: By,
     /// Sort by this column, in descending order
-    #[arg(long, value_name = "COLUMN", default_value = "exits")]
+    #[arg(
+        long,
+        short,
+        visible_short_alias = 'k',
+        value_name = "COLUMN",
+        default_value = "exits"
+    )]
     pub sort: Sort,
     /// Only the first N rows
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]

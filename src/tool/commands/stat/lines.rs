@@ -6,6 +6,7 @@ use crate::{
     render::{
         table,
         units::{self, Unit, time_of_day},
+        words,
     },
     select::{By, Selection, Sort},
     snapshot::Snapshot,
@@ -74,6 +75,9 @@ impl Lines {
     /// If `out` cannot be written.
     pub fn print(&mut self, delta: &Snapshot, unit: Unit, out: &mut dyn Write) -> Result<View> {
         let view = View::new(delta, &self.selection)?;
+        if self.printed == 0 {
+            writeln!(out, "{}\n", words::head(delta, &self.selection, unit))?;
+        }
         if self.printed.is_multiple_of(PAGE) {
             let reasons = self.reasons.iter().map(|name| (name.as_str(), NARROWEST));
             let others = self.has_others.then_some((OTHERS, NARROWEST));

@@ -40,7 +40,7 @@ impl Printer<'_> {
         continues: bool,
         lines: Option<Lines>,
     ) -> Printer<'_> {
-        let mut exporter = show.format.exporter();
+        let mut exporter = show.format().exporter();
         if continues {
             exporter.go_on();
         }
@@ -65,14 +65,14 @@ impl Printer<'_> {
         let selection = &self.show.selection;
         let unit = self.show.unit(delta);
         if let Some(lines) = &mut self.lines {
-            if self.show.format.is_for_people() {
+            if self.show.format().is_for_people() {
                 return lines.print(delta, unit, &mut self.out);
             }
             let view = View::sum(delta, selection)?;
             let mut grid = rows::grid(delta, &view);
             grid.columns = timed(grid.columns, end);
             let facts = facts::Report::new(delta, &view).with_time(end);
-            let sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
+            let sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
             self.exporter.sheet(&sheet, &mut self.out)?;
             self.out.flush()?;
             drop(grid);
@@ -82,7 +82,7 @@ impl Printer<'_> {
         let mut grid = rows::grid(delta, &view);
         grid.columns = timed(grid.columns, end);
         let facts = facts::Report::new(delta, &view).with_time(end);
-        let mut sheet = rows::sheet(&grid, &facts, selection, unit, table::width());
+        let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
         let lasted = delta.seconds().map(|seconds| duration(seconds) + ", ");
         let when = delta
             .clock

@@ -122,7 +122,8 @@ fn tables_fit_their_width() {
             let view = View::new(&snapshot, &selection).unwrap();
             let mut text = Vec::new();
             let grid = rows::grid(&snapshot, &view);
-            let sheet = rows::sheet(&grid, &(), &selection, unit, width);
+            let mut sheet = rows::sheet(&grid, &(), &selection, unit, None);
+            sheet.look.width = width;
             Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             let bare = anstream::adapter::strip_str(&text).to_string();
@@ -170,4 +171,15 @@ fn histograms_are_reported() {
         &["--histogram", "--format", "markdown", "--top", "1"],
     );
     assert!(text.contains("\n      from    below    Exits\n"), "{text}");
+}
+
+#[test]
+fn words_of_perf_are_known() {
+    let text = report("host.txt", &["--as", "perf", "--top", "2", "-k", "time"]);
+    let head = "VM-EXIT       Samples Samples%  Time% Min Time Max Time Avg time\n";
+    assert!(text.contains(head), "{text}");
+    assert!(!text.contains("Exits"), "{text}");
+    let mut command = exitprof();
+    let text = output(command.args(["report", "-j", "-i"]).arg(data("host.txt")));
+    assert!(text.starts_with("{\"version\":3"), "{text}");
 }

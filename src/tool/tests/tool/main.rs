@@ -7,6 +7,7 @@ mod alike;
 mod changes;
 mod command;
 mod compare;
+mod examples;
 mod files;
 mod golden;
 mod growing;

@@ -156,7 +156,7 @@ fn show(snapshot: &Snapshot) {
             let unit = Unit::new(snapshot.tsc_khz, false);
             let mut text = Vec::new();
             let grid = rows::grid(snapshot, &view);
-            let sheet = rows::sheet(&grid, &(), &selection, unit, 80);
+            let sheet = rows::sheet(&grid, &(), &selection, unit, None);
             Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = anstream::adapter::strip_str(&String::from_utf8(text).unwrap()).to_string();
             assert!(
