@@ -9,6 +9,7 @@ mod command;
 mod compare;
 mod examples;
 mod files;
+mod fuzz;
 mod golden;
 mod growing;
 mod guest;
