@@ -4,6 +4,9 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
+/// The width of labels below tables.
+pub const LABEL: usize = 16;
+
 /// The unit in which to show cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

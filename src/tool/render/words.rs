@@ -4,7 +4,7 @@
 
 use super::{
     rows,
-    units::{Unit, counted, duration, grouped, percent, when},
+    units::{LABEL, Unit, counted, duration, grouped, percent, when},
 };
 use crate::{
     rate::Stability,
@@ -13,9 +13,6 @@ use crate::{
     view::{Row, Sum, View},
 };
 use std::{collections::BTreeSet, fmt::Display};
-
-/// The width of labels.
-const LABEL: usize = 16;
 
 /// A line below a table, with its label. Without a name, it continues the line above.
 pub fn label(name: &str, text: impl Display) -> String {

@@ -5,11 +5,12 @@
 mod reason;
 
 use crate::{
+    columns::{self, Meta},
     reasons,
     snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueEnum, ValueHint, builder::PossibleValue};
 pub use reason::Reason;
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -82,27 +83,61 @@ impl By {
 }
 
 /// What rows are sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// Number of exits
-    #[value(alias = "samples")]
+    /// Number of exits.
     Exits,
-    /// Total time
+    /// Total time.
     Time,
-    /// Average time of an exit
+    /// Average time of an exit.
     Avg,
-    /// Median time of an exit
+    /// Median time of an exit.
     P50,
-    /// 90th percentile of the time of an exit
+    /// 90th percentile of the time of an exit.
     P90,
-    /// 99th percentile of the time of an exit
+    /// 99th percentile of the time of an exit.
     P99,
-    /// Time of the slowest exit
+    /// Time of the slowest exit.
     Max,
-    /// Time of the fastest exit
+    /// Time of the fastest exit.
     Min,
-    /// Reason's number, or name of the VM or vCPU, in ascending order
+    /// Reason's number, or name of the VM or vCPU, in ascending order.
     Reason,
+}
+
+impl Sort {
+    /// The column.
+    pub fn meta(self) -> &'static Meta {
+        match self {
+            Sort::Exits => &columns::EXITS,
+            Sort::Time => &columns::CYCLES,
+            Sort::Avg => &columns::AVG,
+            Sort::P50 => &columns::P50,
+            Sort::P90 => &columns::P90,
+            Sort::P99 => &columns::P99,
+            Sort::Max => &columns::MAX,
+            Sort::Min => &columns::MIN,
+            Sort::Reason => &columns::REASON,
+        }
+    }
+}
+
+impl ValueEnum for Sort {
+    fn value_variants<'a>() -> &'a [Sort] {
+        use Sort::{Avg, Exits, Max, Min, P50, P90, P99, Reason, Time};
+        &[Exits, Time, Avg, P50, P90, P99, Max, Min, Reason]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Meta { name, help, .. } = *self.meta();
+        Some(match self {
+            Sort::Exits => PossibleValue::new(name).alias("samples").help(help),
+            Sort::Time => PossibleValue::new("time").alias(name).help(help),
+            Sort::Reason => PossibleValue::new(name)
+                .help("number of the reason, or name of the VM or vCPU, in ascending order"),
+            _ => PossibleValue::new(name).help(help),
+        })
+    }
 }
 
 /// What identifies a row. Rows that are otherwise equal are sorted by it.

@@ -183,3 +183,25 @@ fn words_of_perf_are_known() {
     let text = output(command.args(["report", "-j", "-i"]).arg(data("host.txt")));
     assert!(text.starts_with("{\"version\":3"), "{text}");
 }
+
+/// Nothing is wider than the terminal, if its words are not.
+#[test]
+fn words_are_wrapped() {
+    for (width, widest) in [(20, 32), (40, 40), (60, 60), (80, 80), (120, 120)] {
+        let mut command = exitprof();
+        command.env("COLUMNS", width.to_string());
+        let text = output(command.args(["report", "-i"]).arg(data("host-v2.txt")));
+        let longest = text.lines().map(str::len).max().unwrap();
+        assert!(longest <= widest, "{width}: {text}");
+    }
+    let mut command = exitprof();
+    let text = output(
+        command
+            .env("COLUMNS", "50")
+            .args(["report", "-i"])
+            .arg(data("host.txt")),
+    );
+    let total =
+        "In total        14,470 exits, 44,033,663 cycles or\n                18.3ms: 0.01% ";
+    assert!(text.contains(total), "{text}");
+}
