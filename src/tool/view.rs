@@ -3,12 +3,12 @@
 //! The selected rows of a snapshot, with shares, averages and percentiles.
 
 use crate::{
-    select::{Key, Reason, Selection, Sort},
-    snapshot::{Counter, Snapshot, histogram::percentile, id::Id},
+    select::{By, Key, Reason, Selection, Sort},
+    snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
 use profile::histogram::{Histogram, bounds};
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 /// The selected rows.
 #[derive(Clone, Debug)]
@@ -66,17 +66,44 @@ impl Sum {
     }
 }
 
+/// The sums of rows, in the order in which they were found.
+#[derive(Default)]
+struct Sums<'a> {
+    all: Vec<(Key, Sum, Option<&'a Histogram>)>,
+    places: HashMap<Key, usize>,
+}
+
+impl<'a> Sums<'a> {
+    /// Where the sum of a key is.
+    fn of(&mut self, key: Key) -> usize {
+        if let Some(&place) = self.places.get(&key) {
+            return place;
+        }
+        let place = self.all.len();
+        self.all.push((key.clone(), Sum::default(), None));
+        self.places.insert(key, place);
+        place
+    }
+
+    /// All of them, in the order of their keys.
+    fn sorted(self) -> Vec<(Key, Sum, Option<&'a Histogram>)> {
+        let mut all = self.all;
+        all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        all
+    }
+}
+
 /// A row. Times are in cycles. What the fields mean, [`columns`](crate::columns) tell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The VM, if the row is of one.
-    pub vm: Option<String>,
+    pub vm: Option<Arc<str>>,
     /// The vCPU, if the row is of one.
     pub vcpu: Option<u32>,
     /// The reason's number, if the row is of one with a number.
     pub reason: Option<u32>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The number of exits.
     pub exits: u128,
     /// Their share of all exits.
@@ -102,7 +129,7 @@ pub struct Row {
     /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
     /// The owner, if the row is of a VM or vCPU and a reason.
-    pub owner: Option<String>,
+    pub owner: Option<Arc<str>>,
     /// The VM's name, if the row is of one and it has a name.
     pub vm_name: Option<String>,
     /// The buckets of the histogram that have exits: lowest and highest cycles, and exits.
@@ -160,12 +187,15 @@ impl View {
             }
         };
         let reasons = selection.selected_reasons(snapshot)?;
-        let mut sums: BTreeMap<Key, (Sum, Option<&Histogram>)> = BTreeMap::new();
+        let mut sums = Sums::default();
         for key in selection.keys(snapshot)? {
-            sums.entry(key).or_default();
+            sums.of(key);
         }
         let mut total = Sum::default();
         let mut selected = Sum::default();
+        // Counters of an owner mostly follow each other.
+        let mut last: Option<(&Owner, usize)> = None;
+        let by_owner = matches!(selection.by, By::Vm | By::Vcpu);
         let counters = snapshot.counters.iter();
         for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
             total.add(counter, overhead);
@@ -175,20 +205,25 @@ impl View {
                 continue;
             }
             selected.add(counter, overhead);
-            let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
+            let at = match last {
+                Some((owner, at)) if by_owner && *owner == counter.owner => at,
+                _ => sums.of(selection.key(counter)),
+            };
+            last = Some((&counter.owner, at));
+            let (_, sum, histogram) = &mut sums.all[at];
             // A row of several counters has no histogram.
             *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
             sum.add(counter, overhead);
         }
 
-        let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
+        let row = |(key, sum, histogram): (Key, Sum, Option<&Histogram>)| {
             let histogram = histogram.filter(|_| sum.exits > 0);
             // Some recordings have no cycles at all.
             let has_times = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
             let unknown = sum.timed == 0 && sum.exits > 0;
             let net = |cycles: u64| cycles.saturating_sub(overhead);
             Row {
-                vm_name: (key.vm.as_ref()).and_then(|vm| snapshot.vm_names.get(vm).cloned()),
+                vm_name: (key.vm.as_ref()).and_then(|vm| snapshot.vm_names.get(&**vm).cloned()),
                 vm: key.vm,
                 vcpu: key.vcpu,
                 reason: key.reason,
@@ -209,7 +244,7 @@ impl View {
                 buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
             }
         };
-        let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
+        let mut rows: Vec<Row> = sums.sorted().into_iter().map(row).collect();
         // The sort is stable: rows that are equal stay in the order of their keys.
         rows.sort_by(|a, b| selection.sort.order(a, b));
         Ok(View {

@@ -3,7 +3,7 @@
 //! A table of values, whatever its rows are.
 
 use crate::columns::Meta;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A value in a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,12 @@ impl From<&str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Value {
         Value::Text(text)
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Value {
+        Value::Text(text.to_string())
     }
 }
 

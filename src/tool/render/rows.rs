@@ -174,8 +174,8 @@ pub fn heading(by: By) -> &'static str {
 /// identities tell them apart.
 pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     let named = rows.map(|row| match row.owner {
-        None => (row.name.as_str(), row.id),
-        Some(_) => (row.name.as_str(), None),
+        None => (&*row.name, row.id),
+        Some(_) => (&*row.name, None),
     });
     told_apart(named)
 }

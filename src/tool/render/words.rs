@@ -131,7 +131,7 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     // All reasons with as many exits.
     let like = |row: &Row| {
         let like = occurred().filter(|other| other.exits == row.exits);
-        let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
+        let names: Vec<&str> = like.map(|row| &*row.name).collect();
         let each = if names.len() > 1 { " each" } else { "" };
         let names = match names.as_slice() {
             [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),

@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum, ValueHint, builder::PossibleValue};
 pub use reason::Reason;
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
 
 /// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
@@ -141,20 +141,20 @@ impl ValueEnum for Sort {
 }
 
 /// What identifies a row. Rows that are otherwise equal are sorted by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The VM, if the row is of one.
-    pub vm: Option<String>,
+    pub vm: Option<Arc<str>>,
     /// The vCPU, if the row is of one.
     pub vcpu: Option<u32>,
     /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
     /// The owner, if the row is of one and a reason.
-    pub owner: Option<String>,
+    pub owner: Option<Arc<str>>,
     /// The reason, if the row is of one with a number.
     pub reason: Option<u32>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Ord for Key {
@@ -186,7 +186,7 @@ impl PartialOrd for Key {
 
 impl Key {
     /// A key that is only a name.
-    pub fn named(name: impl Into<String>) -> Key {
+    pub fn named(name: impl Into<Arc<str>>) -> Key {
         Key {
             vm: None,
             vcpu: None,
@@ -244,7 +244,7 @@ impl Selection {
     pub fn key(&self, counter: &Counter) -> Key {
         let reason = Key {
             reason: counter.reason,
-            ..Key::named(&*counter.name)
+            ..Key::named(Arc::clone(&counter.name))
         };
         match self.by {
             By::Reason => reason,
@@ -366,11 +366,11 @@ fn owned_key(by: By, owner: &Owner, reason: Key) -> Key {
 fn owner_key(by: By, owner: &Owner) -> Key {
     match owner {
         Owner::Vcpu(v) if by == By::Vm => Key {
-            vm: Some(v.vm.to_string()),
-            ..Key::named(&*v.vm)
+            vm: Some(Arc::clone(&v.vm)),
+            ..Key::named(Arc::clone(&v.vm))
         },
         Owner::Vcpu(v) => Key {
-            vm: Some(v.vm.to_string()),
+            vm: Some(Arc::clone(&v.vm)),
             vcpu: Some(v.vcpu),
             id: v.id,
             ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))

@@ -54,7 +54,7 @@ impl Lines {
                 break;
             }
             room -= width;
-            reasons.push(row.name.clone());
+            reasons.push(row.name.to_string());
         }
         Ok(Lines {
             // The selected ones are all there is.
@@ -106,7 +106,7 @@ impl Lines {
             .collect();
         let mut others = sum.exits;
         for name in &self.reasons {
-            let row = view.rows.iter().find(|row| row.name == *name);
+            let row = view.rows.iter().find(|row| *row.name == **name);
             let exits = row.map_or(0, |row| row.exits);
             others = others.saturating_sub(exits);
             let width = name.len().max(NARROWEST);

@@ -137,7 +137,7 @@ impl State {
             self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
             self.places.push(Place::new(Selection {
-                vms: key.vm.into_iter().collect(),
+                vms: key.vm.iter().map(|vm| vm.to_string()).collect(),
                 vcpu: key.vcpu,
                 id: key.id,
                 ..Selection::everything()

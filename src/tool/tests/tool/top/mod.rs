@@ -61,14 +61,14 @@ fn screen(state: &State, width: u16, height: u16, settings: Settings) -> String 
 }
 
 fn names(state: &State) -> Vec<&str> {
-    (state.rows.iter().map(|row| row.since.name.as_str())).collect()
+    (state.rows.iter().map(|row| &*row.since.name)).collect()
 }
 
 #[test]
 fn rates_are_of_the_last_interval_and_the_rest_since_the_baseline() {
     let state = watched(Growing::new());
     let cpuid = &state.rows[0];
-    assert_eq!(cpuid.since.name, "CPUID");
+    assert_eq!(&*cpuid.since.name, "CPUID");
     assert_eq!(cpuid.rate, Some(1000.0));
     assert_eq!(cpuid.since.exits, 4000);
     assert_eq!(cpuid.since.avg, Some(600.0));
@@ -124,7 +124,7 @@ fn the_cursor_stays_on_its_row() {
     let Some(Overlay::Histogram(key)) = &state.overlay else {
         panic!("{:?}", state.overlay);
     };
-    assert_eq!(key.name, "HLT");
+    assert_eq!(&*key.name, "HLT");
 }
 
 #[test]
