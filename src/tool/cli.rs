@@ -22,9 +22,10 @@ host through the CPUID instruction, which needs no privileges.
 
 Exit status: 0 on success, 1 on an error, 2 if the command line is wrong, 3 if
 `diff --fail-above` finds more than it allows.
-`stat -- COMMAND` exits with the status of COMMAND: 127 if it is not found, 126
-if it cannot be run, and 128 plus the signal's number if a signal ends it. If
-COMMAND succeeds, but the figures cannot be printed, the status is 1.
+`stat -- COMMAND` and `record FILE -- COMMAND` exit with the status of COMMAND:
+127 if it is not found, 126 if it cannot be run, and 128 plus the signal's
+number if a signal ends it. If COMMAND succeeds, but the figures cannot be
+printed, the status is 1.
 
 Examples:
   exitprof report               what was counted so far, and what it means
@@ -33,7 +34,8 @@ Examples:
   exitprof top                  what is being counted, live
   exitprof stat 1               what each second counts
   exitprof stat -- make         what is counted while make runs
-  exitprof record before.json   save what was counted so far"
+  exitprof record before.json   save what was counted so far
+  exitprof diff before.json after.json"
 )]
 pub struct Arguments {
     #[command(subcommand)]
