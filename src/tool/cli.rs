@@ -69,14 +69,14 @@ Examples:
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
-With --line, rates are in columns, of as many reasons as there is room for: those
-that --reason selects, or those with the most exits so far. CPU% is the share of
-all CPUs' time.
+With --line, rates are in columns, of as many reasons as there is room for: of
+those that --reason selects, or of those with the most exits so far. CPU% is the
+share of all CPUs' time.
 
 At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
 says whether the rate was stable. The interval that a signal ends is in the sum,
-but not in that verdict. If stat is stopped for longer than an interval, the time
-is one long interval. With COMMAND, signals are passed on to it.
+but not in that verdict. If stat is stopped for longer than an interval, that
+time is one long interval. With COMMAND, signals are passed on to it.
 
 The counters may be replaced meanwhile: they start from zero, or after a
 migration they are another VM's. stat says so, goes on with the new ones, and
@@ -168,8 +168,8 @@ Examples:
     Reset(control::Reset),
     /// Switch the recording of exits on or off
     #[command(after_help = "\
-This works only on a host, and needs root. While recording is off, exits cost
-nothing, and the counters stay.
+This works only on a host, and needs root. While recording is off, nothing is
+counted, and the counters stay as they are.
 
 Examples:
   exitprof recording        print whether it is on

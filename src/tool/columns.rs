@@ -86,7 +86,7 @@ columns! {
     NAME: "name" "Reason" "VM-EXIT" Name "what the row counts: a reason, VM or vCPU"
     EXITS: "exits" "Exits" "Samples" Count "number of exits"
     EXITS_PERCENT: "exits_percent" "Exits%" "Samples%" Percent "share of all exits, in percent"
-    CYCLES: "cycles" "Cycles" "" Whole "TSC cycles spent in the timed exits"
+    CYCLES: "cycles" "Cycles" "" Whole "TSC cycles spent handling the timed exits"
     TIME_PERCENT: "time_percent" "Time%" "Time%" Percent "share of all cycles, in percent"
     MIN: "min" "Min" "Min Time" Cycles "cycles of the fastest exit"
     MAX: "max" "Max" "Max Time" Cycles "cycles of the slowest exit"

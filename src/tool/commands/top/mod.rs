@@ -60,8 +60,8 @@ pub struct Arguments {
     )]
     by: By,
     /// Show only rows whose names contain TEXT
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    filter: String,
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+    filter: Option<String>,
     /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
     cycles: bool,
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut source = Source::find(&arguments.choice)?;
     let mut state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
     state.delay = arguments.delay;
-    state.filter.clone_from(&arguments.filter);
+    state.filter = arguments.filter.clone().unwrap_or_default();
     state.group(arguments.by)?;
     let same = Choice {
         source: Some(match source {

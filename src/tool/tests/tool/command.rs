@@ -143,6 +143,13 @@ fn help_ends_in_examples_within_80_columns() {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        // What was typed too wide would leave a word in a line of its own.
+        let (_, words) = text.split_once("Print help").unwrap();
+        let is_alone = |line: &str| line.len() > 1 && line.len() < 12 && !line.contains(' ');
+        let alone = words
+            .lines()
+            .filter(|line| is_alone(line) && !line.ends_with(':'));
+        assert_eq!(alone.count(), 0, "{words}");
     }
 }
 
