@@ -3,7 +3,7 @@
 //! Tables for people, as wide as the terminal allows.
 
 use super::{
-    cells::{Cells, cells},
+    cells::{Cells, Tone, cells},
     grid::Value,
     sheet::{Exporter, Sheet},
     units::LABEL,
@@ -18,6 +18,8 @@ use unicode_width::UnicodeWidthStr;
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
+const LESS: Style = AnsiColor::Green.on_default();
+const MORE: Style = AnsiColor::Red.on_default();
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 /// Bars are more needed than columns that are needed less.
@@ -142,6 +144,7 @@ fn print(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
             head: String::new(),
             over: String::new(),
             cells: shares.collect(),
+            tones: Vec::new(),
             left: true,
             is_known: true,
             need: BAR_NEED,
@@ -150,6 +153,14 @@ fn print(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     let is_bar = columns.len();
     columns.extend(bars);
     lines(&columns, is_bar, out)
+}
+
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Less => LESS,
+        Tone::More => MORE,
+    }
 }
 
 /// The line of headings that neighbours share, if there are any.
@@ -186,7 +197,7 @@ fn lines(columns: &[Cells], bars: usize, out: &mut dyn Write) -> io::Result<()> 
             let (cell, style) = match row {
                 None => (&column.head, HEAD),
                 Some(row) if index == bars => (&column.cells[row], BAR),
-                Some(row) => (&column.cells[row], Style::new()),
+                Some(row) => (&column.cells[row], style(column.tones[row])),
             };
             let room = width - cell.width();
             let (before, after) = if column.left { (0, room) } else { (room, 0) };

@@ -163,3 +163,19 @@ fn more_than_is_allowed_is_a_status() {
     assert_eq!(status(&["--fail-above", "-1", "1", "2"]).0, 2);
     assert_eq!(status(&["--fail-above", "ten", "1", "2"]).0, 2);
 }
+
+#[test]
+fn changes_are_coloured() {
+    let files = Files::new();
+    let coloured = |a, b| {
+        let mut diff = exitprof();
+        diff.current_dir(files.0.path())
+            .env("CLICOLOR_FORCE", "1")
+            .env("TERM", "xterm");
+        let run = diff.args(["diff", a, b]).output().unwrap();
+        String::from_utf8(run.stdout).unwrap()
+    };
+    assert!(coloured("slower", "1").contains("\x1b[31m+100%\x1b[0m"));
+    assert!(coloured("1", "slower").contains("\x1b[32m-50.0%\x1b[0m"));
+    assert!(!coloured("1", "2").contains("\x1b[3"));
+}
