@@ -68,8 +68,10 @@ fn several_files_are_compared() {
     );
     let csv = files.text(&["--format", "csv", "1", "2", "3"]);
     assert!(csv.contains(",c_exits,"), "{csv}");
-    // Two are as the schema has it.
-    check(&files.text(&["--format", "json", "1", "2"]), "Diff");
+    check(
+        &files.text(&["--format", "json", "1", "2", "3", "slower"]),
+        "Diff",
+    );
     let run = files.diff(&["1", "3", "2"]);
     let error = String::from_utf8(run.stderr).unwrap();
     assert!(error.contains("B was recorded after C"), "{error}");
