@@ -7,6 +7,7 @@ use super::{
     grid::Value,
     sheet::{Exporter, Sheet},
     units::LABEL,
+    wrap,
 };
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -53,7 +54,9 @@ impl Exporter for Table {
     fn say(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
         let width = width();
         for line in lines.iter().flat_map(|text| text.split('\n')) {
-            writeln!(out, "{}", wrapped(line, width))?;
+            for part in wrapped(line, width) {
+                writeln!(out, "{part}")?;
+            }
         }
         Ok(())
     }
@@ -68,10 +71,7 @@ impl Exporter for Table {
 
 /// A line in parts that fit, where that is possible. What follows a label stays to the right
 /// of it.
-fn wrapped(line: &str, width: usize) -> String {
-    if line.width() <= width {
-        return line.into();
-    }
+fn wrapped(line: &str, width: usize) -> Vec<String> {
     let has_label = line.get(..LABEL).is_some_and(|label| label.ends_with("  "))
         && !line[LABEL..].starts_with(' ');
     let indent = match has_label && width >= 3 * LABEL {
@@ -79,25 +79,11 @@ fn wrapped(line: &str, width: usize) -> String {
         false => 2,
     };
     // Blanks between labels and texts, and at the beginning, remain.
-    let text = line.trim_start();
-    let mut start = line.len() - text.len();
-    if has_label {
-        start = LABEL;
-    }
-    let mut wrapped = line[..start].to_owned();
-    let mut used = wrapped.width();
-    for (index, word) in line[start..].split(' ').enumerate() {
-        if index > 0 && used + 1 + word.width() > width {
-            wrapped += &format!("\n{:indent$}", "");
-            used = indent;
-        } else if index > 0 {
-            wrapped.push(' ');
-            used += 1;
-        }
-        wrapped += word;
-        used += word.width();
-    }
-    wrapped
+    let start = match has_label {
+        true => LABEL,
+        false => line.len() - line.trim_start().len(),
+    };
+    wrap::wrapped(line, start, indent, width)
 }
 
 /// The width that COLUMNS asks for, or that of the terminal; 80 without a terminal.
