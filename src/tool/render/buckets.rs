@@ -25,7 +25,7 @@ pub struct Histogram {
 impl Histogram {
     /// That of `row` in `width` columns; `None` if it has none.
     pub fn of(row: &Row, unit: Unit, width: usize) -> Option<Histogram> {
-        let (first, last) = (row.buckets.first()?, row.buckets.last()?);
+        row.buckets.first()?;
         let exits: u128 = row.buckets.iter().map(|&(.., n)| u128::from(n)).sum();
         let show = |cycles: u64| unit.show(cycles as f64);
         let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
@@ -65,11 +65,10 @@ impl Histogram {
             };
             (figures, bar(percent(exits.into(), most.into()), room))
         };
-        let all = row.buckets_between(first.0, last.0);
         Some(Histogram {
             summary,
             head,
-            buckets: all.iter().map(line).collect(),
+            buckets: row.buckets.iter().map(line).collect(),
         })
     }
 
