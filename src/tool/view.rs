@@ -132,7 +132,8 @@ pub struct Row {
     pub owner: Option<Arc<str>>,
     /// The VM's name, if the row is of one and it has a name.
     pub vm_name: Option<String>,
-    /// The buckets of the histogram that have exits: lowest and highest cycles, and exits.
+    /// The buckets of the histogram, from the first to the last that has exits: lowest and
+    /// highest cycles, and exits.
     pub buckets: Vec<(u64, u64, u64)>,
 }
 
@@ -147,26 +148,6 @@ impl Row {
             reason: self.reason,
             name: self.name.clone(),
         }
-    }
-}
-
-impl Row {
-    /// Its buckets from the one that begins with `first` to the one that begins with `last`,
-    /// with empty ones in between.
-    pub fn buckets_between(&self, first: u64, last: u64) -> Vec<(u64, u64, u64)> {
-        let mut all = Vec::new();
-        let mut next = first;
-        for &(from, to, exits) in self.buckets.iter().filter(|(from, ..)| *from <= last) {
-            // Each is as long as all before it.
-            while next < from {
-                let end = next.saturating_mul(2).max(2).min(from) - 1;
-                all.push((next, end, 0));
-                next = end + 1;
-            }
-            all.push((from, to, exits));
-            next = to.saturating_add(1);
-        }
-        all
     }
 }
 
@@ -349,12 +330,15 @@ pub fn change(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The buckets of a histogram that have exits, less `overhead` cycles for each exit.
+/// The buckets of a histogram, less `overhead` cycles for each exit, from the first to the last
+/// that has exits.
 fn buckets(histogram: &Histogram, overhead: u64) -> Vec<(u64, u64, u64)> {
-    let all = histogram.buckets.iter().enumerate();
-    let taken = all.filter(|&(_, &exits)| exits > 0);
+    let is_taken = |&exits: &u64| exits > 0;
+    let first = histogram.buckets.iter().position(is_taken).unwrap_or(0);
+    let last = histogram.buckets.iter().rposition(is_taken);
+    let all = histogram.buckets.iter().enumerate().skip(first);
     let net = |cycles: u64| cycles.saturating_sub(overhead);
-    taken
+    all.take_while(|&(bucket, _)| last.is_some_and(|last| bucket <= last))
         .map(|(bucket, &exits)| match bounds(bucket) {
             (from, u64::MAX) => (net(from), u64::MAX, exits),
             (from, to) => (net(from), net(to), exits),

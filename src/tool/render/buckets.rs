@@ -8,6 +8,9 @@ use super::{
 };
 use crate::view::{Row, percent};
 
+/// So many columns are needed for both bounds.
+const NARROW: usize = 30;
+
 /// A histogram.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -22,7 +25,7 @@ pub struct Histogram {
 impl Histogram {
     /// That of `row` in `width` columns; `None` if it has none.
     pub fn of(row: &Row, unit: Unit, width: usize) -> Option<Histogram> {
-        let (first, last) = (row.buckets.first()?, row.buckets.last()?);
+        row.buckets.first()?;
         let exits: u128 = row.buckets.iter().map(|&(.., n)| u128::from(n)).sum();
         let show = |cycles: u64| unit.show(cycles as f64);
         let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
@@ -42,7 +45,12 @@ impl Histogram {
         if let Some(untimed @ 1..) = row.untimed {
             summary.push(format!("{} more, not timed", units::grouped(untimed)));
         }
-        let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Exits");
+        // Without room for more, a bucket is where it begins.
+        let is_narrow = width < NARROW;
+        let head = match is_narrow {
+            true => format!("{:>6} {:>8}", "from", "Exits"),
+            false => format!("{:>6}   {:>6} {:>8}", "from", "below", "Exits"),
+        };
         let room = width.saturating_sub(head.len() + 1);
         let most = row.buckets.iter().map(|&(.., n)| n).max().unwrap_or(0);
         let line = |&(from, to, exits): &(u64, u64, u64)| {
@@ -50,18 +58,17 @@ impl Histogram {
                 u64::MAX => String::new(),
                 to => show(to.saturating_add(1)),
             };
-            let figures = format!(
-                "{:>6} - {below:>6} {:>8}",
-                show(from),
-                units::count(exits as f64, 8)
-            );
+            let (from, exits_shown) = (show(from), units::count(exits as f64, 8));
+            let figures = match is_narrow {
+                true => format!("{from:>6} {exits_shown:>8}"),
+                false => format!("{from:>6} - {below:>6} {exits_shown:>8}"),
+            };
             (figures, bar(percent(exits.into(), most.into()), room))
         };
-        let all = row.buckets_between(first.0, last.0);
         Some(Histogram {
             summary,
             head,
-            buckets: all.iter().map(line).collect(),
+            buckets: row.buckets.iter().map(line).collect(),
         })
     }
 

@@ -13,6 +13,30 @@ use unicode_width::UnicodeWidthStr;
 /// The longest name of a VMX reason.
 const NAME: usize = 19;
 
+/// A change of so many percent is worth a colour.
+const REMARKABLE: f64 = 5.0;
+
+/// Whether a change is for the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// There is nothing to judge.
+    Plain,
+    /// There is less than before.
+    Less,
+    /// There is more than before.
+    More,
+}
+
+impl Tone {
+    fn of(value: &Value, kind: Kind) -> Tone {
+        match value {
+            Value::Real(percent) if kind == Kind::Change && *percent >= REMARKABLE => Tone::More,
+            Value::Real(percent) if kind == Kind::Change && *percent <= -REMARKABLE => Tone::Less,
+            _ => Tone::Plain,
+        }
+    }
+}
+
 /// A column of a table for people.
 pub struct Cells {
     /// The heading.
@@ -21,6 +45,8 @@ pub struct Cells {
     pub over: String,
     /// A cell for each row.
     pub cells: Vec<String>,
+    /// How each cell is to be judged.
+    pub tones: Vec<Tone>,
     /// Whether they are aligned to the left.
     pub left: bool,
     /// Whether any of them tells something.
@@ -45,9 +71,11 @@ pub fn cells(sheet: &Sheet<'_>) -> Vec<Cells> {
         let kind = heads[shown.column].meta.kind;
         let values = (0..sheet.grid.len()).map(|row| sheet.grid.value(row, shown.column));
         let mut is_known = false;
+        let mut tones = Vec::new();
         let cells = values
             .map(|value| {
                 is_known |= value != Value::Unknown;
+                tones.push(Tone::of(&value, kind));
                 shown_as(&value, kind, sheet.look.times)
             })
             .collect();
@@ -55,6 +83,7 @@ pub fn cells(sheet: &Sheet<'_>) -> Vec<Cells> {
             head: shown.label.clone(),
             over: shown.over.clone(),
             cells,
+            tones,
             left: matches!(kind, Kind::Name | Kind::Clock),
             is_known,
             need: shown.need,

@@ -21,6 +21,7 @@ pub mod table;
 pub mod units;
 pub mod verdict;
 pub mod words;
+pub mod wrap;
 
 use clap::ValueEnum;
 use sheet::Exporter;

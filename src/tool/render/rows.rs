@@ -71,7 +71,10 @@ pub fn clock<'a>(snapshot: &Snapshot) -> Column<'a, Row> {
 pub fn columns<'a>() -> Vec<Column<'a, Row>> {
     let buckets = |row: &Row| match row.buckets.as_slice() {
         [] => Value::Unknown,
-        buckets => Value::Buckets(buckets.to_vec()),
+        buckets => {
+            let taken = buckets.iter().filter(|(.., exits)| *exits > 0);
+            Value::Buckets(taken.copied().collect())
+        }
     };
     vec![
         Column::new(&columns::VM, |row: &Row| row.vm.clone()),

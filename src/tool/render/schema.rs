@@ -34,6 +34,7 @@ pub fn schema() -> Value {
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
+    add_more_files(&mut definitions);
     add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
     add_rows(&mut definitions, "Sweep", &heads(&sweep::columns()));
     json!({
@@ -100,6 +101,16 @@ fn row(heads: &[Head]) -> Value {
 fn object(properties: Map<String, Value>) -> Value {
     let required: Vec<&String> = properties.keys().collect();
     json!({ "type": "object", "required": required, "properties": properties })
+}
+
+/// Adds the third file of diff and those that follow: they are like the second.
+fn add_more_files(definitions: &mut Map<String, Value>) {
+    let row = definitions.get_mut("Diff");
+    let row = row.and_then(|diff| diff.pointer_mut("/properties/rows/items"));
+    if let Some(row) = row {
+        let second = row["properties"]["b"].clone();
+        row["patternProperties"] = json!({ "^[c-z]$": second });
+    }
 }
 
 /// The schema of a column's values.

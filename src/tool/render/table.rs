@@ -3,10 +3,11 @@
 //! Tables for people, as wide as the terminal allows.
 
 use super::{
-    cells::{Cells, cells},
+    cells::{Cells, Tone, cells},
     grid::Value,
     sheet::{Exporter, Sheet},
     units::LABEL,
+    wrap,
 };
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -18,6 +19,8 @@ use unicode_width::UnicodeWidthStr;
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
+const LESS: Style = AnsiColor::Green.on_default();
+const MORE: Style = AnsiColor::Red.on_default();
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
 /// Bars are more needed than columns that are needed less.
@@ -51,7 +54,9 @@ impl Exporter for Table {
     fn say(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
         let width = width();
         for line in lines.iter().flat_map(|text| text.split('\n')) {
-            writeln!(out, "{}", wrapped(line, width))?;
+            for part in wrapped(line, width) {
+                writeln!(out, "{part}")?;
+            }
         }
         Ok(())
     }
@@ -66,10 +71,7 @@ impl Exporter for Table {
 
 /// A line in parts that fit, where that is possible. What follows a label stays to the right
 /// of it.
-fn wrapped(line: &str, width: usize) -> String {
-    if line.width() <= width {
-        return line.into();
-    }
+fn wrapped(line: &str, width: usize) -> Vec<String> {
     let has_label = line.get(..LABEL).is_some_and(|label| label.ends_with("  "))
         && !line[LABEL..].starts_with(' ');
     let indent = match has_label && width >= 3 * LABEL {
@@ -77,25 +79,11 @@ fn wrapped(line: &str, width: usize) -> String {
         false => 2,
     };
     // Blanks between labels and texts, and at the beginning, remain.
-    let text = line.trim_start();
-    let mut start = line.len() - text.len();
-    if has_label {
-        start = LABEL;
-    }
-    let mut wrapped = line[..start].to_owned();
-    let mut used = wrapped.width();
-    for (index, word) in line[start..].split(' ').enumerate() {
-        if index > 0 && used + 1 + word.width() > width {
-            wrapped += &format!("\n{:indent$}", "");
-            used = indent;
-        } else if index > 0 {
-            wrapped.push(' ');
-            used += 1;
-        }
-        wrapped += word;
-        used += word.width();
-    }
-    wrapped
+    let start = match has_label {
+        true => LABEL,
+        false => line.len() - line.trim_start().len(),
+    };
+    wrap::wrapped(line, start, indent, width)
 }
 
 /// The width that COLUMNS asks for, or that of the terminal; 80 without a terminal.
@@ -142,6 +130,7 @@ fn print(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
             head: String::new(),
             over: String::new(),
             cells: shares.collect(),
+            tones: Vec::new(),
             left: true,
             is_known: true,
             need: BAR_NEED,
@@ -150,6 +139,14 @@ fn print(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     let is_bar = columns.len();
     columns.extend(bars);
     lines(&columns, is_bar, out)
+}
+
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Less => LESS,
+        Tone::More => MORE,
+    }
 }
 
 /// The line of headings that neighbours share, if there are any.
@@ -186,7 +183,7 @@ fn lines(columns: &[Cells], bars: usize, out: &mut dyn Write) -> io::Result<()> 
             let (cell, style) = match row {
                 None => (&column.head, HEAD),
                 Some(row) if index == bars => (&column.cells[row], BAR),
-                Some(row) => (&column.cells[row], Style::new()),
+                Some(row) => (&column.cells[row], style(column.tones[row])),
             };
             let room = width - cell.width();
             let (before, after) = if column.left { (0, room) } else { (room, 0) };

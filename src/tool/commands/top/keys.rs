@@ -7,10 +7,11 @@ use crate::{
     select::{By, Selection},
     snapshot::Origin,
 };
-use profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::{ops::ControlFlow, time::Duration};
 
+/// No text has more lines on a screen.
+const LONGEST: usize = 500;
 /// How many rows a page key moves.
 const PAGE: isize = 10;
 
@@ -93,7 +94,7 @@ impl State {
     /// Moves the cursor, or scrolls. The rows do not change.
     fn step(&mut self, rows: isize) -> ControlFlow<()> {
         if self.overlay.is_some() {
-            self.scroll = self.scroll.saturating_add_signed(rows).min(BUCKETS);
+            self.scroll = self.scroll.saturating_add_signed(rows).min(LONGEST);
         } else {
             let last = self.rows.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);

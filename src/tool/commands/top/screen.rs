@@ -11,7 +11,7 @@ use crate::{
     render::{
         buckets::Histogram,
         units::{self, Unit},
-        words,
+        words, wrap,
     },
     select::Key,
 };
@@ -26,23 +26,36 @@ use ratatui::{
 /// The most lines of a message.
 const MESSAGE: usize = 3;
 
-const KEYS: &str = "\
-s >        sort by the next column
-<          sort by the previous column
-r          reverse the order
-v          switch to VMs, to vCPUs, or back to reasons
-Up Down    select a row, or scroll (also k j, PgUp PgDn, Home End)
-Enter      on a VM or vCPU: show its reasons; on a reason: show the
-           histogram of its times
-/          show only rows whose names contain a text; Esc shows all
-+ -        read less or more often
-Esc        go back
-b          set the baseline to now: Exits and the columns to its right
-           count from the baseline
-p Space    pause, or go on
-Ctrl-Z     stop; the shell's fg goes on
-?          show or hide this help
-q Ctrl-C   quit";
+const KEYS: [(&str, &str); 14] = [
+    ("s >", "sort by the next column"),
+    ("<", "sort by the previous column"),
+    ("r", "reverse the order"),
+    ("v", "switch to VMs, to vCPUs, or back to reasons"),
+    (
+        "Up Down",
+        "select a row, or scroll (also k j, PgUp PgDn, Home End)",
+    ),
+    (
+        "Enter",
+        "on a VM or vCPU: show its reasons; on a reason: show the histogram of its times",
+    ),
+    (
+        "/",
+        "show only rows whose names contain a text; Esc shows all",
+    ),
+    ("+ -", "read less or more often"),
+    ("Esc", "go back"),
+    (
+        "b",
+        "set the baseline to now: Exits and the columns to its right count from the baseline",
+    ),
+    ("p Space", "pause, or go on"),
+    ("Ctrl-Z", "stop; the shell's fg goes on"),
+    ("?", "show or hide this help"),
+    ("q Ctrl-C", "quit"),
+];
+/// The width of the keys' column.
+const KEY: usize = 11;
 
 /// What the screen shows besides the state.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +95,7 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     }
     match &state.overlay {
         None => list::draw(frame, body, state, unit),
-        Some(Overlay::Help) => scrolled(frame, body, state, Text::raw(KEYS)),
+        Some(Overlay::Help) => scrolled(frame, body, state, help(body.width.into())),
         Some(Overlay::Histogram(key)) => {
             let lines = histogram(state, key, unit, body.width.into());
             scrolled(frame, body, state, Text::from(lines));
@@ -103,7 +116,18 @@ fn fitting(text: &str, mark: &str, width: usize) -> String {
     while parts.len() > 1 && length(&parts) > width {
         parts.pop();
     }
-    parts.join(mark)
+    let text = parts.join(mark);
+    wrap::wrapped(&text, 0, 0, width).swap_remove(0)
+}
+
+/// The keys and what they do.
+fn help(width: usize) -> Text<'static> {
+    let indent = if width >= 3 * KEY { KEY } else { 2 };
+    let lines = KEYS.iter().flat_map(|(key, what)| {
+        let line = format!("{key:KEY$}{what}");
+        wrap::wrapped(&line, KEY, indent, width)
+    });
+    Text::from(lines.map(Line::from).collect::<Vec<_>>())
 }
 
 /// Draws a text, scrolled at most to its end.
@@ -151,21 +175,27 @@ fn status_line(state: &State) -> String {
 
 /// The lines of a reason's histogram.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
-    let name = Line::from(format!("{} since the baseline", key.name)).bold();
+    let name = format!("{} since the baseline", key.name);
+    let name = wrap::wrapped(&name, 0, 2, width).into_iter();
+    let name: Vec<Line<'static>> = name.map(|part| Line::from(part).bold()).collect();
     let found = match state.histogram(key) {
         Ok(row) => Histogram::of(row, unit, width).ok_or("None of its exits was timed."),
         Err(why) => Err(why),
     };
     let histogram = match found {
         Ok(histogram) => histogram,
-        Err(why) => return vec![name, Line::from(why)],
+        Err(why) => {
+            let why = wrap::wrapped(why, 0, 2, width).into_iter().map(Line::from);
+            return name.into_iter().chain(why).collect();
+        }
     };
     let buckets = histogram.buckets.into_iter();
     let buckets =
         buckets.map(|(figures, bar)| Line::from_iter([(figures + " ").into(), bar.cyan()]));
-    let summary = histogram.summary.into_iter().map(Line::from);
-    [name]
-        .into_iter()
+    let summary = histogram.summary.iter();
+    let summary = summary.flat_map(|line| wrap::wrapped(line, 0, 2, width));
+    let summary = summary.map(Line::from);
+    name.into_iter()
         .chain(summary)
         .chain([Line::from(histogram.head).bold()])
         .chain(buckets)

@@ -68,8 +68,10 @@ fn several_files_are_compared() {
     );
     let csv = files.text(&["--format", "csv", "1", "2", "3"]);
     assert!(csv.contains(",c_exits,"), "{csv}");
-    // Two are as the schema has it.
-    check(&files.text(&["--format", "json", "1", "2"]), "Diff");
+    check(
+        &files.text(&["--format", "json", "1", "2", "3", "slower"]),
+        "Diff",
+    );
     let run = files.diff(&["1", "3", "2"]);
     let error = String::from_utf8(run.stderr).unwrap();
     assert!(error.contains("B was recorded after C"), "{error}");
@@ -162,4 +164,20 @@ fn more_than_is_allowed_is_a_status() {
     assert_eq!(status(&["--fail-above", "0", "1", "2"]).0, 0);
     assert_eq!(status(&["--fail-above", "-1", "1", "2"]).0, 2);
     assert_eq!(status(&["--fail-above", "ten", "1", "2"]).0, 2);
+}
+
+#[test]
+fn changes_are_coloured() {
+    let files = Files::new();
+    let coloured = |a, b| {
+        let mut diff = exitprof();
+        diff.current_dir(files.0.path())
+            .env("CLICOLOR_FORCE", "1")
+            .env("TERM", "xterm");
+        let run = diff.args(["diff", a, b]).output().unwrap();
+        String::from_utf8(run.stdout).unwrap()
+    };
+    assert!(coloured("slower", "1").contains("\x1b[31m+100%\x1b[0m"));
+    assert!(coloured("1", "slower").contains("\x1b[32m-50.0%\x1b[0m"));
+    assert!(!coloured("1", "2").contains("\x1b[3"));
 }

@@ -205,3 +205,41 @@ fn words_are_wrapped() {
         "In total        14,470 exits, 44,033,663 cycles or\n                18.3ms: 0.01% ";
     assert!(text.contains(total), "{text}");
 }
+
+/// Buckets without exits are shown, and with the overhead taken off all begin earlier.
+#[test]
+fn histograms_have_no_gaps() {
+    let text = include_str!("data/host.txt").replace("log2=9:2", "log2=6:1,9:1");
+    let host = Host::new(&text);
+    let run = |arguments: &[&str]| {
+        let mut command = host.exitprof("report");
+        output(
+            command
+                .args(["--histogram", "--reason", "XSETBV", "--cycles"])
+                .args(arguments),
+        )
+    };
+    for (arguments, want) in [
+        (
+            &[][..],
+            [
+                "64 -    128        1 ",
+                "128 -    256        0",
+                "256 -    512        0",
+                "512 -   1024        1 ",
+            ],
+        ),
+        (
+            &["--net"],
+            [
+                "40 -    104        1 ",
+                "104 -    232        0",
+                "232 -    488        0",
+                "488 -   1000        1 ",
+            ],
+        ),
+    ] {
+        let text = run(arguments);
+        assert!(want.iter().all(|line| text.contains(line)), "{text}");
+    }
+}

@@ -58,9 +58,20 @@ fn two_periods_are_compared() {
     );
     let hlt = (exits(&json, "a"), exits(&json, "b"));
     assert!([(2_000.into(), 4_000.into()), (10_000.into(), 20_000.into())].contains(&hlt));
+    // A command does the same work, however long it takes.
     let table = diff("table");
-    assert!(!table.contains("does not continue"), "{table}");
-    assert!(table.contains("+0.0%"), "{table}");
+    assert!(
+        !table.contains("does not continue") && !table.contains("/s"),
+        "{table}"
+    );
+    assert!(
+        table.contains("10.0 s of sh -c mv ") || table.contains(" s of .."),
+        "{table}"
+    );
+    assert!(
+        table.contains("Exits           12000, then 24000 (+100%)"),
+        "{table}"
+    );
     let text = output(exitprof().args(["report", "-i"]).arg(a));
     assert!(
         text.contains("1200.0 exits/s on average over 10.0 s"),
@@ -142,4 +153,24 @@ fn the_module_is_controlled() {
         let run = run(&["recording"]).success().get_output().clone();
         assert_eq!(String::from_utf8(run.stdout).unwrap(), says);
     }
+}
+
+#[test]
+fn a_signal_ends_a_period_early() {
+    let host = Host::new(&Growing::new().profile());
+    let file = host.0.path().join("file");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_exitprof"));
+    command
+        .args(["record", "--for", "1000", "--debugfs"])
+        .arg(host.0.path())
+        .arg(&file);
+    let mut child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let begin = std::time::Instant::now();
+    // It may not listen yet, and the second ends it.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(begin.elapsed().as_secs() < 100);
+    check(&fs::read_to_string(file).unwrap(), "Snapshot");
 }

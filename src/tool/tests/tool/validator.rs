@@ -86,7 +86,10 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
                     }
                 }
             }
-            "properties" => properties(root, rule.as_object().unwrap(), value, at, faults),
+            "properties" => properties(root, schema, value, at, faults),
+            "patternProperties" => {
+                assert_eq!(rule.as_object().unwrap().keys().next().unwrap(), "^[c-z]$")
+            }
             "additionalProperties" => {
                 assert!(rule == &Value::Bool(false) || !schema.contains_key("properties"));
                 if rule != &Value::Bool(false) {
@@ -103,13 +106,19 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
 /// Unlike JSON Schema, this allows no property that is not described.
 fn properties(
     root: &Value,
-    rules: &Map<String, Value>,
+    schema: &Map<String, Value>,
     value: &Value,
     at: &str,
     faults: &mut Vec<String>,
 ) {
+    let rules = schema["properties"].as_object().unwrap();
+    let more = schema
+        .get("patternProperties")
+        .map(|rules| &rules["^[c-z]$"]);
+    let is_letter = |name: &String| name.len() == 1 && ("c".."{").contains(&name.as_str());
     for (name, value) in value.as_object().into_iter().flatten() {
-        match rules.get(name) {
+        let rule = rules.get(name).or(more.filter(|_| is_letter(name)));
+        match rule {
             Some(rule) => check(root, rule, value, &format!("{at}/{name}"), faults),
             None => faults.push(format!("{at}: {name} is not described")),
         }

@@ -142,4 +142,13 @@ fn screens_of_all_sizes() {
     insta::assert_snapshot!("the_list_on_120x40", screen(&state, 120, 40, SETTINGS));
     insta::assert_snapshot!("the_list_on_20x5", screen(&state, 20, 5, SETTINGS));
     insta::assert_snapshot!("the_list_on_40x8", screen(&state, 40, 8, SETTINGS));
+    let mut state = state;
+    press(&mut state, &[key('?')]);
+    insta::assert_snapshot!("the_help_on_120x40", screen(&state, 120, 40, SETTINGS));
+    insta::assert_snapshot!("the_help_on_20x60", screen(&state, 20, 60, SETTINGS));
+    press(&mut state, &[KeyCode::End]);
+    assert!(screen(&state, 20, 5, SETTINGS).contains("quit"));
+    press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
+    insta::assert_snapshot!("the_histogram_on_20x12", screen(&state, 20, 12, SETTINGS));
+    insta::assert_snapshot!("the_histogram_on_120x40", screen(&state, 120, 40, SETTINGS));
 }
