@@ -4,7 +4,7 @@
 use crate::harness::Skip;
 use crate::host::Host;
 use crate::host::module::param;
-use crate::vmm::cpu::{self, Feature, Isa};
+use crate::vmm::cpu::{self, Feature, Isa, Version};
 use crate::vmm::{Config, Op, Program, Vm};
 use anyhow::Result;
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
@@ -54,10 +54,10 @@ pub struct Workload {
     /// The least and the largest number of exits.
     want: (u32, u32),
     /// The same since a version of Linux, if it is another.
-    later: Option<((u32, u32), (u32, u32))>,
+    later: Option<(Version, (u32, u32))>,
     /// The versions of Linux since which KVM's fast path re-enters the guest after these
     /// exits, on VMX and on SVM.
-    reenters: (Option<(u32, u32)>, Option<(u32, u32)>),
+    reenters: (Option<Version>, Option<Version>),
     /// Whether each interrupt may cause one exit more.
     pub interruptible: bool,
     irqchip: bool,
@@ -99,14 +99,14 @@ impl Workload {
     }
 
     /// The number of exits since a version of Linux.
-    pub const fn since(self, linux: (u32, u32), exits: u32) -> Self {
+    pub const fn since(self, linux: Version, exits: u32) -> Self {
         let later = Some((linux, (exits, exits)));
         Self { later, ..self }
     }
 
     /// KVM's fast path re-enters the guest after each exit: since these versions of Linux,
     /// on VMX and on SVM.
-    pub const fn reenters(self, vmx: (u32, u32), svm: (u32, u32)) -> Self {
+    pub const fn reenters(self, vmx: Version, svm: Version) -> Self {
         let reenters = (Some(vmx), Some(svm));
         Self { reenters, ..self }
     }

@@ -37,9 +37,12 @@ pub fn find_isa() -> Option<Isa> {
     })
 }
 
-/// The version of the host's kernel, such as (6, 1).
-pub fn linux() -> (u32, u32) {
-    static LINUX: OnceLock<(u32, u32)> = OnceLock::new();
+/// A version of Linux, such as (6, 1).
+pub type Version = (u32, u32);
+
+/// The version of the host's kernel.
+pub fn linux() -> Version {
+    static LINUX: OnceLock<Version> = OnceLock::new();
     *LINUX.get_or_init(|| {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let mut numbers = release.split('.').map_while(|number| number.parse().ok());
