@@ -243,7 +243,8 @@ fn reports_are_as_a_naive_reader_has_them() {
 /// after a reset.
 fn two() -> impl Strategy<Value = (Profile, Profile)> {
     let more = prop::collection::vec((number(), number(), 0..3_u64), 24);
-    (profile(), more, 0..8, 0..4_u32).prop_map(|(mut a, more, kind, newer)| {
+    let some = any::<prop::sample::Index>();
+    (profile(), more, 0..8, 0..4_u32, some).prop_map(|(mut a, more, kind, newer, some)| {
         let mut b = a.clone();
         b.seconds += 3;
         for (row, (exits, cycles, untimed)) in b.rows.iter_mut().zip(more) {
@@ -257,10 +258,9 @@ fn two() -> impl Strategy<Value = (Profile, Profile)> {
             0 => b.epoch += 1,
             1 => b.id += 1,
             2 => std::mem::swap(&mut a, &mut b),
-            3 => {
-                if let Some(row) = b.rows.first_mut() {
-                    row.exits /= 2;
-                }
+            3 if !b.rows.is_empty() => {
+                let index = some.index(b.rows.len());
+                b.rows[index].exits /= 2;
             }
             4 => b.rows.retain(|row| row.owner != Owner::Vcpu(0)),
             _ => (),
