@@ -44,7 +44,6 @@ pub fn bounds(bucket: usize) -> (u64, u64) {
 
 /// The distribution of the cycles of a set of timed exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
     /// The lowest number of cycles of an exit; `u64::MAX` if there is no exit.

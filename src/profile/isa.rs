@@ -16,7 +16,6 @@ use core::{fmt, iter::successors};
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "snake_case")
 )]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[repr(u8)]
 pub enum Isa {
     /// Intel's VMX. Reasons are basic exit reasons.

@@ -77,7 +77,6 @@ pub struct Head {
 
 /// What the profiler itself uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Account {
     /// The cycles by which each exit's cycles are too high, because they include a reading

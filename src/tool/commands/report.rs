@@ -80,8 +80,16 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         if show.words == Some(Words::Perf) {
             sheet.title = vec!["Analyze events for all VMs, all VCPUs:".into()];
         }
-        if input.is_some() {
+        if input.is_some() || show.format() == Format::Markdown {
             sheet.title.extend(words::recorded(&snapshot));
+        }
+        if show.format() == Format::Markdown {
+            // For a report of a bug.
+            let commit = env!("EXITPROF_COMMIT");
+            let version = env!("CARGO_PKG_VERSION");
+            sheet
+                .title
+                .push(format!("exitprof {version}, commit {commit}"));
         }
         sheet.notes = notes(&snapshot, &view, show);
         if input.is_none() && rate.is_none() {

@@ -30,6 +30,7 @@ pub struct Report {
     #[serde(rename = "source")]
     origin: Origin,
     /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
     /// What is counted: on a host, this load of the module; in a guest, the host, VM or vCPU
     /// whose exits it sees. Null if the module does not tell.
@@ -49,6 +50,7 @@ pub struct Report {
     /// Whether exits are being counted.
     recording: Option<bool>,
     /// What the profiler costs.
+    #[schemars(with = "Option<crate::snapshot::shape::Account>")]
     account: Option<Account>,
     /// In a guest: how it was read.
     reading: Option<Reading>,

@@ -44,10 +44,13 @@ impl Exporter for Markdown {
     }
 
     fn say(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
-        for line in lines.iter().flat_map(|text| text.lines()) {
+        for line in lines.iter().flat_map(|text| text.split('\n')) {
             let words: Vec<_> = line.split_whitespace().collect();
             // Two blanks at the end of a line keep it apart from the next.
-            writeln!(out, "{}  ", escaped(&words.join(" ")))?;
+            match words.is_empty() {
+                true => writeln!(out)?,
+                false => writeln!(out, "{}  ", escaped(&words.join(" ")))?,
+            }
         }
         Ok(())
     }

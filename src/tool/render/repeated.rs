@@ -53,6 +53,7 @@ pub struct Facts {
     #[serde(rename = "source")]
     origin: Origin,
     /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
     /// Frequency of the host's TSC in kHz, 0 if unknown.
     tsc_khz: u32,

@@ -18,7 +18,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
-/// What comes with no table.
+/// What the whole schema is of.
 const ABOUT: &str = "What exitprof record, report, stat, diff and sweep write as JSON. Times are in \
                      cycles of the host's TSC, unless stated otherwise; what is unknown, is null. \
                      CSV has the fields of rows as columns, and what is unknown, is empty.";

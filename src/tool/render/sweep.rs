@@ -36,6 +36,7 @@ pub struct Facts {
     /// Version of the format: 3, as of `report`.
     version: u32,
     /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
 }
 

@@ -22,14 +22,18 @@ const WIDTH: usize = 80;
 /// Says what is compared: files, machines, dates and durations.
 pub fn title(comparison: &Comparison) -> Vec<String> {
     let parts = comparison.parts.iter().enumerate();
-    let mut lines: Vec<String> = parts.flat_map(|(index, part)| about(index, part)).collect();
+    // Periods never continue each other, so that is nothing to tell.
+    let is_period = |part: &Part| part.snapshot.period.is_some();
+    let are_periods = comparison.parts.iter().all(is_period);
+    let about = |(index, part)| about(index, part, are_periods);
+    let mut lines: Vec<String> = parts.flat_map(about).collect();
     if comparison.times == Times::Cycles {
         lines.push("Times are in TSC cycles".into());
     }
     lines
 }
 
-fn about(index: usize, part: &Part) -> Vec<String> {
+fn about(index: usize, part: &Part, are_periods: bool) -> Vec<String> {
     let Part { snapshot, .. } = part;
     let mut facts = Vec::new();
     facts.extend(snapshot.machine.clone());
@@ -41,7 +45,7 @@ fn about(index: usize, part: &Part) -> Vec<String> {
         (true, _) => {
             format!("what was added since {}, in {lasted}", letter(index - 1))
         }
-        (false, Some(command)) => format!("{lasted} of {}", shortened(command, 40)),
+        (false, Some(command)) => format!("{lasted} of {}", beginning(command, 40)),
         (false, None) => lasted,
     });
     let mut lines = vec![format!("{}: {}", letter(index), shortened(&part.file, 60))];
@@ -55,8 +59,8 @@ fn about(index: usize, part: &Part) -> Vec<String> {
             false => lines[last] += &format!(", {fact}"),
         }
     }
-    // Periods never do, so that is nothing to tell.
-    if let Some(why) = part.separate.filter(|&why| why != Break::Period) {
+    let is_told = |why: &Break| *why != Break::Period || !are_periods;
+    if let Some(why) = part.separate.filter(is_told) {
         let [this, before] = [index, index - 1].map(letter);
         lines.push(format!("{this} does not continue {before}: {why}"));
     }
@@ -67,16 +71,26 @@ fn about(index: usize, part: &Part) -> Vec<String> {
     lines
 }
 
-/// The end of a text that is too long.
+/// A text, of which only the end is shown if it is too long.
 fn shortened(text: &str, most: usize) -> String {
-    let plain: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
-    match plain.chars().count() {
-        n if n > most => format!("..{}", plain.chars().skip(n + 2 - most).collect::<String>()),
-        _ => plain,
+    let plain: Vec<char> = text.chars().map(printable).collect();
+    match plain.len().checked_sub(most) {
+        Some(more @ 1..) => format!("..{}", plain[more + 2..].iter().collect::<String>()),
+        _ => plain.iter().collect(),
     }
+}
+
+/// A text, of which only the beginning is shown if it is too long.
+fn beginning(text: &str, most: usize) -> String {
+    let plain: Vec<char> = text.chars().map(printable).collect();
+    match plain.len() > most {
+        true => format!("{}..", plain[..most - 2].iter().collect::<String>()),
+        false => plain.iter().collect(),
+    }
+}
+
+fn printable(c: char) -> char {
+    if c.is_control() { '?' } else { c }
 }
 
 /// Sums of all rows, which exits of the first `top` were not timed, and what changed most.

@@ -61,12 +61,13 @@ pub enum By {
     /// VM
     Vm,
     /// vCPU
+    #[value(alias = "vm,vcpu")]
     Vcpu,
     /// VM, and then reason
     #[value(name = "vm,reason", alias = "reason,vm")]
     VmReason,
     /// vCPU, and then reason
-    #[value(name = "vcpu,reason", alias = "reason,vcpu")]
+    #[value(name = "vcpu,reason", aliases = ["reason,vcpu", "vm,vcpu,reason"])]
     VcpuReason,
 }
 

@@ -5,6 +5,7 @@
 pub mod histogram;
 pub mod id;
 mod parse;
+pub mod shape;
 
 use id::Id;
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub struct Snapshot {
     #[serde(rename = "source")]
     pub origin: Origin,
     /// The instruction set that the reasons belong to.
+    #[schemars(with = "shape::Isa")]
     pub isa: Isa,
     /// What is counted: on a host, this load of the module; in a guest, the host, VM or
     /// vCPU whose exits it sees. None if the source does not say.
@@ -57,6 +59,7 @@ pub struct Snapshot {
     #[serde(alias = "sampling")]
     pub recording: Option<bool>,
     /// What the profiler costs, if the source says.
+    #[schemars(with = "Option<shape::Account>")]
     pub account: Option<Account>,
     /// In a guest: how it was read.
     pub reading: Option<Reading>,
@@ -153,6 +156,7 @@ pub struct Counter {
     /// In a difference, `min` and `max` may be bounds, derived from the buckets and from the
     /// values since the counters started.
     #[serde(alias = "distribution")]
+    #[schemars(with = "Option<shape::Histogram>")]
     pub histogram: Option<Box<Histogram>>,
 }
 

@@ -138,6 +138,10 @@ impl Snapshot {
                 "{name:?} is not the name of a reason or VM"
             );
         }
+        if let Some(command) = self.period.as_mut().and_then(|p| p.command.as_mut()) {
+            // Those of scripts may have several lines.
+            *command = command.replace(|c: char| c.is_control(), " ");
+        }
         let printable = |name: &String| name.chars().all(|c| !c.is_control());
         let named = self.vm_names.values();
         for name in named.chain(&self.machine) {

@@ -8,7 +8,7 @@ use crate::{
     commands::show::Show,
     rate::{Spread, Stability},
     render::{
-        facts,
+        Format, facts,
         grid::{Column, Rows},
         repeated::{self, Repeated},
         rows,
@@ -65,7 +65,7 @@ impl Printer<'_> {
         let selection = &self.show.selection;
         let unit = self.show.unit(delta);
         if let Some(lines) = &mut self.lines {
-            if self.show.format().is_for_people() {
+            if self.show.format() == Format::Table {
                 return lines.print(delta, unit, &mut self.out);
             }
             let view = View::sum(delta, selection)?;

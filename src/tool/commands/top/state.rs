@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 /// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -318,7 +318,7 @@ impl State {
             ..self.selection().clone()
         };
         let since = View::new(&self.since, &selection)?;
-        let mut rates = BTreeMap::new();
+        let mut rates = HashMap::new();
         let mut seconds = None;
         self.total = None;
         if let Some(interval) = &self.interval {
@@ -336,7 +336,9 @@ impl State {
         };
         let filter = self.filter.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&filter);
-        let is_wanted = |row: &Row| has(&row.name) || row.vm_name.as_deref().is_some_and(has);
+        let is_wanted = |row: &Row| {
+            filter.is_empty() || has(&row.name) || row.vm_name.as_deref().is_some_and(has)
+        };
         let rows = since.rows.into_iter();
         self.rows = rows.filter(is_wanted).map(live).collect();
         self.sum = sum(&self.rows, &since.total, seconds.is_some());

@@ -170,7 +170,10 @@ fn histograms_are_reported() {
         "host.txt",
         &["--histogram", "--format", "markdown", "--top", "1"],
     );
+    assert!(text.contains("\n\n    EPT_VIOLATION\n"), "{text}");
     assert!(text.contains("\n      from    below    Exits\n"), "{text}");
+    assert!(text.contains("\nexitprof 0.1.0, commit "), "{text}");
+    assert!(text.contains("\n| EPT\\_VIOLATION | 9241 |"), "{text}");
 }
 
 #[test]

@@ -90,6 +90,9 @@ fn a_period_continues_nothing() {
     for (a, b) in [(&period, &all), (&all, &period)] {
         let text = output(exitprof().args(["diff", "--format", "json"]).args([a, b]));
         assert!(text.contains("\"separate\":\"period\""), "{text}");
+        let text = output(exitprof().arg("diff").args([a, b]));
+        let why = "B does not continue A: one was counted in a period of its own";
+        assert!(text.contains(why), "{text}");
     }
     let text = output(
         exitprof()
@@ -173,4 +176,20 @@ fn a_signal_ends_a_period_early() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(begin.elapsed().as_secs() < 100);
     check(&fs::read_to_string(file).unwrap(), "Snapshot");
+}
+
+/// Commands may have several lines; and files may be hostile.
+#[test]
+fn commands_are_shown_in_one_line() {
+    let host = Host::new(&Growing::new().profile());
+    let mut record = host.exitprof("record");
+    record
+        .env("PATH", "/usr/bin:/bin")
+        .args(["-", "--", "sh", "-c", "true\n#\u{1b}[2J"]);
+    let file = host.0.path().join("file");
+    fs::write(&file, output(&mut record)).unwrap();
+    let text = output(exitprof().args(["report", "-i"]).arg(&file));
+    assert!(text.contains(", while sh -c true # [2J ran\n"), "{text}");
+    let text = output(exitprof().arg("diff").args([&file, &file]));
+    assert!(text.contains(" of sh -c true # [2J\n"), "{text}");
 }

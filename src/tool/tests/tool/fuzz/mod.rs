@@ -11,7 +11,7 @@ mod profiles;
 
 use crate::{host::exitprof, schema};
 use naive::{Difference, Row, Selection, Sum};
-use profiles::{Profile, REASONS, VCPUS, number, profile};
+use profiles::{Owner, Profile, REASONS, VCPUS, number, profile};
 use proptest::{
     prelude::*,
     test_runner::{TestCaseError, TestRunner},
@@ -239,13 +239,12 @@ fn reports_are_as_a_naive_reader_has_them() {
     });
 }
 
-/// A profile, and what it may be later.
+/// A profile, and what it may be later: with more of each, or less of one, without a vCPU, or
+/// after a reset.
 fn two() -> impl Strategy<Value = (Profile, Profile)> {
     let more = prop::collection::vec((number(), number(), 0..3_u64), 24);
-    (profile(), more, 0..6, 0..4_u32).prop_map(|(mut a, more, kind, newer)| {
-        a.rows
-            .retain(|row| matches!(row.owner, profiles::Owner::Host));
-        a.attached.clear();
+    let some = any::<prop::sample::Index>();
+    (profile(), more, 0..8, 0..4_u32, some).prop_map(|(mut a, more, kind, newer, some)| {
         let mut b = a.clone();
         b.seconds += 3;
         for (row, (exits, cycles, untimed)) in b.rows.iter_mut().zip(more) {
@@ -259,11 +258,11 @@ fn two() -> impl Strategy<Value = (Profile, Profile)> {
             0 => b.epoch += 1,
             1 => b.id += 1,
             2 => std::mem::swap(&mut a, &mut b),
-            3 => {
-                if let Some(row) = b.rows.first_mut() {
-                    row.exits /= 2;
-                }
+            3 if !b.rows.is_empty() => {
+                let index = some.index(b.rows.len());
+                b.rows[index].exits /= 2;
             }
+            4 => b.rows.retain(|row| row.owner != Owner::Vcpu(0)),
             _ => (),
         }
         if newer == 0 {
@@ -275,27 +274,39 @@ fn two() -> impl Strategy<Value = (Profile, Profile)> {
 
 #[test]
 fn differences_are_as_a_naive_reader_has_them() {
-    fuzz(two(), |dir, (a, b)| {
+    let by = prop::sample::select(vec!["reason", "vm", "vcpu", "vm,reason", "vcpu,reason"]);
+    fuzz((two(), by), |dir, ((a, b), by)| {
         fs::write(dir.join("a"), a.text()).unwrap();
         fs::write(dir.join("b"), b.text()).unwrap();
-        let output = run(dir, &words("diff --format csv a b"))?;
-        let expected = match naive::diff(&a, &b) {
+        let output = run(dir, &words(&format!("diff --format csv --by {by} a b")))?;
+        let expected = match naive::diff(&a, &b, by) {
             Difference::Fails => {
                 prop_assert_eq!(output.status.code(), Some(1));
                 return Ok(());
             }
-            Difference::Of(_, rows) => rows,
+            Difference::Of(rows) => rows,
         };
         prop_assert!(output.status.success(), "{:?}", output);
         let got = table(&output);
-        prop_assert_eq!(got.len(), expected.len());
-        for (name, sides) in expected {
-            let row = got.iter().find(|row| row["name"] == name).unwrap();
+        for (owner, name, sides) in &expected {
+            let is_it =
+                |row: &&HashMap<String, String>| row["name"] == *name && row["owner"] == *owner;
+            let rows: Vec<_> = got.iter().filter(is_it).collect();
+            prop_assert!(!rows.is_empty(), "{} {}", owner, name);
+            // Of vCPUs, one has an identity, and another not.
             for (side, (exits, cycles)) in ["a", "b"].into_iter().zip(sides) {
-                prop_assert_eq!(&row[&format!("{side}_exits")], &exits.to_string());
-                prop_assert_eq!(&row[&format!("{side}_cycles")], &cycles.to_string());
+                let sum = |column: &str| -> u128 {
+                    let column = format!("{side}_{column}");
+                    rows.iter()
+                        .map(|row| row[&column].parse::<u128>().unwrap())
+                        .sum()
+                };
+                prop_assert_eq!((sum("exits"), sum("cycles")), (*exits, *cycles));
             }
         }
+        let names = |row: &HashMap<String, String>| (row["owner"].clone(), row["name"].clone());
+        let all: std::collections::BTreeSet<_> = got.iter().map(names).collect();
+        prop_assert_eq!(all.len(), expected.len());
         for format in ["table", "json", "markdown"] {
             let run = run(
                 dir,

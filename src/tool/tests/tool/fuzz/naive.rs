@@ -95,7 +95,15 @@ pub fn counters(profile: &Profile) -> Option<Vec<Counter>> {
 
 /// All rows of a report, and the sum that percentages refer to. None if it must fail.
 pub fn report(profile: &Profile, selection: &Selection) -> Option<(Vec<Row>, Sum)> {
-    let counters = counters(profile)?;
+    report_of(&counters(profile)?, profile, selection)
+}
+
+/// The same of counters that are not, or not all, in the profile.
+fn report_of(
+    counters: &[Counter],
+    profile: &Profile,
+    selection: &Selection,
+) -> Option<(Vec<Row>, Sum)> {
     let is_vm = |index: usize, name: &str| VCPUS[index].0 == name;
     let restricted = !selection.vms.is_empty() || selection.vcpu.is_some();
     let by_reason = selection.by == "reason";
@@ -219,84 +227,127 @@ pub fn percentile(spread: &[u64], percent: u32) -> Option<(u64, u64)> {
     Some((low.max(sorted[0]), high.min(sorted[sorted.len() - 1])))
 }
 
-/// What a comparison of two profiles of one host says of the reasons of all guests.
+/// The owner and name of a row, and the exits and cycles of both profiles.
+pub type Pair = (String, String, [(u128, u128); 2]);
+
+/// What a comparison of two profiles of one host says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
     /// It fails: the profiles are in the wrong order, or a sum is too large.
     Fails,
-    /// The second continues the first, or not; and of each reason that occurs, the exits and
-    /// cycles of both.
-    Of(bool, Vec<(&'static str, [(u128, u128); 2])>),
+    /// The rows.
+    Of(Vec<Pair>),
 }
 
-/// Whether `now` has all that `before` had, in each counter of all guests.
-///
-/// Untimed exits are compared only if both tell of them.
-fn continues(now: &[Counter], before: &[Counter], tell: bool) -> bool {
-    before
-        .iter()
-        .filter(|counter| counter.owner == Owner::Host)
-        .all(|before| {
-            let same = |now: &&Counter| now.owner == Owner::Host && now.reason == before.reason;
-            match now.iter().find(same) {
-                None => before.exits == 0,
-                Some(now) => {
-                    let buckets = |spread: &[u64], bucket| {
-                        spread
-                            .iter()
-                            .filter(|&&cycles| log2(cycles) == bucket)
-                            .count()
-                    };
-                    now.exits >= before.exits
-                        && now.cycles >= before.cycles
-                        && (!tell || now.untimed >= before.untimed)
-                        && (now.spread.is_empty()
-                            || (0..30)
-                                .all(|b| buckets(&now.spread, b) >= buckets(&before.spread, b)))
-                }
+/// How often each bucket occurs.
+fn buckets(spread: &[u64]) -> Vec<usize> {
+    let of = |bucket| {
+        spread
+            .iter()
+            .filter(|&&cycles| log2(cycles) == bucket)
+            .count()
+    };
+    (0..30).map(of).collect()
+}
+
+/// Whether a counter has fallen. Untimed exits are compared only if both profiles tell.
+fn fell(now: &Counter, before: &Counter, tell: bool) -> bool {
+    let [now_buckets, old_buckets] = [now, before].map(|counter| buckets(&counter.spread));
+    now.exits < before.exits
+        || now.cycles < before.cycles
+        || (tell && now.untimed < before.untimed)
+        || (!now.spread.is_empty()
+            && now_buckets
+                .iter()
+                .zip(old_buckets)
+                .any(|(now, before)| *now < before))
+}
+
+/// What was added, or none if a counter of no vCPU has fallen. Such vCPUs have ended, and those
+/// of their names are others.
+fn added(now: &[Counter], before: &[Counter], tell: bool, same_ids: bool) -> Option<Vec<Counter>> {
+    let is_vcpu = |owner| matches!(owner, Owner::Vcpu(_));
+    let is_same = |a: &Counter, b: &Counter| {
+        let known = same_ids || !is_vcpu(a.owner);
+        known && a.owner == b.owner && a.reason == b.reason
+    };
+    let mut gone: Vec<Owner> = Vec::new();
+    for old in before {
+        let now = now.iter().find(|now| is_same(now, old));
+        let is_gone = match now {
+            None => old.exits > 0,
+            Some(now) => fell(now, old, tell),
+        };
+        if is_gone && !is_vcpu(old.owner) {
+            return None;
+        }
+        gone.extend(is_gone.then_some(old.owner));
+    }
+    let mut all = Vec::new();
+    for now in now {
+        let mut counter = now.clone();
+        let old = before.iter().find(|old| is_same(now, old));
+        if let Some(old) = old.filter(|_| !gone.contains(&now.owner)) {
+            counter.exits -= old.exits;
+            counter.cycles -= old.cycles;
+            counter.untimed = if tell {
+                counter.untimed - old.untimed
+            } else {
+                0
+            };
+        }
+        if counter.exits == 0 {
+            continue;
+        }
+        for old in before.iter().filter(|old| gone.contains(&old.owner)) {
+            if counter.owner == Owner::Ended && counter.reason == old.reason {
+                counter.exits = counter.exits.saturating_sub(old.exits);
+                counter.cycles = counter.cycles.saturating_sub(old.cycles);
+                counter.untimed = counter.untimed.saturating_sub(old.untimed);
             }
-        })
+        }
+        counter.untimed = counter.untimed.min(counter.exits);
+        all.push(counter);
+    }
+    all.retain(|counter| counter.exits > 0);
+    Some(all)
 }
 
-/// Compares two profiles without vCPUs.
-pub fn diff(a: &Profile, b: &Profile) -> Difference {
+/// Compares two profiles.
+pub fn diff(a: &Profile, b: &Profile, by: &'static str) -> Difference {
     let (Some(before), Some(now)) = (counters(a), counters(b)) else {
         return Difference::Fails;
     };
     let tell = a.version > 1 && b.version > 1;
-    let is_same_count = a.epoch == b.epoch && (a.version == 1 || b.version == 1 || a.id == b.id);
-    let continued = is_same_count && continues(&now, &before, tell) && a.text() != b.text();
-    let identified = a.version > 1 && b.version > 1;
-    let later = identified || a.seconds > b.seconds;
-    if a.text() != b.text()
-        && !continued
-        && is_same_count
-        && later
-        && continues(&before, &now, tell)
-    {
+    let same_ids = a.version == b.version;
+    let is_same_count = a.epoch == b.epoch && (!tell || a.id == b.id);
+    let is_equal = a.text() == b.text();
+    let since = added(&now, &before, tell, same_ids).filter(|_| is_same_count && !is_equal);
+    let later = tell || a.seconds > b.seconds;
+    let swapped = || added(&before, &now, tell, same_ids).is_some();
+    if since.is_none() && !is_equal && is_same_count && later && swapped() {
         return Difference::Fails;
     }
-    let of = |counters: &[Counter], reason| {
-        let found = counters
+    let selection = Selection {
+        by,
+        ..Selection::default()
+    };
+    let report = |counters: &[Counter], profile| report_of(counters, profile, &selection);
+    let first = report(&before, a).unwrap_or_default().0;
+    let second = report(&since.unwrap_or(now), b).unwrap_or_default().0;
+    let figures = |rows: &[Row], like: &Row| {
+        let row = rows
             .iter()
-            .find(|c| c.owner == Owner::Host && c.reason == reason);
-        found.map(|counter| (counter.exits, counter.cycles))
+            .find(|row| row.owner == like.owner && row.name == like.name);
+        row.map_or((0, 0), |row| (row.sum.exits, row.sum.cycles))
     };
     let mut rows = Vec::new();
-    for (reason, &(_, name)) in REASONS.iter().enumerate() {
-        let (first, second) = (of(&before, reason), of(&now, reason));
-        if first.is_none() && second.is_none() {
-            continue;
+    for row in first.iter().chain(&second) {
+        let both = [figures(&first, row), figures(&second, row)];
+        let row = (row.owner.clone(), row.name.clone(), both);
+        if !rows.contains(&row) {
+            rows.push(row);
         }
-        let (exits, cycles) = first.unwrap_or((0, 0));
-        let mut second = second;
-        if let (true, Some(all)) = (continued, second) {
-            second = Some((all.0 - exits, all.1 - cycles)).filter(|added| added.0 > 0);
-            if first.is_none() && second.is_none() {
-                continue;
-            }
-        }
-        rows.push((name, [(exits, cycles), second.unwrap_or((0, 0))]));
     }
-    Difference::Of(continued, rows)
+    Difference::Of(rows)
 }
