@@ -5,7 +5,7 @@
 #
 #	test.sh [all]		all tests
 #	test.sh debug|soak	the end-to-end tests on debug kernels, which kernel.sh must
-#				have built; or for hours
+#				have built; or for hours, and the tool with random input
 #	test.sh NAME...		the tests whose names start with one of these
 #
 # model.NAME, tool.NAME, bench.NAME and judge.NAME are the cargo tests of a crate.
@@ -104,6 +104,12 @@ cargo_test() {
 		"$build/judge" libtest "$family."
 }
 
+# fuzz SECONDS: the tool's tests with random input, each for so long.
+fuzz() {
+	{ EXITPROF_FUZZ_SECONDS=$1 scripts/build/cargo.sh test --locked --no-fail-fast --package exitprof -- fuzz:: || true; } |
+		"$build/judge" libtest tool.
+}
+
 # e2e EMULATOR CPUS [NAME...]
 e2e() {
 	EMULATOR=$1 CPUS=$2 scripts/e2e.sh "$kernel_name" "$module_for_kernel" test "${@:3}"
@@ -187,6 +193,7 @@ debug() {
 
 soak() {
 	build
+	step 11 tool.fuzz results fuzz 600
 	end_to_end tcg kernel soak 240
 	end_to_end "$vmx" kernel soak 240
 	run_plan

@@ -62,13 +62,18 @@ source_tarball() {
 	echo "$tarball"
 }
 
+# For kernels after 6.1. KASAN and Rust go together with clang only.
+in_root=("$top/scripts/build/root.sh")
+[ "$flavour" != debug ] || in_root+=(--clang)
+
 tool_versions() {
 	if [ "$version" = 6.1 ]; then
 		"$RUSTC" --version
 		"$BINDGEN" --version
 		clang --version
 	else
-		"$top/scripts/build/root.sh" sh -c 'rustc --version; bindgen --version; gcc --version'
+		# shellcheck disable=SC2016 # the inner shell expands it
+		"${in_root[@]}" sh -c 'rustc --version; bindgen --version; "${CC:-gcc}" --version'
 	fi
 }
 
@@ -78,7 +83,7 @@ kmake() {
 		# kernel's own crates need just that.
 		make -C "$tree/source" O="$tree/build" "${kernel_tools[@]}" "$@"
 	else
-		"$top/scripts/build/root.sh" make -C "$tree/source" O="$tree/build" "$@"
+		"${in_root[@]}" make -C "$tree/source" O="$tree/build" "$@"
 	fi
 }
 

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# root.sh COMMAND...: runs a command with the tools of Debian 13, whatever this machine
-# has: in a root directory of their own, which packages.sh unpacks into the cache.
+# root.sh [--clang] COMMAND...: runs a command with the tools of Debian 13, whatever this
+# machine has: in a root directory of their own, which packages.sh unpacks into the cache.
+# With --clang, these are clang and LLVM's, and LLVM=1 and CC tell the kernel's makefiles so.
 #
 # A kernel's Rust crates must be built by the very compiler that built the kernel, and
 # that needs libraries of its own. In the root, all directories but the system's are
@@ -10,9 +11,18 @@
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
-root=$("$top/scripts/build/packages.sh" --release trixie base-files bash dash coreutils findutils \
-	diffutils grep sed gawk tar xz-utils lz4 cpio patch perl python3 make gcc bc flex bison kmod pahole \
-	libelf-dev libdw-dev libssl-dev zlib1g-dev rustc rust-src rustfmt rust-clippy bindgen)
+packages=(
+	base-files bash dash coreutils findutils diffutils grep sed gawk tar xz-utils lz4 cpio patch perl
+	python3 make gcc bc flex bison kmod pahole libelf-dev libdw-dev libssl-dev zlib1g-dev rustc
+	rust-src rustfmt rust-clippy bindgen
+)
+environment=(PATH=/usr/bin LC_ALL=C "HOME=$HOME")
+if [ "${1:-}" = --clang ]; then
+	packages+=(clang lld llvm)
+	environment+=(LLVM=1 CC=clang)
+	shift
+fi
+root=$("$top/scripts/build/packages.sh" --release trixie "${packages[@]}")
 
 # These point to alternatives once the packages are installed.
 ln -sf gcc "$root/usr/bin/cc"
@@ -51,6 +61,5 @@ exec unshare "${options[@]}" bash -ec '
 		shift
 	done
 	shift
-	exec chroot "$root" /usr/bin/env -i PATH=/usr/bin LC_ALL=C HOME="$HOME" \
-		/bin/sh -c "cd \"\$0\" && exec \"\$@\"" "$@"
-' - "$root" "${outside[@]}" -- "$PWD" "$@"
+	exec chroot "$root" /usr/bin/env -i "$@"
+' - "$root" "${outside[@]}" -- "${environment[@]}" /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"

@@ -2,24 +2,30 @@
 
 //! The command line.
 
-use crate::commands::{diff, generate, record, report, schema, stat, sweep, top};
+use crate::{
+    commands::{control, diff, generate, record, report, schema, stat, sweep, top},
+    render, snapshot,
+};
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::LazyLock};
 
 /// Shows KVM's VM exits and the time spent handling them, on a host and in its guests
 #[derive(Debug, Parser)]
 #[command(
     version,
+    long_version = VERSIONS.as_str(),
     max_term_width = 80,
     after_help = "\
 On a host, exitprof reads debugfs, which needs root. In a guest, it asks the
 host through the CPUID instruction, which needs no privileges.
 
-Exit status: 0 on success, 1 on an error, 2 if the command line is wrong.
-`stat -- COMMAND` exits with the status of COMMAND: 127 if it is not found, 126
-if it cannot be run, and 128 plus the signal's number if a signal ends it. If
-COMMAND succeeds, but the figures cannot be printed, the status is 1.
+Exit status: 0 on success, 1 on an error, 2 if the command line is wrong, 3 if
+`diff --fail-above` finds more than it allows.
+`stat -- COMMAND` and `record FILE -- COMMAND` exit with the status of COMMAND:
+127 if it is not found, 126 if it cannot be run, and 128 plus the signal's
+number if a signal ends it. If COMMAND succeeds, but the figures cannot be
+printed, the status is 1.
 
 Examples:
   exitprof report               what was counted so far, and what it means
@@ -28,7 +34,8 @@ Examples:
   exitprof top                  what is being counted, live
   exitprof stat 1               what each second counts
   exitprof stat -- make         what is counted while make runs
-  exitprof record before.json   save what was counted so far"
+  exitprof record before.json   save what was counted so far
+  exitprof diff before.json after.json"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -39,9 +46,9 @@ pub struct Arguments {
 enum Command {
     /// Show what was counted so far, and what it means
     #[command(after_help = "\
-Samples are exits. Time is the time spent handling them; Min, Max, Avg, p50 and
-p99 are the times of single exits. Percentages refer to all exits of the host,
-or of the selected VMs and vCPUs. Bars show Samples, or with --sort time Time.
+Time is the time that KVM spends handling exits; Min, Max, Avg, p50 and p99 are
+times of single exits. Percentages refer to all exits of the host, or of the
+selected VMs and vCPUs. Bars show Exits%, or with --sort time Time%.
 
 Percentiles are interpolated in a histogram of powers of two, so they are off by
 less than a factor of two. VMs, vCPUs and guests have no histograms.
@@ -55,16 +62,21 @@ Examples:
   exitprof report --sort p99           the reasons with the slowest exits first
   exitprof report --vm 4123 --vcpu 0   vCPU 0 of the VM of process 4123
   exitprof report --by vcpu --reason HLT
+  exitprof report --histogram --reason HLT
   exitprof report --rate 10            watch whether the rate is stable
   exitprof report -i before.json       what was recorded
   exitprof report --format json | jq .total")]
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
+With --line, rates are in columns, of as many reasons as there is room for: of
+those that --reason selects, or of those with the most exits so far. CPU% is the
+share of all CPUs' time.
+
 At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
 says whether the rate was stable. The interval that a signal ends is in the sum,
-but not in that verdict. If stat is stopped for longer than an interval, the time
-is one long interval. With COMMAND, signals are passed on to it.
+but not in that verdict. If stat is stopped for longer than an interval, that
+time is one long interval. With COMMAND, signals are passed on to it.
 
 The counters may be replaced meanwhile: they start from zero, or after a
 migration they are another VM's. stat says so, goes on with the new ones, and
@@ -78,43 +90,63 @@ Examples:
   exitprof stat                   until Ctrl-C
   exitprof stat 1                 each second
   exitprof stat 0.5 20 --top 3    half a second, 20 times
+  exitprof stat --line            a line each second, as vmstat prints
   exitprof stat -- make -j8       while make runs
-  exitprof stat -o exits.csv --format csv -- ./benchmark")]
+  exitprof stat -r 5 -- make -j8  five times, on average
+  exitprof stat -o exits.csv --append --format csv --line 60")]
     Stat(stat::Arguments),
     /// Watch what is being counted
     #[command(after_help = "\
-Samples/s is the rate in the last interval. The other columns count from the
+Exits/s is the rate in the last interval. The other columns count from the
 baseline: when top started, when you pressed b, or when the counters were
-replaced, for example by another VM's. Press ? for the keys.
+replaced, for example by another VM's. Shares refer to all exits of the host, or
+of the VM or vCPU that is shown; the total is of the rows. Press ? for the keys.
 
 Examples:
   exitprof top                 once a second
   exitprof top -d 0.2          five times a second
-  exitprof top --vm 4123       the VM of process 4123")]
+  exitprof top --vm 4123       the VM of process 4123
+  exitprof top -b -n 1         once, as text")]
     Top(top::Arguments),
-    /// Save what was counted so far to a file
+    /// Save what was counted so far, or in a period, to a file
     #[command(after_help = "\
+report -i and diff read recordings. Two periods can be compared, whatever was
+counted in between: record each with --for, or with a command. Ctrl-C ends a
+period early.
+
 Examples:
   exitprof record before.json
+  exitprof record --for 10 idle.json        ten seconds
+  exitprof record make.json -- make -j8     while make runs
   exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
-    /// Compare two recordings: which reasons changed, and by how much
+    /// Compare recordings: what changed, and by how much
     #[command(after_help = "\
-If B continues A, diff compares what was added since A with A itself. Otherwise
-it compares the whole of B with A and says why: the counters started from zero,
-the module was reloaded, the host, VM or vCPU differs, or a counter is lower.
+The first recording, A, is what the last one is compared with. Those in between
+are shown if there is room.
+
+Recordings of periods are compared as they are. If B continues A, B is what was
+added since A. Otherwise it is the whole of B, and diff says why: the counters
+started from zero, the module was reloaded, the host, VM or vCPU differs, or a
+counter is lower.
 
 A recording says what it counts, so diff needs no clock: a guest's clock starts
 over when the guest does. Recordings of older modules do not say what they
 count; then only the counters decide.
 
-Averages (Avg) can always be compared. Totals (Samples, Time) are per second if
-both recordings say since when they count, which guests' recordings do not. The
-reasons whose total time changed most come first.
+Averages (Avg) can always be compared. Totals (Exits, Time) are per second if
+all recordings say how long they counted; those of a guest do not, unless they
+are of a period. Totals are not per second if each recording is of a command,
+which does the same work however long it takes.
+
+--fail-above compares the sums of exits and time, or if these cannot be
+compared, the average time of an exit.
 
 Examples:
   exitprof diff before.json after.json
-  exitprof diff --top 5 before.json after.json")]
+  exitprof diff --top 5 --sort exits before.json after.json
+  exitprof diff --by vm,reason --reason HLT before.json after.json
+  exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),
     /// Ask the host for the exits and cycles of every reason
     #[command(after_help = "\
@@ -124,15 +156,59 @@ Examples:
   exitprof sweep          the reasons with exits
   exitprof sweep --all    all reasons, and how KVM treats them")]
     Sweep(sweep::Arguments),
-    /// Describe the JSON and CSV formats
-    #[command(long_about = schema::SCHEMA, verbatim_doc_comment)]
+    /// Describe the JSON and CSV formats as a JSON Schema
+    #[command(after_help = schema_help())]
     Schema,
+    /// Let all counters start from zero
+    #[command(after_help = "\
+This works only on a host, and needs root. It affects all who read the counters.
+
+Examples:
+  exitprof reset")]
+    Reset(control::Reset),
+    /// Switch the recording of exits on or off
+    #[command(after_help = "\
+This works only on a host, and needs root. While recording is off, nothing is
+counted, and the counters stay as they are.
+
+Examples:
+  exitprof recording        print whether it is on
+  exitprof recording off")]
+    Recording(control::Recording),
     /// Write man pages, or completions for a shell
     #[command(after_help = "\
 Examples:
   exitprof generate man /usr/local/share/man/man1
   exitprof generate bash /etc/bash_completion.d")]
     Generate(generate::Arguments),
+}
+
+/// The versions of the tool, and of all that it reads and writes.
+static VERSIONS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\n\
+         commit                    {}\n\
+         profile in debugfs        versions {} to {}\n\
+         protocol of CPUID leaves  versions 1 to {}\n\
+         recordings                versions {} to {}\n\
+         JSON of report and diff   version {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("EXITPROF_COMMIT"),
+        profile::text::OLDEST,
+        profile::text::VERSION,
+        profile::leaf::VERSION,
+        snapshot::OLDEST,
+        snapshot::VERSION,
+        render::facts::VERSION,
+    )
+});
+
+/// What the columns mean, and examples.
+fn schema_help() -> String {
+    format!(
+        "{}\nExamples:\n  exitprof schema >exitprof.schema.json",
+        render::schema::text()
+    )
 }
 
 /// Runs a command.
@@ -147,8 +223,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Stat(arguments) => return stat::run(&arguments),
         // Its terminal may be gone.
         Command::Top(arguments) => return top::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Record(arguments) => record::run(&arguments, &mut out)?,
-        Command::Diff(arguments) => diff::run(&arguments, &mut out)?,
+        Command::Record(arguments) => return record::run(&arguments, &mut out),
+        Command::Reset(arguments) => control::reset(&arguments)?,
+        Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
+        Command::Diff(arguments) => return diff::run(&arguments, &mut out),
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,

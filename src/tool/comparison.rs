@@ -1,41 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two snapshots side by side, reason by reason.
+//! Snapshots side by side, row by row.
 
 use crate::{
     continuity::Break,
-    select::Selection,
+    select::{Key, Selection},
     snapshot::{Origin, Snapshot},
-    view::{Row, View},
+    view::{Row, Sum, View, change},
 };
 use anyhow::{Result, bail, ensure};
+use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
 };
 
-/// The changes from one snapshot, A, to another, B.
-#[derive(Debug, Serialize)]
+/// The most snapshots that can be compared: they are called A to Z.
+pub const MOST: usize = 26;
+
+/// Several snapshots, the first of which is what the others are compared with.
+#[derive(Debug)]
 pub struct Comparison {
-    /// Whether B continues A. Then B is what was added since A.
-    pub continued: bool,
-    /// Whether only the counters suggest that: older modules have no identities.
-    pub presumed: bool,
-    /// Why B does not continue A.
-    pub separate: Option<Break>,
-    /// How long A counted, if that is known.
-    pub seconds_a: Option<f64>,
-    /// How long B counted, if that is known.
-    pub seconds_b: Option<f64>,
+    /// The snapshots.
+    pub parts: Vec<Part>,
     /// The unit of averages and times.
     pub times: Times,
-    /// The reasons, the greatest change first.
+    /// Whether exits and times are per second.
+    pub per_second: bool,
+    /// The rows, in order.
     pub rows: Vec<Pair>,
 }
 
+/// One of the snapshots.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its file.
+    pub file: String,
+    /// What it counted: if it continues the one before, what was added since.
+    pub snapshot: Snapshot,
+    /// Whether it continues the one before.
+    pub continued: bool,
+    /// Whether only the counters suggest that: older modules have no identities.
+    pub presumed: bool,
+    /// Why it does not continue the one before.
+    pub separate: Option<Break>,
+    /// The sum of all rows.
+    pub sum: Side,
+}
+
 /// The unit of averages and times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Times {
     /// Nanoseconds.
@@ -44,30 +60,39 @@ pub enum Times {
     Cycles,
 }
 
-/// A reason in both snapshots.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pair {
-    /// Its number, if it has one.
-    pub reason: Option<u32>,
-    /// Its name.
-    pub name: String,
-    /// In A.
-    pub a: Side,
-    /// In B.
-    pub b: Side,
+/// What rows are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Change of the time
+    Time,
+    /// Change of the number of exits
+    Exits,
+    /// Change of the average time
+    Avg,
+    /// Reason's number, or name of the VM or vCPU, in ascending order
+    Reason,
 }
 
-/// A reason in one of the snapshots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// A row of all snapshots.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// What the row counts.
+    pub key: Key,
+    /// In each snapshot.
+    pub sides: Vec<Side>,
+}
+
+/// A row in one of the snapshots.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Side {
     /// The number of exits.
-    pub samples: u128,
+    pub exits: u128,
     /// The cycles of the timed exits.
     pub cycles: u128,
-    /// Exits per second, if both snapshots say how long they counted.
-    pub samples_per_second: Option<f64>,
+    /// Exits per second, if they are compared per second.
+    pub exits_per_second: Option<f64>,
     /// Their share of all exits.
-    pub samples_percent: Option<f64>,
+    pub exits_percent: Option<f64>,
     /// Their share of all cycles.
     pub time_percent: Option<f64>,
     /// The average time of an exit.
@@ -79,44 +104,105 @@ pub struct Side {
 }
 
 impl Comparison {
-    /// Compares two snapshots, in cycles if `cycles` asks for them or a frequency is unknown.
+    /// Compares what `selection` selects of the snapshots in `files`, in cycles if `cycles`
+    /// asks for them or a frequency is unknown.
     ///
     /// # Errors
     ///
-    /// If their reasons have nothing in common, or they are in the wrong order.
-    pub fn new(a: &Snapshot, b: Snapshot, cycles: bool) -> Result<Comparison> {
+    /// If their reasons have nothing in common, they are in the wrong order, or nothing is
+    /// selected.
+    pub fn new(
+        files: Vec<(String, Snapshot)>,
+        selection: &Selection,
+        order: Order,
+        cycles: bool,
+    ) -> Result<Comparison> {
         ensure!(
-            a.isa == b.isa,
-            "the recordings are of different instruction sets, which have no reasons in common"
+            files.len() <= MOST,
+            "at most {MOST} recordings can be compared"
         );
-        let identified = a.identity.is_some() && b.identity.is_some();
-        let (b, separate) = match b.since(a) {
-            Ok(_) if *a == b => (b, Some(Break::Same)),
-            Ok(added) => (added, None),
-            Err(_) if is_swapped(a, &b) => {
-                bail!("A was recorded after B, from the same counters: swap them")
-            }
-            Err(why) => (b, Some(why)),
+        let mut parts: Vec<Part> = Vec::new();
+        let mut before: Option<Snapshot> = None;
+        for (file, whole) in files {
+            let part = match &before {
+                None => Part::first(file, whole.clone()),
+                Some(before) => Part::after(before, file, whole.clone(), parts.len())?,
+            };
+            parts.push(part);
+            before = Some(whole);
+        }
+        let has_khz = parts.iter().all(|part| part.snapshot.tsc_khz > 0);
+        let times = if !cycles && has_khz {
+            Times::Ns
+        } else {
+            Times::Cycles
         };
-        let times = match !cycles && a.tsc_khz > 0 && b.tsc_khz > 0 {
-            true => Times::Ns,
-            false => Times::Cycles,
+        // A command does the same work each time, however long that takes.
+        let is_command = |part: &Part| {
+            let period = part.snapshot.period.as_ref();
+            period.is_some_and(|period| period.command.is_some())
         };
-        Ok(Comparison {
-            continued: separate.is_none(),
-            presumed: separate.is_none() && !identified && a.origin != Origin::Host,
-            separate,
-            seconds_a: a.seconds(),
-            seconds_b: b.seconds(),
+        let has_seconds = |part: &Part| part.snapshot.seconds().is_some();
+        let per_second = parts.iter().all(has_seconds) && !parts.iter().all(is_command);
+        let rows = rows(&mut parts, selection, times, per_second)?;
+        let mut comparison = Comparison {
+            parts,
             times,
-            rows: pairs(a, &b, times)?,
-        })
+            per_second,
+            rows,
+        };
+        comparison.rows.sort_by(|x, y| order.of(x, y));
+        Ok(comparison)
     }
 
-    /// Whether exits and times are per second.
-    pub fn is_per_second(&self) -> bool {
-        self.seconds_a.is_some() && self.seconds_b.is_some()
+    /// The sums of all rows, as a row.
+    pub fn sum(&self) -> Pair {
+        Pair {
+            key: Key::named("all"),
+            sides: self.parts.iter().map(|part| part.sum).collect(),
+        }
     }
+}
+
+impl Part {
+    fn first(file: String, snapshot: Snapshot) -> Part {
+        Part {
+            file,
+            snapshot,
+            continued: false,
+            presumed: false,
+            separate: None,
+            sum: Side::default(),
+        }
+    }
+
+    fn after(before: &Snapshot, file: String, snapshot: Snapshot, index: usize) -> Result<Part> {
+        ensure!(
+            before.isa == snapshot.isa,
+            "the recordings are of different instruction sets, which have no reasons in common"
+        );
+        let identified = before.identity.is_some() && snapshot.identity.is_some();
+        let (snapshot, separate) = match snapshot.since(before) {
+            _ if *before == snapshot => (snapshot, Some(Break::Same)),
+            Ok(added) => (added, None),
+            Err(_) if is_swapped(before, &snapshot) => {
+                let [first, second] = [index - 1, index].map(letter);
+                bail!("{first} was recorded after {second}, from the same counters: swap them")
+            }
+            Err(why) => (snapshot, Some(why)),
+        };
+        Ok(Part {
+            continued: separate.is_none(),
+            presumed: separate.is_none() && !identified && before.origin != Origin::Host,
+            separate,
+            ..Part::first(file, snapshot)
+        })
+    }
+}
+
+/// What the snapshot of that index is called.
+pub fn letter(index: usize) -> char {
+    ('A'..='Z').nth(index).unwrap_or('?')
 }
 
 /// Whether `a` certainly continues `b`: the identities or the host's clock say so.
@@ -126,73 +212,148 @@ fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
     (identified || timed) && a.since(b).is_ok()
 }
 
-/// The reasons of both, the greatest change first.
-fn pairs(a: &Snapshot, b: &Snapshot, times: Times) -> Result<Vec<Pair>> {
-    let seconds = a.seconds().zip(b.seconds());
-    let sides_a = sides(a, seconds.map(|(a, _)| a), times)?;
-    let sides_b = sides(b, seconds.map(|(_, b)| b), times)?;
+/// The rows of all parts, by key. Also sums up each part.
+fn rows(
+    parts: &mut [Part],
+    selection: &Selection,
+    times: Times,
+    per_second: bool,
+) -> Result<Vec<Pair>> {
+    let mut columns = Vec::new();
+    let mut errors = Vec::new();
+    for part in parts.iter_mut() {
+        let snapshot = &part.snapshot;
+        let seconds = snapshot.seconds().filter(|_| per_second);
+        let scale = match times {
+            Times::Ns => 1e6 / f64::from(snapshot.tsc_khz),
+            Times::Cycles => 1.0,
+        };
+        let view = match View::new(snapshot, selection) {
+            Ok(view) => view,
+            // A VM may be in some of them only.
+            Err(e) => {
+                errors.push(e);
+                View::empty()
+            }
+        };
+        part.sum = Side::sum(&view.selected, &view.total, scale, seconds);
+        let sides = view.rows.iter();
+        let sides = sides.map(|row| (row.key(), Side::new(row, scale, seconds)));
+        columns.push(sides.collect::<BTreeMap<Key, Side>>());
+    }
+    if errors.len() == parts.len() {
+        errors.truncate(1);
+        errors.pop().map_or(Ok(()), Err)?;
+    }
     let none = Side {
-        samples_per_second: seconds.map(|_| 0.0),
+        exits_per_second: per_second.then_some(0.0),
         time: Some(0.0),
         untimed: Some(0),
         ..Side::default()
     };
-    let keys: BTreeSet<_> = sides_a.keys().chain(sides_b.keys()).collect();
-    let pair = |key: &(Option<u32>, String)| Pair {
-        reason: key.0,
-        name: key.1.clone(),
-        a: sides_a.get(key).copied().unwrap_or(none),
-        b: sides_b.get(key).copied().unwrap_or(none),
+    let keys: BTreeSet<&Key> = columns.iter().flat_map(BTreeMap::keys).collect();
+    let pair = |key: &Key| Pair {
+        key: key.clone(),
+        sides: columns
+            .iter()
+            .map(|column| column.get(key).copied().unwrap_or(none))
+            .collect(),
     };
-    let mut pairs: Vec<Pair> = keys.into_iter().map(pair).collect();
-    pairs.sort_by(|x, y| {
-        let change = |pair: &Pair| (pair.time_change().map(f64::abs), pair.exits_change().abs());
-        let order = change(y).partial_cmp(&change(x));
-        order.unwrap_or(Ordering::Equal)
-    });
-    Ok(pairs)
-}
-
-/// The reasons in `snapshot`; per second, if it is known that it counted for `seconds`.
-fn sides(
-    snapshot: &Snapshot,
-    seconds: Option<f64>,
-    times: Times,
-) -> Result<BTreeMap<(Option<u32>, String), Side>> {
-    let view = View::new(snapshot, &Selection::everything())?;
-    let scale = match times {
-        Times::Ns => 1e6 / f64::from(snapshot.tsc_khz),
-        Times::Cycles => 1.0,
-    };
-    let side = |row: &Row| Side {
-        samples: row.samples,
-        cycles: row.cycles,
-        samples_per_second: seconds.map(|s| row.samples as f64 / s),
-        samples_percent: row.samples_percent,
-        time_percent: row.time_percent,
-        avg: row.avg.map(|avg| avg * scale),
-        time: (row.samples == 0 || row.untimed != Some(row.samples))
-            .then(|| row.cycles as f64 * scale / seconds.unwrap_or(1.0)),
-        untimed: row.untimed,
-    };
-    let key = |row: &Row| (row.reason, row.name.clone());
-    Ok(view.rows.iter().map(|row| (key(row), side(row))).collect())
+    Ok(keys.into_iter().map(pair).collect())
 }
 
 impl Side {
-    /// Exits, per second if that is known.
-    pub fn exits(&self) -> f64 {
-        self.samples_per_second.unwrap_or(self.samples as f64)
+    fn new(row: &Row, scale: f64, seconds: Option<f64>) -> Side {
+        Side {
+            exits: row.exits,
+            cycles: row.cycles,
+            exits_per_second: seconds.map(|s| row.exits as f64 / s),
+            exits_percent: row.exits_percent,
+            time_percent: row.time_percent,
+            avg: row.avg.map(|avg| avg * scale),
+            time: (row.exits == 0 || row.untimed != Some(row.exits))
+                .then(|| row.cycles as f64 * scale / seconds.unwrap_or(1.0)),
+            untimed: row.untimed,
+        }
+    }
+
+    fn sum(sum: &Sum, all: &Sum, scale: f64, seconds: Option<f64>) -> Side {
+        Side {
+            exits: sum.exits,
+            cycles: sum.cycles,
+            exits_per_second: seconds.map(|s| sum.exits as f64 / s),
+            exits_percent: crate::view::percent(sum.exits, all.exits),
+            time_percent: crate::view::percent(sum.cycles, all.cycles),
+            avg: sum.avg().map(|avg| avg * scale),
+            time: (sum.exits == 0 || sum.cycles > 0)
+                .then(|| sum.cycles as f64 * scale / seconds.unwrap_or(1.0)),
+            untimed: sum.untimed,
+        }
+    }
+
+    /// Exits, per second if they are compared so.
+    pub fn rate(&self) -> f64 {
+        self.exits_per_second.unwrap_or(self.exits as f64)
     }
 }
 
 impl Pair {
-    /// How much more time the exits take in B.
-    pub fn time_change(&self) -> Option<f64> {
-        Some(self.b.time? - self.a.time?)
+    /// The row in one of the snapshots.
+    pub fn side(&self, index: usize) -> &Side {
+        &self.sides[index]
     }
 
-    fn exits_change(&self) -> f64 {
-        self.b.exits() - self.a.exits()
+    fn ends(&self) -> (&Side, &Side) {
+        (&self.sides[0], &self.sides[self.sides.len() - 1])
+    }
+
+    /// The change of the exits from the first to the last, in percent.
+    pub fn exits_change(&self) -> Option<f64> {
+        let (a, b) = self.ends();
+        Some(change(a.rate(), b.rate()))
+    }
+
+    /// The change of the average time, in percent.
+    pub fn avg_change(&self) -> Option<f64> {
+        let (a, b) = self.ends();
+        Some(change(a.avg?, b.avg?))
+    }
+
+    /// How much more time the exits take.
+    pub fn time_change(&self) -> Option<f64> {
+        let (a, b) = self.ends();
+        Some(b.time? - a.time?)
+    }
+
+    /// The change of the time, in percent.
+    pub fn time_change_percent(&self) -> Option<f64> {
+        let (a, b) = self.ends();
+        Some(change(a.time?, b.time?))
+    }
+
+    fn exits_added(&self) -> f64 {
+        let (a, b) = self.ends();
+        b.rate() - a.rate()
+    }
+
+    fn avg_added(&self) -> Option<f64> {
+        let (a, b) = self.ends();
+        Some(b.avg? - a.avg?)
+    }
+}
+
+impl Order {
+    /// The greatest change first. Otherwise equal rows stay in the order of their keys.
+    fn of(self, x: &Pair, y: &Pair) -> Ordering {
+        let by = |size: &dyn Fn(&Pair) -> (Option<f64>, f64)| {
+            size(y).partial_cmp(&size(x)).unwrap_or(Ordering::Equal)
+        };
+        let exits = |pair: &Pair| pair.exits_added().abs();
+        match self {
+            Order::Time => by(&|pair| (pair.time_change().map(f64::abs), exits(pair))),
+            Order::Exits => by(&|pair| (Some(exits(pair)), 0.0)),
+            Order::Avg => by(&|pair| (pair.avg_added().map(f64::abs), exits(pair))),
+            Order::Reason => Ordering::Equal,
+        }
     }
 }

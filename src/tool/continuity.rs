@@ -3,15 +3,18 @@
 //! Whether a snapshot continues an earlier one.
 
 use crate::snapshot::{Origin, Snapshot};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{error::Error, fmt};
 
 /// Why a snapshot does not continue an earlier one, so that they cannot be subtracted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
     /// They are the same.
     Same,
+    /// One of them, or each, was counted in a period of its own.
+    Period,
     /// They were read in different places, or have different scopes.
     #[serde(rename = "source")]
     Origin,
@@ -33,6 +36,7 @@ pub const REPLACED: &str = "the counters are not the same as before";
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Break::Period => "one was counted in a period of its own",
             Break::Same => "it is the same recording",
             Break::Origin => "the source or the scope differs",
             Break::Host => "the host differs, or its module was reloaded",
@@ -50,6 +54,9 @@ impl Snapshot {
     /// Checks that this snapshot and `earlier` say that they are of the same counters.
     /// Without identities, that may be wrong.
     pub(crate) fn check_same_count(&self, earlier: &Snapshot) -> Result<(), Break> {
+        if self.period.is_some() || earlier.period.is_some() {
+            return Err(Break::Period);
+        }
         if self.origin != earlier.origin || self.isa != earlier.isa {
             return Err(Break::Origin);
         }

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod columns;
 pub mod commands;
 mod comparison;
 pub mod continuity;

@@ -2,13 +2,42 @@
 
 //! Whether exits come at a stable rate.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A rate is stable if its standard deviation is at most this share of its mean.
 pub const STABLE: f64 = 0.1;
 
+/// The mean and the standard deviation of a figure in several runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation, 0 if there is one run only.
+    pub deviation: f64,
+}
+
+impl Spread {
+    /// That of these figures.
+    pub fn of(figures: &[f64]) -> Spread {
+        let number = figures.len() as f64;
+        if figures.is_empty() {
+            return Spread::default();
+        }
+        let mean = figures.iter().sum::<f64>() / number;
+        let squares: f64 = figures.iter().map(|figure| (figure - mean).powi(2)).sum();
+        let deviation = (squares / (number - 1.0).max(1.0)).sqrt();
+        Spread { mean, deviation }
+    }
+
+    /// The deviation as a share of the mean, if that is not 0.
+    pub fn share(self) -> Option<f64> {
+        (self.mean > 0.0).then_some(self.deviation / self.mean)
+    }
+}
+
 /// The rates of several intervals, in exits per second.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Stability {
     /// The number of intervals.
     pub intervals: usize,

@@ -3,13 +3,12 @@
 //! The selected rows of a snapshot, with shares, averages and percentiles.
 
 use crate::{
-    select::{Key, Reason, Selection, Sort},
-    snapshot::{Counter, Snapshot, histogram::percentile, id::Id},
+    select::{By, Key, Reason, Selection, Sort},
+    snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
-use profile::histogram::Histogram;
-use serde::Serialize;
-use std::{cmp::Ordering, collections::BTreeMap};
+use profile::histogram::{Histogram, bounds};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 /// The selected rows.
 #[derive(Clone, Debug)]
@@ -49,6 +48,11 @@ impl Default for Sum {
 }
 
 impl Sum {
+    /// The average cycles of a timed exit. Some recordings have no cycles at all.
+    pub fn avg(&self) -> Option<f64> {
+        (self.timed > 0 && self.cycles > 0).then(|| self.cycles as f64 / self.timed as f64)
+    }
+
     /// Adds a counter, less `overhead` cycles for each timed exit. The overhead was measured
     /// elsewhere and may exceed what the exits took: then nothing is left.
     fn add(&mut self, counter: &Counter, overhead: u64) {
@@ -62,21 +66,48 @@ impl Sum {
     }
 }
 
-/// A row, as in JSON and CSV. Times are in cycles.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// The sums of rows, in the order in which they were found.
+#[derive(Default)]
+struct Sums<'a> {
+    all: Vec<(Key, Sum, Option<&'a Histogram>)>,
+    places: HashMap<Key, usize>,
+}
+
+impl<'a> Sums<'a> {
+    /// Where the sum of a key is.
+    fn of(&mut self, key: Key) -> usize {
+        if let Some(&place) = self.places.get(&key) {
+            return place;
+        }
+        let place = self.all.len();
+        self.all.push((key.clone(), Sum::default(), None));
+        self.places.insert(key, place);
+        place
+    }
+
+    /// All of them, in the order of their keys.
+    fn sorted(self) -> Vec<(Key, Sum, Option<&'a Histogram>)> {
+        let mut all = self.all;
+        all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        all
+    }
+}
+
+/// A row. Times are in cycles. What the fields mean, [`columns`](crate::columns) tell.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The VM, if the row is of one.
-    pub vm: Option<String>,
+    pub vm: Option<Arc<str>>,
     /// The vCPU, if the row is of one.
     pub vcpu: Option<u32>,
     /// The reason's number, if the row is of one with a number.
     pub reason: Option<u32>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The number of exits.
-    pub samples: u128,
+    pub exits: u128,
     /// Their share of all exits.
-    pub samples_percent: Option<f64>,
+    pub exits_percent: Option<f64>,
     /// The cycles of the timed exits.
     pub cycles: u128,
     /// Their share of all cycles.
@@ -89,12 +120,21 @@ pub struct Row {
     pub avg: Option<f64>,
     /// The median.
     pub p50: Option<u64>,
+    /// The 90th percentile.
+    pub p90: Option<u64>,
     /// The 99th percentile.
     pub p99: Option<u64>,
     /// The number of exits that were not timed, if that is known.
     pub untimed: Option<u128>,
     /// Tells vCPUs of the same name apart, if the source has identities.
     pub id: Option<Id>,
+    /// The owner, if the row is of a VM or vCPU and a reason.
+    pub owner: Option<Arc<str>>,
+    /// The VM's name, if the row is of one and it has a name.
+    pub vm_name: Option<String>,
+    /// The buckets of the histogram, from the first to the last that has exits: lowest and
+    /// highest cycles, and exits.
+    pub buckets: Vec<(u64, u64, u64)>,
 }
 
 impl Row {
@@ -104,6 +144,7 @@ impl Row {
             vm: self.vm.clone(),
             vcpu: self.vcpu,
             id: self.id,
+            owner: self.owner.clone(),
             reason: self.reason,
             name: self.name.clone(),
         }
@@ -127,14 +168,17 @@ impl View {
             }
         };
         let reasons = selection.selected_reasons(snapshot)?;
-        let mut sums: BTreeMap<Key, (Sum, Option<&Histogram>)> = BTreeMap::new();
+        let mut sums = Sums::default();
         for key in selection.keys(snapshot)? {
-            sums.entry(key).or_default();
+            sums.of(key);
         }
         let mut total = Sum::default();
         let mut selected = Sum::default();
+        // Counters of an owner mostly follow each other.
+        let mut last: Option<(&Owner, usize)> = None;
+        let by_owner = matches!(selection.by, By::Vm | By::Vcpu);
         let counters = snapshot.counters.iter();
-        for counter in counters.filter(|c| selection.has_owner(&c.owner)) {
+        for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
             total.add(counter, overhead);
             let is_selected =
                 |reasons: &Vec<Reason>| reasons.iter().any(|r| r.is_counted_by(counter));
@@ -142,37 +186,46 @@ impl View {
                 continue;
             }
             selected.add(counter, overhead);
-            let (sum, histogram) = sums.entry(selection.key(counter)).or_default();
+            let at = match last {
+                Some((owner, at)) if by_owner && *owner == counter.owner => at,
+                _ => sums.of(selection.key(counter)),
+            };
+            last = Some((&counter.owner, at));
+            let (_, sum, histogram) = &mut sums.all[at];
             // A row of several counters has no histogram.
             *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
             sum.add(counter, overhead);
         }
 
-        let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
+        let row = |(key, sum, histogram): (Key, Sum, Option<&Histogram>)| {
             let histogram = histogram.filter(|_| sum.exits > 0);
             // Some recordings have no cycles at all.
             let has_times = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
             let unknown = sum.timed == 0 && sum.exits > 0;
             let net = |cycles: u64| cycles.saturating_sub(overhead);
             Row {
+                vm_name: (key.vm.as_ref()).and_then(|vm| snapshot.vm_names.get(&**vm).cloned()),
                 vm: key.vm,
                 vcpu: key.vcpu,
                 reason: key.reason,
                 name: key.name,
-                samples: sum.exits,
-                samples_percent: percent(sum.exits, total.exits),
+                exits: sum.exits,
+                exits_percent: percent(sum.exits, total.exits),
                 cycles: sum.cycles,
                 time_percent: percent(sum.cycles, total.cycles).filter(|_| !unknown),
                 min: histogram.map(|h| net(h.min)),
                 max: histogram.map(|h| net(h.max)),
                 avg: has_times.then(|| sum.cycles as f64 / sum.timed as f64),
                 p50: histogram.and_then(|h| percentile(h, 50.0)).map(net),
+                p90: histogram.and_then(|h| percentile(h, 90.0)).map(net),
                 p99: histogram.and_then(|h| percentile(h, 99.0)).map(net),
                 untimed: sum.untimed,
                 id: key.id,
+                owner: key.owner,
+                buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
             }
         };
-        let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
+        let mut rows: Vec<Row> = sums.sorted().into_iter().map(row).collect();
         // The sort is stable: rows that are equal stay in the order of their keys.
         rows.sort_by(|a, b| selection.sort.order(a, b));
         Ok(View {
@@ -183,6 +236,41 @@ impl View {
         })
     }
 
+    /// A view whose only row is the sum of all that is selected.
+    ///
+    /// # Errors
+    ///
+    /// As of [`View::new`].
+    pub fn sum(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
+        let view = View::new(snapshot, selection)?;
+        let Sum { exits, cycles, .. } = view.selected;
+        let row = Row {
+            name: "all".into(),
+            exits,
+            exits_percent: percent(exits, view.total.exits),
+            cycles,
+            time_percent: percent(cycles, view.total.cycles),
+            avg: view.selected.avg(),
+            untimed: view.selected.untimed,
+            ..Row::default()
+        };
+        Ok(View {
+            rows: vec![row],
+            top: usize::MAX,
+            ..view
+        })
+    }
+
+    /// A view of nothing.
+    pub fn empty() -> View {
+        View {
+            rows: Vec::new(),
+            top: usize::MAX,
+            total: Sum::default(),
+            selected: Sum::default(),
+        }
+    }
+
     /// Checks that the rows have the figure to sort by.
     ///
     /// # Errors
@@ -190,13 +278,13 @@ impl View {
     /// If they do not: says why, and what to sort by instead.
     pub fn check_order(&self, sort: Sort) -> Result<()> {
         let known = |row: &Row| match sort {
-            Sort::P50 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
+            Sort::P50 | Sort::P90 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
             _ => true,
         };
         ensure!(
-            self.rows.iter().all(|row| row.samples == 0) || self.rows.iter().any(known),
+            self.rows.iter().all(|row| row.exits == 0) || self.rows.iter().any(known),
             "there is no such column: only the reasons of all guests have histograms, on a host \
-             whose module keeps them (module parameter histograms): sort by samples, time or avg"
+             whose module keeps them (module parameter histograms): sort by exits, time or avg"
         );
         Ok(())
     }
@@ -216,10 +304,11 @@ impl Sort {
     fn order(self, a: &Row, b: &Row) -> Ordering {
         let by = |key: fn(&Row) -> Option<u64>| key(b).cmp(&key(a));
         match self {
-            Sort::Samples => b.samples.cmp(&a.samples),
+            Sort::Exits => b.exits.cmp(&a.exits),
             Sort::Time => b.cycles.cmp(&a.cycles),
             Sort::Avg => b.avg.partial_cmp(&a.avg).unwrap_or(Ordering::Equal),
             Sort::P50 => by(|row| row.p50),
+            Sort::P90 => by(|row| row.p90),
             Sort::P99 => by(|row| row.p99),
             Sort::Max => by(|row| row.max),
             Sort::Min => by(|row| row.min),
@@ -231,4 +320,28 @@ impl Sort {
 /// `part` of `whole` in percent; `None` if `whole` is 0.
 pub fn percent(part: u128, whole: u128) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
+}
+
+/// The change from `a` to `b` in percent; infinite if there was nothing before.
+pub fn change(a: f64, b: f64) -> f64 {
+    match (a, b) {
+        (0.0, 0.0) => 0.0,
+        (a, b) => (b / a - 1.0) * 100.0,
+    }
+}
+
+/// The buckets of a histogram, less `overhead` cycles for each exit, from the first to the last
+/// that has exits.
+fn buckets(histogram: &Histogram, overhead: u64) -> Vec<(u64, u64, u64)> {
+    let is_taken = |&exits: &u64| exits > 0;
+    let first = histogram.buckets.iter().position(is_taken).unwrap_or(0);
+    let last = histogram.buckets.iter().rposition(is_taken);
+    let all = histogram.buckets.iter().enumerate().skip(first);
+    let net = |cycles: u64| cycles.saturating_sub(overhead);
+    all.take_while(|&(bucket, _)| last.is_some_and(|last| bucket <= last))
+        .map(|(bucket, &exits)| match bounds(bucket) {
+            (from, u64::MAX) => (net(from), u64::MAX, exits),
+            (from, to) => (net(from), net(to), exits),
+        })
+        .collect()
 }

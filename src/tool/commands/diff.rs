@@ -1,31 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof diff`: which reasons changed between two recordings.
+//! `exitprof diff`: what changed between recordings.
 
+use super::{show::Output, tell::tell};
 use crate::{
-    comparison::Comparison,
-    render::{Format, changes, csv, json},
+    comparison::{Comparison, Order},
+    render::{
+        changes, facts,
+        sheet::{Look, Sheet},
+        table, verdict,
+    },
+    select::{By, Selection},
     source::file,
 };
-use anyhow::Result;
-use std::{io::Write, path::PathBuf};
+use anyhow::{Context, Result};
+use clap::ValueHint;
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+/// The exit status if there is more than --fail-above allows.
+const ABOVE: u8 = 3;
 
 /// Arguments of `exitprof diff`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The earlier recording
-    a: PathBuf,
-    /// The later recording
-    b: PathBuf,
-    /// Only the N reasons that changed most
+    /// The recordings, the earliest first
+    #[arg(required = true, num_args = 2.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only this reason, by name or number (repeatable)
+    #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
+    reasons: Vec<String>,
+    /// Only this VM: the process's PID, <pid>-<fd> as in KVM's debugfs, or the name
+    /// (repeatable)
+    #[arg(long = "vm", short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
+    vms: Vec<String>,
+    /// Group by
+    #[arg(long, value_name = "WHAT", default_value = "reason")]
+    by: By,
+    /// Sort by the change of this column, in descending order
+    #[arg(long, short, value_name = "COLUMN", default_value = "time")]
+    sort: Order,
+    /// Only the first N rows
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
+    /// Subtract the measurement overhead from the time of each exit
+    #[arg(long)]
+    net: bool,
+    /// Exit with status 3 if exits or time grew by more than PERCENT in all
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    fail_above: Option<f64>,
+    #[command(flatten)]
+    output: Output,
     /// Show cycles, even if the frequencies of the TSCs are known
     #[arg(long)]
     cycles: bool,
+}
+
+/// Parses a share in percent, with or without its sign.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
+    let number = number.ok().filter(|n| n.is_finite() && *n >= 0.0);
+    number.ok_or("not a number of percent, such as 10%".into())
 }
 
 /// Prints the changes.
@@ -33,19 +67,42 @@ pub struct Arguments {
 /// # Errors
 ///
 /// If the recordings cannot be read or compared.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let a = file::read(&arguments.a)?;
-    let b = file::read(&arguments.b)?;
-    let mut comparison = Comparison::new(&a, b, arguments.cycles)?;
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
+    let read = |path: &PathBuf| Ok((path.display().to_string(), file::read(path)?));
+    let files = arguments.files.iter().map(read).collect::<Result<_>>()?;
+    let selection = Selection {
+        reasons: arguments.reasons.clone(),
+        vms: arguments.vms.clone(),
+        by: arguments.by,
+        net: arguments.net,
+        ..Selection::everything()
+    };
+    let comparison = Comparison::new(files, &selection, arguments.sort, arguments.cycles)?;
     let top = arguments.top.unwrap_or(usize::MAX);
-    if arguments.format != Format::Table {
-        comparison.rows.truncate(top);
+    let sheet = Sheet {
+        facts: &facts::Diff::new(&comparison),
+        grid: &changes::grid(&comparison, top),
+        shown: changes::shown(&comparison, selection.by),
+        look: Look {
+            times: changes::times(&comparison),
+            width: table::width(),
+            bar: None,
+        },
+        title: verdict::title(&comparison),
+        notes: verdict::notes(&comparison, top),
+    };
+    arguments.output.format().exporter().sheet(&sheet, out)?;
+    out.flush()?;
+    let Some(limit) = arguments.fail_above else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let exceeded = verdict::exceeded(&comparison, limit).context(
+        "the recordings have no figure that --fail-above could compare: record a period with \
+         exitprof record FILE -- COMMAND",
+    )?;
+    if exceeded.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    match arguments.format {
-        // It sums up all reasons, not only the first.
-        Format::Table => changes::print(&comparison, top, out)?,
-        Format::Json => json::write(&comparison, out)?,
-        Format::Csv => csv::write(&comparison, out)?,
-    }
-    Ok(())
+    tell(format_args!("{}: more than {limit}%", exceeded.join(", ")));
+    Ok(ExitCode::from(ABOVE))
 }

@@ -2,11 +2,14 @@
 
 //! The commands, a file or folder each, and what several of them share.
 
+mod child;
 mod clock;
+pub mod control;
 pub mod diff;
 pub mod generate;
 pub mod record;
 pub mod report;
+mod restart;
 pub mod schema;
 mod seconds;
 mod show;

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `exitprof record`: saves what was counted so far.
+//! `exitprof record`: saves what was counted so far, or in a period.
 
-use crate::source::{Choice, Source};
+use super::{child, clock::Clock, restart::difference, seconds::seconds};
+use crate::{
+    snapshot::{Period, Snapshot},
+    source::{Choice, Source},
+};
 use anyhow::{Context, Result};
 use std::{
+    ffi::OsString,
     fs::{self, Metadata, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
 };
 
 /// Arguments of `exitprof record`.
@@ -16,25 +23,79 @@ use std::{
 pub struct Arguments {
     /// Output file (JSON); - is the standard output
     file: PathBuf,
+    /// Record only what is counted in the next SECONDS, or until Ctrl-C
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    time: Option<Duration>,
+    /// Record only what is counted while COMMAND runs, and exit with its status
+    #[arg(last = true, conflicts_with = "time")]
+    command: Vec<OsString>,
     #[command(flatten)]
     choice: Choice,
 }
 
-/// Saves a snapshot. A file with one name is replaced as a whole, or stays as it was.
+/// Saves a snapshot, or what is counted in a period. A file with one name is replaced as a
+/// whole, or stays as it was.
 ///
 /// # Errors
 ///
 /// If there is nothing to read, or the file cannot be written.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let snapshot = Source::find(&arguments.choice)?.read()?;
-    let mut text = serde_json::to_string(&snapshot)?;
-    text.push('\n');
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
+    let mut source = Source::find(&arguments.choice)?;
+    let first = source.read()?;
     let file = &arguments.file;
+    if let [program, rest @ ..] = arguments.command.as_slice() {
+        check(file).with_context(|| file.display().to_string())?;
+        let status = match child::run(program, rest)? {
+            Ok(status) => status,
+            Err(code) => return Ok(code),
+        };
+        let words = arguments.command.iter().map(|word| word.to_string_lossy());
+        let command = Some(words.collect::<Vec<_>>().join(" "));
+        let written = period(&mut source, &first, command).and_then(|s| save(&s, file, out));
+        return child::ended(status, written);
+    }
+    let snapshot = match arguments.time {
+        None => first,
+        Some(time) => {
+            check(file).with_context(|| file.display().to_string())?;
+            Clock::start()?.wait(Some(Instant::now() + time))?;
+            period(&mut source, &first, None)?
+        }
+    };
+    save(&snapshot, file, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was counted since `first`.
+fn period(source: &mut Source, first: &Snapshot, command: Option<String>) -> Result<Snapshot> {
+    Ok(Snapshot {
+        period: Some(Period { command }),
+        ..difference(&source.read()?, first)?
+    })
+}
+
+fn save(snapshot: &Snapshot, file: &Path, out: &mut impl Write) -> Result<()> {
+    let mut text = serde_json::to_string(snapshot)?;
+    text.push('\n');
     if file == Path::new("-") {
         out.write_all(text.as_bytes())?;
         return Ok(out.flush()?);
     }
     write(file, text.as_bytes()).with_context(|| file.display().to_string())
+}
+
+/// Checks that a file can probably be written, before time is spent on what belongs into it.
+fn check(file: &Path) -> io::Result<()> {
+    if file == Path::new("-") {
+        return Ok(());
+    }
+    let target = plain(file)?.unwrap_or(file.into());
+    let dir = match target.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    fs::metadata(dir)?;
+    Ok(())
 }
 
 /// Replaces the file as a whole, with its mode and owner, if it is an ordinary one. What has

@@ -6,11 +6,19 @@ use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
     continuity::REPLACED,
     rate::Stability,
-    render::{Format, csv, document::Document, json, table, words},
+    render::{
+        Format,
+        buckets::Histogram,
+        facts,
+        rows::{self, Words},
+        table,
+        units::Unit,
+        words,
+    },
     select::Selection,
     snapshot::Snapshot,
     source::{Choice, Source},
-    view::View,
+    view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
 use std::{io::Write, path::PathBuf, time::Duration};
@@ -26,6 +34,9 @@ pub struct Arguments {
     input: Option<PathBuf>,
     #[command(flatten)]
     show: Show,
+    /// Show the histogram of each reason, too
+    #[arg(long = "histogram")]
+    histograms: bool,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
@@ -43,11 +54,12 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let Arguments {
         input,
         show,
+        histograms,
         rate,
         choice,
     } = arguments;
     ensure!(
-        rate.is_none() || show.format != Format::Csv,
+        rate.is_none() || show.format() != Format::Csv,
         "CSV has no column for the rate: use --format json"
     );
     let mut source = match input {
@@ -58,24 +70,51 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let selection = &show.selection;
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
-    if show.format == Format::Table {
-        print(&snapshot, &view, show, out)?;
+    let mut exporter = show.format().exporter();
+    let unit = show.unit(&snapshot);
+    let grid = rows::grid(&snapshot, &view);
+    let facts = facts::Report::new(&snapshot, &view);
+    let mut sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
+    if show.format().is_for_people() {
+        sheet.title = vec![words::head(&snapshot, selection, unit)];
+        if show.words == Some(Words::Perf) {
+            sheet.title = vec!["Analyze events for all VMs, all VCPUs:".into()];
+        }
+        if input.is_some() || show.format() == Format::Markdown {
+            sheet.title.extend(words::recorded(&snapshot));
+        }
+        if show.format() == Format::Markdown {
+            // For a report of a bug.
+            let commit = env!("EXITPROF_COMMIT");
+            let version = env!("CARGO_PKG_VERSION");
+            sheet
+                .title
+                .push(format!("exitprof {version}, commit {commit}"));
+        }
+        sheet.notes = notes(&snapshot, &view, show);
+        if input.is_none() && rate.is_none() {
+            let hint = "(exitprof report --rate 10 watches whether it is stable)";
+            sheet.notes.push(words::label("", hint));
+        }
+        exporter.sheet(&sheet, out)?;
+        if *histograms {
+            for lines in self::histograms(&view, unit)? {
+                exporter.say(&[String::new()], out)?;
+                exporter.block(&lines, out)?;
+            }
+        }
+        // The rate may take a while.
         out.flush()?;
     }
     let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
     let stability = stability.transpose()?.flatten();
-    let document = |rate| Document::new(&snapshot, &view, rate);
-    match show.format {
-        Format::Table => match &stability {
-            Some(stability) => writeln!(out, "{}", words::stability(stability))?,
-            None if input.is_none() && rate.is_none() => {
-                let hint = "(exitprof report --rate 10 watches whether it is stable)";
-                writeln!(out, "{}", words::label("", hint))?
-            }
-            None => (),
-        },
-        Format::Json => json::write(&document(stability.as_ref()), out)?,
-        Format::Csv => csv::write(&document(None), out)?,
+    if let Some(stability) = &stability {
+        exporter.say(&[words::stability(stability)], out)?;
+    }
+    if !show.format().is_for_people() {
+        let facts = facts::Report::new(&snapshot, &view).with_rate(stability.clone());
+        let sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
+        exporter.sheet(&sheet, out)?;
     }
     ensure!(
         rate.is_none() || stability.is_some(),
@@ -84,27 +123,33 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn print(snapshot: &Snapshot, view: &View, show: &Show, out: &mut impl Write) -> Result<()> {
+/// The histograms of the rows.
+fn histograms(view: &View, unit: Unit) -> Result<Vec<Vec<String>>> {
+    let rows = view.shown().iter();
+    let lines = |row: &Row| Some(Histogram::of(row, unit, table::width())?.lines(&row.name));
+    let all: Vec<Vec<String>> = rows.filter_map(lines).collect();
+    ensure!(
+        !all.is_empty() || view.shown().iter().all(|row| row.exits == 0),
+        "there are no histograms: only the reasons of all guests have them, on a host whose \
+         module keeps them (module parameter histograms)"
+    );
+    Ok(all)
+}
+
+/// The lines below the table.
+fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
     let selection = &show.selection;
     let unit = show.unit(snapshot);
-    writeln!(out, "{}\n", words::head(snapshot, selection, unit))?;
-    table::view(view, selection, unit, table::width(), out)?;
-    writeln!(out)?;
-    let ranking = words::ranking(view, selection, unit);
-    let account = words::account(snapshot, selection);
-    let total = words::total(view, snapshot, unit);
-    let rate = words::rate(view.selected.exits, snapshot);
-    let notes = words::notes(snapshot);
-    let lines = notes
-        .into_iter()
-        .chain(ranking)
-        .chain(words::untimed(view))
-        .chain([total])
-        .chain(account);
-    for line in lines.chain([rate]) {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    let mut notes = match snapshot.period {
+        Some(_) => words::difference_notes(snapshot),
+        None => words::notes(snapshot),
+    };
+    notes.extend(words::ranking(view, selection, unit));
+    notes.extend(words::untimed(view));
+    notes.push(words::total(view, snapshot, unit));
+    notes.extend(words::account(snapshot, selection));
+    notes.push(words::rate(view.selected.exits, snapshot));
+    notes
 }
 
 /// Measures the rate of the selected exits in intervals, fewer after Ctrl-C; `None` if there

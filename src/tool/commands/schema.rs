@@ -2,16 +2,16 @@
 
 //! `exitprof schema`: describes the JSON and CSV formats.
 
-use std::io::{self, Write};
+use crate::render::schema;
+use anyhow::Result;
+use std::io::Write;
 
-/// The description, also in the man page.
-pub const SCHEMA: &str = include_str!("schema.txt");
-
-/// Prints the description.
+/// Prints a JSON Schema.
 ///
 /// # Errors
 ///
 /// If `out` cannot be written.
-pub fn run(out: &mut impl Write) -> io::Result<()> {
-    out.write_all(SCHEMA.as_bytes())
+pub fn run(out: &mut impl Write) -> Result<()> {
+    writeln!(out, "{}", serde_json::to_string_pretty(&schema::schema())?)?;
+    Ok(())
 }

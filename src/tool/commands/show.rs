@@ -3,25 +3,53 @@
 //! Arguments of `report` and `stat`: what to show, and how.
 
 use crate::{
-    render::{Format, units::Unit},
+    render::{Format, rows::Words, units::Unit},
     select::Selection,
     snapshot::Snapshot,
 };
+
+/// The format of what is printed.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// The same as --format json, as in perf
+    #[arg(long, short, conflicts_with = "format")]
+    json: bool,
+}
+
+impl Output {
+    /// The format.
+    pub fn format(self) -> Format {
+        match self.json {
+            true => Format::Json,
+            false => self.format,
+        }
+    }
+}
 
 /// What to show, and how.
 #[derive(clap::Args, Debug)]
 pub struct Show {
     #[command(flatten)]
     pub selection: Selection,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: Format,
+    #[command(flatten)]
+    pub output: Output,
+    /// Use the words and columns of another tool
+    #[arg(long = "as", value_name = "TOOL", conflicts_with_all = ["by", "json"])]
+    pub words: Option<Words>,
     /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
     pub cycles: bool,
 }
 
 impl Show {
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.output.format()
+    }
+
     /// The unit in which to show the cycles of `snapshot`.
     pub fn unit(&self, snapshot: &Snapshot) -> Unit {
         Unit::new(snapshot.tsc_khz, self.cycles)

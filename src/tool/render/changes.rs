@@ -1,148 +1,118 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows a comparison to people, as a table and in words.
+//! The table of a comparison.
 
 use super::{
-    table::{self, Column},
-    units::{self, Unit, change, count, duration},
-    words,
+    grid::{Column, Rows, Value},
+    sheet::{Shown, Times},
+    units::Unit,
 };
 use crate::{
-    comparison::{Comparison, Pair, Side, Times},
-    view::percent,
+    columns::{self, Meta},
+    comparison::{self, Comparison, Pair, Side, letter},
+    select::By,
 };
-use std::io::{self, Write};
 
-/// Prints the first `top` reasons, and a summary of all.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn print(comparison: &Comparison, top: usize, out: &mut impl Write) -> io::Result<()> {
-    let rows = &comparison.rows[..comparison.rows.len().min(top)];
-    head(comparison, out)?;
-    writeln!(out)?;
-    table(comparison, rows, out)?;
-    writeln!(out)?;
-    summary(comparison, rows, out)
+/// The table, of the first `top` rows.
+pub fn grid(comparison: &Comparison, top: usize) -> Rows<'_, Pair> {
+    Rows {
+        columns: columns(comparison.parts.len()),
+        rows: &comparison.rows[..comparison.rows.len().min(top)],
+    }
 }
 
-/// Says how long both counted, and whether B continues A.
-fn head(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
-    let lasted = |seconds: Option<f64>| seconds.map_or("an unknown time".into(), duration);
-    let [a, b] = [comparison.seconds_a, comparison.seconds_b].map(lasted);
-    match comparison.separate {
-        None => writeln!(out, "A: {a}; B: what was added since, in {b}")?,
-        Some(why) => writeln!(out, "A: {a}; B: {b}\nB does not continue A: {why}")?,
-    }
-    if comparison.presumed {
-        writeln!(
-            out,
-            "Presumed, because no counter is lower: a recording does not say what it counts"
-        )?;
-    }
-    if comparison.is_per_second() {
-        writeln!(out, "Samples and Time are per second")?;
-    }
-    Ok(())
-}
-
-fn table(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
-    let times = comparison.times;
-    let samples = |side: &Side| match side.samples_per_second {
-        Some(rate) if rate < 99.95 => format!("{rate:.1}"),
-        Some(rate) => count(rate, 7),
-        None => count(side.samples as f64, 7),
-    };
-    let avg = |side: &Side| side.avg.map_or("-".into(), |avg| show(avg, times));
-    let column = |head, cell: &dyn Fn(&Pair) -> String| Column::new(head, rows.iter().map(cell));
-    let columns = [
-        column("Reason", &|pair| table::shortened(&pair.name)).left(),
-        column("Samples", &|pair| samples(&pair.a)),
-        column("in B", &|pair| samples(&pair.b)),
-        column("change", &|pair| {
-            factor(Some(pair.a.exits()), Some(pair.b.exits()))
-        }),
-        column("Avg", &|pair| avg(&pair.a)),
-        column("in B", &|pair| avg(&pair.b)),
-        column("change", &|pair| factor(pair.a.avg, pair.b.avg)),
-        column("Time change", &|pair| {
-            let change = pair.time_change();
-            change.map_or("-".into(), |time| signed(time, times))
-        }),
+/// The columns, if so many snapshots are compared.
+pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
+    let mut all = vec![
+        Column::new(&columns::REASON, |pair: &Pair| pair.key.reason),
+        Column::new(&columns::NAME, |pair: &Pair| pair.key.name.clone()),
     ];
-    table::print(&columns, out)
+    for index in 0..parts {
+        let mut add = |meta: &'static Meta, value: fn(&Side) -> Value| {
+            let value = move |pair: &Pair| value(pair.side(index));
+            all.push(Column::new(meta, value).of(&group(index)));
+        };
+        add(&columns::EXITS, |side| side.exits.into());
+        add(&columns::CYCLES, |side| side.cycles.into());
+        add(&columns::RATE, |side| side.exits_per_second.into());
+        add(&columns::EXITS_PERCENT, |side| side.exits_percent.into());
+        add(&columns::TIME_PERCENT, |side| side.time_percent.into());
+        add(&columns::DIFF_AVG, |side| side.avg.into());
+        add(&columns::DIFF_TIME, |side| side.time.into());
+        add(&columns::UNTIMED, |side| side.untimed.into());
+    }
+    all.extend([
+        Column::new(&columns::EXITS_CHANGE, Pair::exits_change),
+        Column::new(&columns::AVG_CHANGE, Pair::avg_change),
+        Column::new(&columns::TIME_CHANGE, Pair::time_change),
+        Column::new(&columns::VM, |pair: &Pair| pair.key.vm.clone()),
+        Column::new(&columns::VCPU, |pair: &Pair| pair.key.vcpu),
+        Column::new(&columns::OWNER, |pair: &Pair| pair.key.owner.clone()),
+    ]);
+    all
 }
 
-/// Prints sums of all reasons, which exits of `rows` were not timed, and what changed most.
-fn summary(comparison: &Comparison, rows: &[Pair], out: &mut impl Write) -> io::Result<()> {
-    let is_per_second = comparison.is_per_second();
-    let per = if is_per_second { " per second" } else { "" };
-    let sum = |of: fn(&Pair) -> f64| comparison.rows.iter().map(of).fold(0.0, |sum, n| sum + n);
-
-    let exits = [sum(|pair| pair.a.exits()), sum(|pair| pair.b.exits())];
-    let digits = if is_per_second { 1 } else { 0 };
-    let [a, b] = exits.map(|n| format!("{n:.digits$}"));
-    let change = factor(Some(exits[0]), Some(exits[1]));
-    writeln!(out, "Exits{per}: {a}, then {b} ({change})")?;
-
-    let untimed: Vec<String> = rows.iter().filter_map(untimed).collect();
-    if !untimed.is_empty() {
-        let label = "Not timed: ";
-        writeln!(out, "{label}{}", words::listed(&untimed, label.len()))?;
-    }
-
-    let time = [
-        sum(|pair| pair.a.time.unwrap_or(0.0)),
-        sum(|pair| pair.b.time.unwrap_or(0.0)),
-    ];
-    if time.contains(&0.0) {
-        return writeln!(out, "Time: unknown, because a recording has no times");
-    }
-    let [a, b] = time.map(|time| show(time, comparison.times));
-    let change = factor(Some(time[0]), Some(time[1]));
-    writeln!(out, "Time{per}: {a}, then {b} ({change})")?;
-
-    let first = comparison.rows.first();
-    let most = first.and_then(|pair| Some((&pair.name, pair.time_change()?)));
-    if let Some((name, change)) = most.filter(|(_, change)| *change != 0.0) {
-        writeln!(
-            out,
-            "Changed most: {name}, by {}",
-            signed(change, comparison.times)
-        )?;
-    }
-    Ok(())
+/// What programs call the snapshot of that index.
+fn group(index: usize) -> String {
+    letter(index).to_lowercase().to_string()
 }
 
-/// The share of a reason's exits that were not timed, if there are any.
-fn untimed(pair: &Pair) -> Option<String> {
-    let part = |side: &Side| {
-        let part = side.untimed.and_then(|n| percent(n, side.samples));
-        part.map_or("-".into(), |part| units::percent(part / 100.0))
+/// The columns for people. Where there is no room, those in the middle go first.
+pub fn shown(comparison: &Comparison, by: By) -> Vec<Shown> {
+    let parts = comparison.parts.len();
+    let heads = columns(parts);
+    let mut all = Vec::new();
+    let mut add = |meta: &Meta, part: Option<usize>, label: &str, over: &str, need| {
+        let group = part.map(group);
+        let mut heads = heads.iter().map(Column::head);
+        let column = heads.position(|head| head.meta == meta && head.group == group);
+        all.extend(column.map(|column| Shown {
+            column,
+            label: label.into(),
+            over: over.into(),
+            need,
+        }));
     };
-    let (a, b) = (part(&pair.a), part(&pair.b));
-    let some = |side: &Side| side.untimed.is_some_and(|n| n > 0);
-    (some(&pair.a) || some(&pair.b)).then(|| format!("{} {a}, then {b}", pair.name))
-}
-
-fn show(time: f64, times: Times) -> String {
-    match times {
-        Times::Ns => units::time(time),
-        Times::Cycles => Unit::Cycles.show(time),
+    let (exits, exits_label, time_label) = match comparison.per_second {
+        true => (&columns::RATE, "Exits/s", "Time/s"),
+        false => (&columns::EXITS, "Exits", "Time"),
+    };
+    let is_end = |part| part == 0 || part + 1 == parts;
+    if by.has_owner() {
+        add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
     }
+    let head = super::rows::heading(by);
+    add(&columns::NAME, None, head, "", u8::MAX);
+    for part in 0..parts {
+        let need = if is_end(part) { u8::MAX } else { 12 };
+        add(
+            exits,
+            Some(part),
+            &letter(part).to_string(),
+            exits_label,
+            need,
+        );
+    }
+    add(&columns::EXITS_CHANGE, None, "Change", exits_label, 30);
+    for part in 0..parts {
+        let need = if is_end(part) { 20 } else { 10 };
+        add(
+            &columns::DIFF_AVG,
+            Some(part),
+            &letter(part).to_string(),
+            "Avg",
+            need,
+        );
+    }
+    add(&columns::AVG_CHANGE, None, "Change", "Avg", 25);
+    add(&columns::TIME_CHANGE, None, "Change", time_label, 40);
+    all
 }
 
-fn signed(time: f64, times: Times) -> String {
-    let sign = if time < 0.0 { '-' } else { '+' };
-    format!("{sign}{}", show(time.abs(), times))
-}
-
-/// The change from `a` to `b`.
-fn factor(a: Option<f64>, b: Option<f64>) -> String {
-    match (a, b) {
-        (Some(a), Some(b)) if a > 0.0 => change(b / a),
-        (Some(_), Some(b)) if b > 0.0 => "new".into(),
-        _ => "-".into(),
+/// The unit of its times.
+pub fn times(comparison: &Comparison) -> Times {
+    match comparison.times {
+        comparison::Times::Ns => Times::Nanoseconds,
+        comparison::Times::Cycles => Times::Of(Unit::Cycles),
     }
 }

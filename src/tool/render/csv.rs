@@ -1,52 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes CSV: a line of column names, and a line for each row of an export.
+//! CSV: a line of column names, and a line for each row.
 
-use super::Export;
+use super::{
+    grid::{Grid, Value},
+    sheet::{Exporter, Sheet},
+};
+use crate::columns::Kind;
 use anyhow::Result;
-use csv::Writer;
 use std::io::Write;
 
-/// A column: its name, and its field in a row `R`.
-pub type Column<R> = (&'static str, fn(&R) -> String);
-
-/// The field for a value, empty if it is unknown.
-pub fn optional<T: ToString>(value: &Option<T>) -> String {
-    value.as_ref().map_or_else(String::new, T::to_string)
+/// Writes CSV.
+#[derive(Debug, Default)]
+pub struct Csv {
+    /// Whether the column names have been written.
+    has_head: bool,
 }
 
-/// Writes the column names.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn head<E: Export>(out: &mut impl Write) -> Result<()> {
-    let mut writer = Writer::from_writer(out);
-    writer.write_record(E::columns())?;
-    writer.flush()?;
-    Ok(())
-}
-
-/// Writes the rows, without the column names.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn rows(export: &impl Export, out: &mut impl Write) -> Result<()> {
-    let mut writer = Writer::from_writer(out);
-    for record in export.records() {
-        writer.write_record(record)?;
+impl Exporter for Csv {
+    fn go_on(&mut self) {
+        self.has_head = true;
     }
-    writer.flush()?;
-    Ok(())
-}
 
-/// Writes the column names and the rows.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn write<E: Export>(export: &E, out: &mut impl Write) -> Result<()> {
-    head::<E>(out)?;
-    rows(export, out)
+    fn begin(&mut self, grid: &dyn Grid, out: &mut dyn Write) -> Result<()> {
+        if !self.has_head {
+            let heads = grid.heads();
+            let heads = heads.iter().filter(|head| head.is_for_programs());
+            let mut writer = csv::Writer::from_writer(out);
+            writer.write_record(heads.map(|head| head.name()))?;
+            writer.flush()?;
+        }
+        self.has_head = true;
+        Ok(())
+    }
+
+    fn sheet(&mut self, sheet: &Sheet<'_>, out: &mut dyn Write) -> Result<()> {
+        let grid = sheet.grid;
+        self.begin(grid, out)?;
+        let heads = grid.heads();
+        let columns: Vec<usize> = (0..heads.len())
+            .filter(|&column| heads[column].is_for_programs())
+            .collect();
+        let mut writer = csv::Writer::from_writer(out);
+        for row in 0..grid.len() {
+            let fields = columns.iter().map(|&column| {
+                match (heads[column].meta.kind, grid.value(row, column)) {
+                    // To the microsecond, so that lines sort.
+                    (Kind::Seconds, Value::Real(seconds)) => format!("{seconds:.6}"),
+                    (_, value) => value.to_string(),
+                }
+            });
+            writer.write_record(fields)?;
+        }
+        writer.flush()?;
+        Ok(())
+    }
 }

@@ -1,17 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Shows figures: to people as tables and words, to programs as JSON and CSV.
+//!
+//! A [`Sheet`](sheet::Sheet) has all that there is to show, and each format takes from it what it needs.
 
+pub mod buckets;
+mod cells;
 pub mod changes;
 pub mod csv;
-pub mod document;
+pub mod facts;
+pub mod grid;
 pub mod json;
+mod markdown;
+pub mod repeated;
+pub mod rows;
+pub mod schema;
+pub mod sheet;
+pub mod sweep;
 pub mod table;
 pub mod units;
+pub mod verdict;
 pub mod words;
+pub mod wrap;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use sheet::Exporter;
 
 /// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,13 +35,23 @@ pub enum Format {
     Json,
     /// For spreadsheets (see exitprof schema)
     Csv,
+    /// For reports of bugs and the like
+    Markdown,
 }
 
-/// Something that programs read: in JSON all of it, in CSV its rows.
-pub trait Export: Serialize {
-    /// The names of the CSV columns.
-    fn columns() -> Vec<String>;
+impl Format {
+    /// What writes it.
+    pub fn exporter(self) -> Box<dyn Exporter> {
+        match self {
+            Format::Table => Box::new(table::Table),
+            Format::Json => Box::new(json::Json),
+            Format::Csv => Box::<csv::Csv>::default(),
+            Format::Markdown => Box::new(markdown::Markdown),
+        }
+    }
 
-    /// The rows, with a field for each column.
-    fn records(&self) -> Vec<Vec<String>>;
+    /// Whether it has words, too.
+    pub fn is_for_people(self) -> bool {
+        self.exporter().is_for_people()
+    }
 }

@@ -1,27 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables, as wide as the terminal allows.
+//! Tables for people, as wide as the terminal allows.
 
-use super::units::{self, Unit};
-use crate::{
-    select::{By, Selection, Sort},
-    view::{Row, View},
+use super::{
+    cells::{Cells, Tone, cells},
+    grid::Value,
+    sheet::{Exporter, Sheet},
+    units::LABEL,
+    wrap,
 };
 use anstyle::{AnsiColor, Style};
+use anyhow::Result;
 use std::{
-    collections::HashMap,
     env,
     io::{self, IsTerminal, Write},
 };
+use unicode_width::UnicodeWidthStr;
 
 const HEAD: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
-/// The longest name of a VMX reason.
-const NAME: usize = 19;
-/// What to leave out below 80 columns, in this order.
-const LEAST_NEEDED: [&str; 5] = ["Min", "Max", "Samples%", "Time%", "Avg"];
+const LESS: Style = AnsiColor::Green.on_default();
+const MORE: Style = AnsiColor::Red.on_default();
 const SHORTEST_BAR: usize = 5;
 const LONGEST_BAR: usize = 20;
+/// Bars are more needed than columns that are needed less.
+const BAR_NEED: u8 = 20;
+
+/// Writes tables.
+#[derive(Debug)]
+pub struct Table;
+
+impl Exporter for Table {
+    fn is_for_people(&self) -> bool {
+        true
+    }
+
+    fn sheet(&mut self, sheet: &Sheet<'_>, out: &mut dyn Write) -> Result<()> {
+        self.say(&sheet.title, out)?;
+        if !sheet.title.is_empty() {
+            writeln!(out)?;
+        }
+        if sheet.grid.is_empty() {
+            writeln!(out, "No exits.")?;
+        } else {
+            print(sheet, out)?;
+        }
+        if !sheet.notes.is_empty() {
+            writeln!(out)?;
+        }
+        self.say(&sheet.notes, out)
+    }
+
+    fn say(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
+        let width = width();
+        for line in lines.iter().flat_map(|text| text.split('\n')) {
+            for part in wrapped(line, width) {
+                writeln!(out, "{part}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, lines: &[String], out: &mut dyn Write) -> Result<()> {
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A line in parts that fit, where that is possible. What follows a label stays to the right
+/// of it.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let has_label = line.get(..LABEL).is_some_and(|label| label.ends_with("  "))
+        && !line[LABEL..].starts_with(' ');
+    let indent = match has_label && width >= 3 * LABEL {
+        true => LABEL,
+        false => 2,
+    };
+    // Blanks between labels and texts, and at the beginning, remain.
+    let start = match has_label {
+        true => LABEL,
+        false => line.len() - line.trim_start().len(),
+    };
+    wrap::wrapped(line, start, indent, width)
+}
 
 /// The width that COLUMNS asks for, or that of the terminal; 80 without a terminal.
 pub fn width() -> usize {
@@ -39,54 +102,90 @@ pub fn width() -> usize {
     })
 }
 
-/// A column.
-pub struct Column {
-    head: &'static str,
-    cells: Vec<String>,
-    left: bool,
-    style: Style,
+/// Prints the table, without what there is no room for.
+fn print(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let width = sheet.look.width;
+    let mut columns = cells(sheet);
+    let used = |columns: &[Cells]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
+    while let Some(least) = columns.iter().map(|column| column.need).min() {
+        let bar = match sheet.look.bar {
+            Some(_) if least < BAR_NEED => SHORTEST_BAR + 1,
+            _ => 0,
+        };
+        // No blank is needed after the last.
+        if least == u8::MAX || used(&columns) + bar <= width + 1 {
+            break;
+        }
+        let last = columns.iter().rposition(|column| column.need == least);
+        last.map(|last| columns.remove(last));
+    }
+    let room = width.saturating_sub(used(&columns)).min(LONGEST_BAR);
+    let bar_column = sheet.look.bar.filter(|_| room >= SHORTEST_BAR);
+    let bars = bar_column.map(|column| {
+        let shares = (0..sheet.grid.len()).map(|row| match sheet.grid.value(row, column) {
+            Value::Real(percent) => bar(Some(percent), room),
+            _ => String::new(),
+        });
+        Cells {
+            head: String::new(),
+            over: String::new(),
+            cells: shares.collect(),
+            tones: Vec::new(),
+            left: true,
+            is_known: true,
+            need: BAR_NEED,
+        }
+    });
+    let is_bar = columns.len();
+    columns.extend(bars);
+    lines(&columns, is_bar, out)
 }
 
-impl Column {
-    /// A column whose cells are aligned to the right.
-    pub fn new(head: &'static str, cells: impl Iterator<Item = String>) -> Column {
-        Column {
-            head,
-            cells: cells.collect(),
-            left: false,
-            style: Style::new(),
-        }
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Less => LESS,
+        Tone::More => MORE,
     }
+}
 
-    /// Aligns its cells to the left.
-    pub fn left(self) -> Column {
-        Column { left: true, ..self }
+/// The line of headings that neighbours share, if there are any.
+fn overhead(columns: &[Cells], widths: &[usize]) -> Option<String> {
+    let mut text = String::new();
+    let mut column = 0;
+    while column < columns.len() {
+        let over = &columns[column].over;
+        let same = columns[column..].iter().take_while(|c| c.over == *over);
+        let next = column + same.count();
+        let width = widths[column..next].iter().sum::<usize>() + next - column - 1;
+        text += &match over.as_str() {
+            "" => " ".repeat(width),
+            _ if width < over.len() + 4 => format!("{over:>width$}"),
+            _ => format!("{:-^width$}", format!(" {over} ")),
+        };
+        text += " ";
+        column = next;
     }
-
-    fn styled(self, style: Style) -> Column {
-        Column { style, ..self }
-    }
-
-    fn width(&self) -> usize {
-        let cells = self.cells.iter().map(|cell| cell.chars().count());
-        cells.max().unwrap_or(0).max(self.head.len())
-    }
+    Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Prints columns, with a blank between them and no blanks at the ends of lines.
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
+fn lines(columns: &[Cells], bars: usize, out: &mut dyn Write) -> io::Result<()> {
     let rows = columns.first().map_or(0, |column| column.cells.len());
-    let widths: Vec<usize> = columns.iter().map(Column::width).collect();
-    let mut line = |cells: &dyn Fn(&Column) -> (String, Style)| {
+    let widths: Vec<usize> = columns.iter().map(Cells::width).collect();
+    if let Some(over) = overhead(columns, &widths) {
+        writeln!(out, "{HEAD}{over}{HEAD:#}")?;
+    }
+    let mut line = |row: Option<usize>| {
         let mut text = String::new();
         let mut owed = 0;
-        for (column, &width) in columns.iter().zip(&widths) {
-            let (cell, style) = cells(column);
-            let room = width - cell.chars().count();
+        for (index, (column, &width)) in columns.iter().zip(&widths).enumerate() {
+            let (cell, style) = match row {
+                None => (&column.head, HEAD),
+                Some(row) if index == bars => (&column.cells[row], BAR),
+                Some(row) => (&column.cells[row], style(column.tones[row])),
+            };
+            let room = width - cell.width();
             let (before, after) = if column.left { (0, room) } else { (room, 0) };
             if !cell.is_empty() {
                 text += &" ".repeat(owed + before);
@@ -98,118 +197,12 @@ pub fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
         }
         writeln!(out, "{text}")
     };
-    line(&|column| (column.head.into(), HEAD))?;
-    for row in 0..rows {
-        line(&|column| (column.cells[row].clone(), column.style))?;
-    }
-    Ok(())
-}
-
-/// Prints a view in `width` columns. If there is no room, p50 is left out first, then p99, the
-/// bars, and the columns named in [`LEAST_NEEDED`].
-///
-/// # Errors
-///
-/// If `out` cannot be written.
-pub fn view(
-    view: &View,
-    selection: &Selection,
-    unit: Unit,
-    width: usize,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let rows = view.shown();
-    if rows.is_empty() {
-        return writeln!(out, "No exits.");
-    }
-    let column = |head, cell: &dyn Fn(&Row) -> String| Column::new(head, rows.iter().map(cell));
-    let cycles = |cell: fn(&Row) -> Option<f64>| {
-        move |row: &Row| cell(row).map_or("-".into(), |cycles| unit.show(cycles))
-    };
-    let share = |percent: Option<f64>| percent.map_or("-".into(), |p| units::percent(p / 100.0));
-
-    let mut columns = vec![
-        Column::new(heading(selection.by), names(rows.iter()).into_iter()).left(),
-        column("Samples", &|row| units::count(row.samples as f64, 8)),
-        column("Samples%", &|row| share(row.samples_percent)),
-        column("Time%", &|row| share(row.time_percent)),
-        column("Min", &cycles(|row| row.min.map(|n| n as f64))),
-        column("Max", &cycles(|row| row.max.map(|n| n as f64))),
-        column("Avg", &cycles(|row| row.avg)),
-    ];
-    let spread = rows.iter().any(|row| row.p50.is_some());
-    let p50 = column("p50", &cycles(|row| row.p50.map(|n| n as f64)));
-    let p99 = column("p99", &cycles(|row| row.p99.map(|n| n as f64)));
-
-    let used = |columns: &[Column]| columns.iter().map(|c| c.width() + 1).sum::<usize>();
-    for least in LEAST_NEEDED {
-        // No blank is needed after the last.
-        if used(&columns) <= width + 1 {
-            break;
-        }
-        columns.retain(|column| column.head != least);
-    }
-    let room = width.saturating_sub(used(&columns));
-    let bar = SHORTEST_BAR.min(room);
-    let (wide50, wide99) = (p50.width() + 1, p99.width() + 1);
-    let has99 = spread && room >= bar + wide99;
-    let has50 = has99 && room >= bar + wide99 + wide50;
-    if has50 {
-        columns.push(p50);
-    }
-    if has99 {
-        columns.push(p99);
-    }
-    let bar = width.saturating_sub(used(&columns)).min(LONGEST_BAR);
-    if bar >= SHORTEST_BAR {
-        let by_time = selection.sort == Sort::Time;
-        let of = |row: &Row| match by_time {
-            true => row.time_percent,
-            false => row.samples_percent,
-        };
-        let bars = column("", &|row| self::bar(of(row), bar));
-        columns.push(bars.left().styled(BAR));
-    }
-    print(&columns, out)
-}
-
-/// The heading of the column of names.
-pub fn heading(by: By) -> &'static str {
-    match by {
-        By::Reason => "Reason",
-        By::Vm => "VM",
-        By::Vcpu => "vCPU",
-    }
+    line(None)?;
+    (0..rows).try_for_each(|row| line(Some(row)))
 }
 
 /// A bar for a share in percent, of at most `width` characters.
 pub fn bar(percent: Option<f64>, width: usize) -> String {
     let length = percent.unwrap_or(0.0) / 100.0 * width as f64;
     "#".repeat((length.round() as usize).min(width))
-}
-
-/// The names of rows, shortened. If vCPUs have the same name, the first digits of their
-/// identities tell them apart.
-pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    for row in rows.clone().filter(|row| row.id.is_some()) {
-        *seen.entry(&row.name).or_default() += 1;
-    }
-    let name = |row: &Row| match row.id {
-        Some(id) if seen.get(row.name.as_str()) > Some(&1) => {
-            shortened(&format!("{} #{:.4}", row.name, id.to_string()))
-        }
-        _ => shortened(&row.name),
-    };
-    rows.map(name).collect()
-}
-
-/// A name, without its middle if it is too long.
-pub fn shortened(name: &str) -> String {
-    if name.chars().count() <= NAME {
-        return name.into();
-    }
-    let start: String = name.chars().take(NAME - 8).collect();
-    let end: String = name.chars().skip(name.chars().count() - 6).collect();
-    format!("{start}..{end}")
 }

@@ -2,6 +2,11 @@
 
 //! Formats numbers in few characters.
 
+use jiff::{Timestamp, tz::TimeZone};
+
+/// The width of labels below tables.
+pub const LABEL: usize = 16;
+
 /// The unit in which to show cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -18,6 +23,14 @@ impl Unit {
             0 => Unit::Cycles,
             _ if cycles => Unit::Cycles,
             khz => Unit::Time(khz),
+        }
+    }
+
+    /// Formats `cycles` with their unit.
+    pub fn say(self, cycles: f64) -> String {
+        match self {
+            Unit::Cycles => format!("{} cycles", self.show(cycles)),
+            Unit::Time(_) => self.show(cycles),
         }
     }
 
@@ -79,24 +92,45 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A change by a factor, in at most seven characters.
-pub fn change(factor: f64) -> String {
-    match (factor - 1.0) * 100.0 {
+/// A change in percent, in at most seven characters.
+pub fn change(percent: f64) -> String {
+    match percent {
+        p if p.is_infinite() => "new".into(),
         p if p.abs() < 0.05 => "+0.0%".into(),
-        p if p.abs() < 999.95 => format!("{p:+.1}%"),
-        _ if factor < 9999.5 => format!("x{}", count(factor, 5)),
-        _ => format!("x{factor:.0e}"),
+        p if p.abs() < 99.95 => format!("{p:+.1}%"),
+        p if p.abs() < 99_999.5 => format!("{p:+.0}%"),
+        p => format!("+{}%", count(p, 5)),
     }
 }
 
-/// A number of seconds, in words.
+/// A number of seconds. Many are in hours or days, too.
 pub fn duration(seconds: f64) -> String {
     match seconds {
-        s if s < 120.0 => format!("{} s", three_digits(s)),
-        s if s < 7200.0 => format!("{:.0} minutes", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} hours", s / 3600.0),
-        s => format!("{:.1} days", s / 86_400.0),
+        s if s < 99.95 => format!("{} s", three_digits(s)),
+        s if s < 7200.0 => format!("{s:.0} s"),
+        s if s < 172_800.0 => format!("{s:.0} s ({:.1} hours)", s / 3600.0),
+        s => format!("{s:.0} s ({:.1} days)", s / 86_400.0),
     }
+}
+
+/// A mean and its standard deviation, and the share of that.
+pub fn deviating(mean: String, deviation: String, share: Option<f64>) -> String {
+    match share {
+        Some(share) => format!("{mean} +- {deviation} ({})", percent(share)),
+        None => mean,
+    }
+}
+
+/// A time of day, in this machine's time zone.
+pub fn time_of_day(time: Timestamp) -> String {
+    let local = time.to_zoned(TimeZone::system());
+    local.strftime("%H:%M:%S").to_string()
+}
+
+/// A date and time of day, in this machine's time zone.
+pub fn when(time: Timestamp) -> String {
+    let local = time.to_zoned(TimeZone::system());
+    local.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A number with its digits in groups of three.
@@ -117,4 +151,12 @@ pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
     let number = number.into();
     let name = if number == 1 { one } else { many };
     format!("{} {name}", grouped(number))
+}
+
+/// A rate or mean in at most `width` characters.
+pub fn rate(rate: f64, width: usize) -> String {
+    match rate {
+        r if r < 99.95 => format!("{r:.1}"),
+        r => count(r, width),
+    }
 }

@@ -3,8 +3,8 @@
 //! The lines above and below a table: what its figures mean.
 
 use super::{
-    table,
-    units::{Unit, counted, duration, grouped, percent},
+    rows,
+    units::{LABEL, Unit, counted, duration, grouped, percent, when},
 };
 use crate::{
     rate::Stability,
@@ -14,9 +14,6 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt::Display};
 
-/// The width of labels.
-const LABEL: usize = 16;
-
 /// A line below a table, with its label. Without a name, it continues the line above.
 pub fn label(name: &str, text: impl Display) -> String {
     format!("{name:<LABEL$}{text}")
@@ -24,16 +21,20 @@ pub fn label(name: &str, text: impl Display) -> String {
 
 /// The line above a table: what it counts, and the unit of its times.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
-    let whose = match (&selection.vm, selection.vcpu) {
-        (None, None) => match snapshot.origin {
+    let vms = match selection.vms.as_slice() {
+        [vm] => format!("VM {vm}"),
+        vms => format!("VMs {}", vms.join(", ")),
+    };
+    let whose = match (selection.vms.is_empty(), selection.vcpu) {
+        (true, None) => match snapshot.origin {
             Origin::Host => "all guests of this host".into(),
             Origin::GuestOfHost => "all guests of this guest's host".into(),
             Origin::GuestOfVm => "this VM".into(),
             Origin::GuestOfVcpu => "the reading vCPU".into(),
         },
-        (Some(vm), None) => format!("VM {vm}"),
-        (None, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
-        (Some(vm), Some(vcpu)) => format!("VM {vm}, vCPU {vcpu}"),
+        (false, None) => vms,
+        (true, Some(vcpu)) => format!("vCPU {vcpu} of each VM"),
+        (false, Some(vcpu)) => format!("{vms}, vCPU {vcpu}"),
     };
     let times = match unit {
         Unit::Cycles => "times in TSC cycles".into(),
@@ -43,9 +44,23 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     let mut head = format!("Exits of {whose}; {times}");
     if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
-        head += &format!("; {}, {vcpus}", counted(vms.len() as u64, "VM", "VMs"));
+        let vms = counted(vms.len() as u64, "VM", "VMs");
+        head += &format!("; now {vms}, {vcpus}");
     }
     head
+}
+
+/// When and where a recording was made, if it says.
+pub fn recorded(snapshot: &Snapshot) -> Option<String> {
+    let mut words = format!("Recorded {}", when(snapshot.clock?));
+    if let Some(machine) = &snapshot.machine {
+        words += &format!(" on {machine}");
+    }
+    let command = snapshot.period.as_ref().and_then(|p| p.command.as_ref());
+    if let Some(command) = command {
+        words += &format!(", while {command} ran");
+    }
+    Some(words)
 }
 
 const NO_SNAPSHOT: &str = "The host holds no snapshot, so the figures belong to different times.";
@@ -101,13 +116,13 @@ pub fn stability(stability: &Stability) -> String {
         words += &format!(", deviation {}", percent(deviation / mean));
     }
     let range = format!("({min:.1} to {max:.1} in {intervals} intervals)");
-    [label("Now", words), label("", range)].join("\n")
+    [label("Stability", words), label("", range)].join("\n")
 }
 
 /// The most and the least frequent reason, and the one that took most time.
 pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
-    let occurred = || view.rows.iter().filter(|row| row.samples > 0);
-    let exits = |row: &Row| counted(row.samples, "exit", "exits");
+    let occurred = || view.rows.iter().filter(|row| row.exits > 0);
+    let exits = |row: &Row| counted(row.exits, "exit", "exits");
     let mut words = Vec::new();
     // Selected reasons cannot be ranked among all.
     if selection.by != By::Reason || !selection.reasons.is_empty() {
@@ -115,8 +130,8 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
     }
     // All reasons with as many exits.
     let like = |row: &Row| {
-        let like = occurred().filter(|other| other.samples == row.samples);
-        let names: Vec<&str> = like.map(|row| row.name.as_str()).collect();
+        let like = occurred().filter(|other| other.exits == row.exits);
+        let names: Vec<&str> = like.map(|row| &*row.name).collect();
         let each = if names.len() > 1 { " each" } else { "" };
         let names = match names.as_slice() {
             [first, second, _, ..] => format!("{first}, {second} and {} more", names.len() - 2),
@@ -124,18 +139,18 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
         };
         format!("{names}: {}{each}", exits(row))
     };
-    if let Some(most) = occurred().max_by_key(|row| row.samples) {
-        let share = percent(most.samples_percent.unwrap_or(0.0) / 100.0);
+    if let Some(most) = occurred().max_by_key(|row| row.exits) {
+        let share = percent(most.exits_percent.unwrap_or(0.0) / 100.0);
         words.push(label("Most frequent", format!("{}, {share}", like(most))));
     }
-    if let Some(least) = occurred().min_by_key(|row| row.samples) {
+    if let Some(least) = occurred().min_by_key(|row| row.exits) {
         words.push(label("Least frequent", like(least)));
     }
     let most = occurred()
         .filter(|row| row.avg.is_some())
         .max_by_key(|row| row.cycles);
     if let Some((most, avg)) = most.and_then(|row| Some((row, row.avg?))) {
-        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.show(cycles));
+        let [all, each] = [most.cycles as f64, avg].map(|cycles| unit.say(cycles));
         let share = percent(most.time_percent.unwrap_or(0.0) / 100.0);
         words.push(label(
             "Most time",
@@ -148,22 +163,30 @@ pub fn ranking(view: &View, selection: &Selection, unit: Unit) -> Vec<String> {
 /// Says which exits of the rows shown were not timed.
 pub fn untimed(view: &View) -> Option<String> {
     let rows = view.shown();
-    let named = table::names(rows.iter()).into_iter().zip(rows);
+    let named = rows::names(rows.iter()).into_iter().zip(rows);
     let items: Vec<String> = named
         .filter_map(|(name, row)| {
+            let whose = row.owner.as_ref().map(|owner| format!("{owner} "));
+            let name = whose.unwrap_or_default() + &name;
             let untimed = row.untimed.filter(|&untimed| untimed > 0)?;
-            let [untimed, all] = [untimed, row.samples].map(grouped);
+            let [untimed, all] = [untimed, row.exits].map(grouped);
             Some(format!("{name}: {untimed} of {all}"))
         })
         .collect();
-    (!items.is_empty()).then(|| label("Not timed", listed(&items, LABEL)))
+    listing("Not timed", &items)
 }
 
-/// Lists items, starting after `indent` columns, and wraps lines to the same column. Only
-/// counts items after the first few.
-pub fn listed(items: &[String], indent: usize) -> String {
+/// A line that lists items, if there are any.
+pub fn listing(name: &str, items: &[String]) -> Option<String> {
+    (!items.is_empty()).then(|| label(name, listed(items)))
+}
+
+/// Lists items behind a label, and wraps lines to the same column. Only counts items after
+/// the first few.
+fn listed(items: &[String]) -> String {
     const WIDTH: usize = 80;
     const MOST: usize = 8;
+    let indent = LABEL;
     let mut shown: Vec<String> = items.iter().take(MOST).cloned().collect();
     if let Some(more @ 1..) = items.len().checked_sub(MOST) {
         shown.push(format!("and {more} more"));

@@ -3,8 +3,9 @@
 //! Random numbers that tell hosts, VMs and vCPUs apart.
 
 use anyhow::{Context, Error, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::{fmt, num::NonZeroU64};
+use std::{borrow::Cow, fmt, num::NonZeroU64};
 
 /// Such a number. It prints as 16 hexadecimal digits, in JSON too, because programs that
 /// read numbers as floating point would round it.
@@ -38,5 +39,19 @@ impl TryFrom<String> for Id {
         let number = u64::from_str_radix(&text, 16).ok();
         let id = number.and_then(Id::new);
         id.with_context(|| format!("{text:?} is not an identity"))
+    }
+}
+
+impl JsonSchema for Id {
+    fn schema_name() -> Cow<'static, str> {
+        "Id".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A random number, as 16 hexadecimal digits.",
+            "type": "string",
+            "pattern": "^[0-9a-f]{16}$"
+        })
     }
 }

@@ -5,11 +5,14 @@
 pub mod histogram;
 pub mod id;
 mod parse;
+pub mod shape;
 
 use id::Id;
+use jiff::Timestamp;
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The version of [`Snapshot`] as JSON.
 pub const VERSION: u32 = 2;
@@ -20,7 +23,7 @@ pub const OLDEST: u32 = 1;
 ///
 /// `exitprof record` writes this as JSON. The aliases are the names of version 1, which
 /// lacks some of the optional fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     /// [`VERSION`].
     pub version: u32,
@@ -28,6 +31,7 @@ pub struct Snapshot {
     #[serde(rename = "source")]
     pub origin: Origin,
     /// The instruction set that the reasons belong to.
+    #[schemars(with = "shape::Isa")]
     pub isa: Isa,
     /// What is counted: on a host, this load of the module; in a guest, the host, VM or
     /// vCPU whose exits it sees. None if the source does not say.
@@ -38,28 +42,39 @@ pub struct Snapshot {
     pub tsc_khz: u32,
     /// When it was read, in nanoseconds of the reader's CLOCK_MONOTONIC.
     pub time_ns: u64,
+    /// When it was read: date and time of day (UTC). Copies of the file profile do not say.
+    pub clock: Option<Timestamp>,
+    /// The name of the machine that read it.
+    pub machine: Option<String>,
     /// In a guest: the boot that this clock belongs to.
     pub boot: Option<String>,
-    /// When the counters started from zero, by the same clock, if that is known.
+    /// When the counters started from zero, by the same clock, if that is known; of a
+    /// period, when it began.
     pub since_ns: Option<u64>,
+    /// Of what was counted in a period, instead of since the counters started from zero.
+    pub period: Option<Period>,
     /// The number of the host's online CPUs, if the source says.
     pub cpus: Option<u32>,
     /// Whether exits are being counted, if the source says.
     #[serde(alias = "sampling")]
     pub recording: Option<bool>,
     /// What the profiler costs, if the source says.
+    #[schemars(with = "Option<shape::Account>")]
     pub account: Option<Account>,
     /// In a guest: how it was read.
     pub reading: Option<Reading>,
     /// The vCPUs with counters of their own.
     pub attached: Vec<Vcpu>,
+    /// The names that QEMU or libvirt gave VMs, or those of their processes.
+    #[serde(default)]
+    pub vm_names: BTreeMap<String, String>,
     /// What was counted; reasons without exits may be missing.
     #[serde(rename = "rows")]
     pub counters: Vec<Counter>,
 }
 
 /// Where a snapshot was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// On the host: its debugfs.
@@ -73,7 +88,7 @@ pub enum Origin {
 }
 
 /// How a guest read a snapshot. It executes CPUIDs, each of which is an exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reading {
     /// Whether all figures belong to one time, because the host held a snapshot.
     pub at_once: bool,
@@ -86,8 +101,17 @@ pub struct Reading {
     pub after: u64,
 }
 
+/// A period of counting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Period {
+    /// The command that ran meanwhile, if one did.
+    pub command: Option<String>,
+}
+
 /// A vCPU.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Vcpu {
     /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
     pub vm: Arc<str>,
@@ -98,7 +122,7 @@ pub struct Vcpu {
 }
 
 /// Whose exits a counter counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// All exits that the source sees. They include those of the other owners.
@@ -114,7 +138,7 @@ pub enum Owner {
 }
 
 /// The counter of an owner and reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
     /// Whose exits.
     pub owner: Owner,
@@ -132,6 +156,7 @@ pub struct Counter {
     /// In a difference, `min` and `max` may be bounds, derived from the buckets and from the
     /// values since the counters started.
     #[serde(alias = "distribution")]
+    #[schemars(with = "Option<shape::Histogram>")]
     pub histogram: Option<Box<Histogram>>,
 }
 
@@ -162,13 +187,17 @@ impl Snapshot {
             epoch: self.epoch,
             tsc_khz: self.tsc_khz,
             time_ns: self.time_ns,
+            clock: self.clock,
+            machine: self.machine.clone(),
             boot: self.boot.clone(),
             since_ns: self.since_ns,
+            period: self.period.clone(),
             cpus: self.cpus,
             recording: self.recording,
             account: self.account,
             reading: self.reading,
             attached: self.attached.clone(),
+            vm_names: self.vm_names.clone(),
             counters,
         }
     }

@@ -34,13 +34,17 @@ impl Snapshot {
             epoch: head.epoch,
             tsc_khz: head.tsc_khz,
             time_ns: head.time_ns,
+            clock: None,
+            machine: None,
             boot: None,
+            period: None,
             since_ns: Some(head.since_ns),
             cpus: Some(head.cpus),
             recording: Some(head.recording),
             account: None,
             reading: None,
             attached: Vec::new(),
+            vm_names: Default::default(),
             counters: Vec::new(),
         };
         let mut names = Names::default();
@@ -132,6 +136,18 @@ impl Snapshot {
             ensure!(
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
                 "{name:?} is not the name of a reason or VM"
+            );
+        }
+        if let Some(command) = self.period.as_mut().and_then(|p| p.command.as_mut()) {
+            // Those of scripts may have several lines.
+            *command = command.replace(|c: char| c.is_control(), " ");
+        }
+        let printable = |name: &String| name.chars().all(|c| !c.is_control());
+        let named = self.vm_names.values();
+        for name in named.chain(&self.machine) {
+            ensure!(
+                printable(name),
+                "{name:?} is not the name of a VM or machine"
             );
         }
         Ok(self)

@@ -17,7 +17,7 @@ use profile::{
     isa::Isa,
     leaf::{self, Command, FEATURE_SNAPSHOT, Protocol, Scope},
     query::When,
-    reason::{Kernel, Status},
+    reason::Status,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::{fs, thread, time::Duration};
@@ -160,8 +160,11 @@ impl<C: Cpuid> Guest<C> {
             epoch: protocol.epoch,
             tsc_khz: protocol.tsc_khz,
             time_ns,
+            clock: None,
+            machine: None,
             boot: self.boot.clone(),
             since_ns: None,
+            period: None,
             cpus: None,
             recording: None,
             account: None,
@@ -172,6 +175,7 @@ impl<C: Cpuid> Guest<C> {
                 after: self.leaves.executed() - before,
             }),
             attached: Vec::new(),
+            vm_names: Default::default(),
             counters,
         }))
     }
@@ -179,16 +183,14 @@ impl<C: Cpuid> Guest<C> {
     /// Reads the counters of reasons with exits. Also says how many CPUIDs had been executed
     /// before it asked for the number of CPUID exits.
     fn counters(&mut self, isa: Isa, protocol: Protocol, when: When) -> (Vec<Counter>, u64) {
-        let mut cpuid_at = self.leaves.executed();
-        let mut counters = Vec::new();
-        let kernel = Kernel::from_number(protocol.kernel);
-        let handled = |&reason: &u32| isa.status(kernel, reason) == Status::Handled;
+        let handled = |status| status == Status::Handled;
+        let answers = self.leaves.reasons(isa, protocol, when, handled);
+        let cpuid = answers.iter().find(|a| a.reason == reasons::cpuid(isa));
+        let cpuid_at = cpuid.map_or(0, |answer| answer.executed);
         let is_old = protocol.version < FIRST_WITH_IDENTITY;
-        for reason in reasons::all(isa).filter(handled) {
-            if reason == reasons::cpuid(isa) {
-                cpuid_at = self.leaves.executed();
-            }
-            let Some((exits @ 1.., cycles)) = self.leaves.reason(when, reason) else {
+        let mut counters = Vec::new();
+        for answer in answers {
+            let (reason, Some((exits @ 1.., cycles))) = (answer.reason, answer.counted) else {
                 continue;
             };
             let untimed = match is_old {

@@ -2,11 +2,13 @@
 
 //! Reads the profiler's CPUID leaves one by one.
 
+use crate::reasons;
 use anyhow::{Context, Result, ensure};
 use profile::{
     isa::Isa,
     leaf::{self, Identity, Protocol, Registers, Scope},
     query::{Answer, Query, When},
+    reason::{Kernel, Status},
 };
 use std::arch::x86_64::__cpuid_count;
 
@@ -32,6 +34,19 @@ impl Cpuid for Instruction {
             edx: r.edx,
         }
     }
+}
+
+/// What the host answers for a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonAnswer {
+    /// The reason.
+    pub reason: u32,
+    /// How the host's KVM treats it.
+    pub status: Status,
+    /// How many CPUIDs had been executed before.
+    pub executed: u64,
+    /// The exits and their cycles; `None` if the host does not know the reason.
+    pub counted: Option<(u64, u64)>,
 }
 
 /// Reads leaves, and counts how many CPUIDs that takes. Each is an exit.
@@ -108,6 +123,28 @@ impl<C: Cpuid> LeafReader<C> {
             0 => Some((0, 0)),
             exits => Some((exits, self.number(when, leaf::CYCLES, reason)?)),
         }
+    }
+
+    /// Reads what the host answers for each reason of the instruction set, in order, as long
+    /// as `wants` its treatment by KVM.
+    pub fn reasons(
+        &mut self,
+        isa: Isa,
+        protocol: Protocol,
+        when: When,
+        wants: impl Fn(Status) -> bool,
+    ) -> Vec<ReasonAnswer> {
+        let kernel = Kernel::from_number(protocol.kernel);
+        let all = reasons::all(isa).map(|reason| (reason, isa.status(kernel, reason)));
+        let wanted = all.filter(|&(_, status)| wants(status));
+        wanted
+            .map(|(reason, status)| ReasonAnswer {
+                reason,
+                status,
+                executed: self.executed,
+                counted: self.reason(when, reason),
+            })
+            .collect()
     }
 
     /// Reads the exits that the leaves of single reasons hide, and their cycles.

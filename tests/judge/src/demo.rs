@@ -280,7 +280,7 @@ reason name                             exits            cycles
 guest# exitprof report --top 1
 Exits of all guests of the host of this guest; TSC of 0.050 GHz
 
-Reason         Samples Samples%  Time% Min Max    Avg
+Reason           Exits   Exits%  Time% Min Max    Avg
 EPT_VIOLATION    10777   62.96% 92.84%   -   - 97.4us #############
 
 In total        17,116 exits, 56,528,019 cycles or 1.13s

@@ -2,12 +2,13 @@
 
 //! `exitprof stat INTERVAL`: what each interval counted.
 
-use super::{
-    printer::Printer,
-    restart::{FROM_START, started_after},
-};
+use super::printer::Printer;
 use crate::{
-    commands::{clock::Clock, tell::tell},
+    commands::{
+        clock::Clock,
+        restart::{FROM_START, started_after},
+        tell::tell,
+    },
     continuity::REPLACED,
     snapshot::Snapshot,
     source::Source,

@@ -4,16 +4,18 @@
 
 mod command;
 mod intervals;
+mod lines;
 mod printer;
-mod restart;
+mod repeat;
 
-use super::{clock::Clock, seconds::seconds, show::Show, tell::tell};
+use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
     snapshot::Snapshot,
     source::{Choice, Source},
     view::View,
 };
 use anyhow::{Context, Result};
+pub use lines::Lines;
 use printer::Printer;
 use std::{
     ffi::OsString,
@@ -39,15 +41,45 @@ pub struct Arguments {
     command: Vec<OsString>,
     #[command(flatten)]
     show: Show,
+    /// Show what each interval of MILLISECONDS counted, as perf stat does
+    #[arg(
+        short = 'I',
+        long,
+        value_name = "MILLISECONDS",
+        value_parser = milliseconds,
+        conflicts_with_all = ["interval", "command"]
+    )]
+    interval_print: Option<Duration>,
+    /// Show one line for each interval [default interval: 1]
+    #[arg(long, conflicts_with = "command")]
+    line: bool,
+    /// Run COMMAND N times, and show means and standard deviations
+    #[arg(
+        long,
+        short,
+        value_name = "N",
+        requires = "command",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    repeat: Option<u32>,
     /// Output file [default: the standard output, or with COMMAND the standard error]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Append to the output file
+    #[arg(long, requires = "output")]
+    append: bool,
     #[command(flatten)]
     choice: Choice,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
     seconds(text).map_err(|e| format!("{e}; to run a command: exitprof stat -- {text}"))
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u32>().ok().filter(|number| *number > 0);
+    let number = number.ok_or("not a number of milliseconds")?;
+    Ok(Duration::from_millis(number.into()))
 }
 
 /// Prints what is counted from now on.
@@ -58,32 +90,61 @@ fn interval(text: &str) -> Result<Duration, String> {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments {
         interval,
+        interval_print,
         count,
+        line,
+        repeat,
         command,
         show,
         output,
+        append,
         choice,
     } = arguments;
+    let default = line.then_some(Duration::from_secs(1));
+    let interval = interval.or(*interval_print).or(default);
     let mut source = Source::find(choice)?;
     let first = source.read()?;
     View::new(&first, &show.selection)?.check_order(show.selection.sort)?;
+    let lines = line
+        .then(|| Lines::new(&show.selection, &first))
+        .transpose()?;
+    let mut continues = false;
     // Only now, so that a mistake above leaves the file as it was.
     let out: Box<dyn Write> = match output {
         Some(path) => {
-            let file = File::create(path).with_context(|| path.display().to_string())?;
+            let mut options = File::options();
+            options.create(true).write(true);
+            options.append(*append).truncate(!append);
+            let file = options.open(path).and_then(|file| {
+                continues = file.metadata()?.len() > 0;
+                Ok(file)
+            });
+            let file = file.with_context(|| path.display().to_string())?;
             Box::new(anstream::AutoStream::never(file))
         }
         None if command.is_empty() => Box::new(anstream::stdout()),
         None => Box::new(anstream::stderr()),
     };
-    let mut printer = Printer { show, out };
+    let mut printer = Printer::new(show, out, continues, lines);
     match (command.as_slice(), interval) {
+        ([program, arguments @ ..], _) if repeat.is_some() => {
+            let times = repeat.unwrap_or(1);
+            let selection = &show.selection;
+            return repeat::run(
+                program,
+                arguments,
+                times,
+                selection,
+                &mut source,
+                &mut printer,
+            );
+        }
         ([program, arguments @ ..], _) => {
             return command::run(program, arguments, &mut source, &first, &mut printer);
         }
         ([], Some(interval)) => {
             let count = count.unwrap_or(u32::MAX);
-            intervals::run(*interval, count, &mut source, first, &mut printer)?;
+            intervals::run(interval, count, &mut source, first, &mut printer)?;
         }
         ([], None) => until_interrupt(&mut source, &first, &mut printer)?,
     }

@@ -50,6 +50,7 @@ fn key(bytes: &[u8]) -> Option<(Option<KeyEvent>, usize)> {
         [ESC, b'O', letter, ..] => Some((arrow(letter).map(KeyEvent::from), 3)),
         [ESC, ..] => Some((Some(KeyCode::Esc.into()), 1)),
         [b'\r' | b'\n', ..] => Some((Some(KeyCode::Enter.into()), 1)),
+        [0x08 | 0x7f, ..] => Some((Some(KeyCode::Backspace.into()), 1)),
         [control @ 0x01..=0x1a, ..] => {
             let letter = char::from(control - 1 + b'a');
             let key = KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
@@ -101,6 +102,7 @@ mod tests {
         // Shift-F5, Alt-x, and no ASCII.
         assert_eq!(codes(&["\x1b[15;2~\u{e9}q".as_bytes()]), [K::Char('q')]);
         assert_eq!(codes(&[b"\x1b[", &[b'1'; 40], b"q"]), [K::Char('q')]);
+        assert_eq!(codes(&[b"\x7f\x08"]), [K::Backspace, K::Backspace]);
         let control = Input::default().take(b"\x03\x1a");
         let c = KeyEvent::new(K::Char('c'), KeyModifiers::CONTROL);
         let z = KeyEvent::new(K::Char('z'), KeyModifiers::CONTROL);

@@ -7,10 +7,11 @@ use crate::{
     select::{By, Selection},
     snapshot::Origin,
 };
-use profile::histogram::BUCKETS;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
+/// No text has more lines on a screen.
+const LONGEST: usize = 500;
 /// How many rows a page key moves.
 const PAGE: isize = 10;
 
@@ -22,8 +23,14 @@ impl State {
             return ControlFlow::Break(());
         }
         self.notice = None;
+        if self.typing {
+            self.type_filter(key.code);
+            return ControlFlow::Continue(());
+        }
         match key.code {
             KeyCode::Char('q') => return ControlFlow::Break(()),
+            KeyCode::Char('+') => self.delay = other_delay(self.delay, true),
+            KeyCode::Char('-') => self.delay = other_delay(self.delay, false),
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Char('b') => self.rebase(),
             KeyCode::Esc => return self.back(),
@@ -37,6 +44,7 @@ impl State {
             KeyCode::End => return self.step(isize::MAX),
             // The keys below act on the list.
             _ if self.overlay.is_some() => (),
+            KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('s' | '>') => self.order = self.order.next(1),
             KeyCode::Char('<') => self.order = self.order.previous(),
             KeyCode::Char('r') => self.reversed = !self.reversed,
@@ -52,21 +60,41 @@ impl State {
     fn back(&mut self) -> ControlFlow<()> {
         if self.overlay.take().is_some() {
             // The list shows again.
+        } else if !self.filter.is_empty() {
+            self.filter.clear();
         } else if self.places.len() > 1 {
             self.places.pop();
         } else if self.selection().by != By::Reason {
             self.places = vec![Place::new(Selection::everything())];
         } else {
-            return ControlFlow::Break(());
+            self.notice = Some("This is the first list: q quits.".into());
         }
         self.refresh();
         ControlFlow::Continue(())
     }
 
+    /// Changes the filter.
+    fn type_filter(&mut self, key: KeyCode) {
+        match key {
+            KeyCode::Enter => self.typing = false,
+            KeyCode::Esc => {
+                self.typing = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char(c) => self.filter.push(c),
+            _ => (),
+        }
+        self.place_mut().cursor = None;
+        self.refresh();
+    }
+
     /// Moves the cursor, or scrolls. The rows do not change.
     fn step(&mut self, rows: isize) -> ControlFlow<()> {
         if self.overlay.is_some() {
-            self.scroll = self.scroll.saturating_add_signed(rows).min(BUCKETS);
+            self.scroll = self.scroll.saturating_add_signed(rows).min(LONGEST);
         } else {
             let last = self.rows.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);
@@ -87,13 +115,13 @@ impl State {
             return;
         }
         let place = self.place_mut();
-        let Selection { by, vm, vcpu, .. } = &place.selection;
+        let Selection { by, vms, vcpu, .. } = &place.selection;
         let by = match by {
             By::Reason if vcpu.is_some() => By::Reason,
-            By::Reason if vm.is_some() => By::Vcpu,
+            By::Reason if !vms.is_empty() => By::Vcpu,
             By::Reason => By::Vm,
             By::Vm => By::Vcpu,
-            By::Vcpu => By::Reason,
+            By::Vcpu | By::VmReason | By::VcpuReason => By::Reason,
         };
         place.selection.by = by;
         place.cursor = None;
@@ -110,11 +138,24 @@ impl State {
             self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
             self.places.push(Place::new(Selection {
-                vm: key.vm,
+                vms: key.vm.iter().map(|vm| vm.to_string()).collect(),
                 vcpu: key.vcpu,
                 id: key.id,
                 ..Selection::everything()
             }));
         }
     }
+}
+
+/// The next longer or shorter time between readings.
+fn other_delay(delay: Duration, longer: bool) -> Duration {
+    const ALL: [u64; 12] = [
+        100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000, 300_000, 600_000, 3_600_000,
+    ];
+    let mut all = ALL.into_iter().map(Duration::from_millis);
+    let next = match longer {
+        true => all.find(|&other| other > delay),
+        false => all.rfind(|&other| other < delay),
+    };
+    next.unwrap_or(delay)
 }

@@ -2,18 +2,22 @@
 
 //! `exitprof top`: what is being counted, live.
 
+mod batch;
 mod console;
 mod input;
 mod keys;
+mod list;
 pub mod screen;
 pub mod state;
 
 use super::seconds::delay;
 use crate::{
+    select::By,
     snapshot::Snapshot,
     source::{Choice, Kind, Source},
 };
 use anyhow::{Result, ensure};
+use clap::ValueHint;
 use console::{Console, Happened};
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use screen::Settings;
@@ -29,12 +33,35 @@ pub struct Arguments {
     /// Seconds between two readings
     #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay)]
     delay: Duration,
+    /// Print the screens as text, for a file or a pipe
+    #[arg(long, short)]
+    batch: bool,
+    /// End after N readings
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    iterations: Option<u32>,
     /// Sort by this column, in descending order
-    #[arg(long, value_name = "COLUMN", default_value = "rate")]
+    #[arg(
+        long,
+        short,
+        visible_short_alias = 'o',
+        value_name = "COLUMN",
+        default_value = "rate"
+    )]
     sort: Order,
-    /// Start with the VM of process PID, or with the VM <pid>-<fd> as named in KVM's debugfs
-    #[arg(long, value_name = "PID")]
+    /// Start with this VM: the process's PID, <pid>-<fd> as in KVM's debugfs, or the name
+    #[arg(long, short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
     vm: Option<String>,
+    /// Start with a list of reasons, VMs or vCPUs
+    #[arg(
+        long,
+        value_name = "WHAT",
+        conflicts_with = "vm",
+        default_value = "reason"
+    )]
+    by: By,
+    /// Show only rows whose names contain TEXT
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+    filter: Option<String>,
     /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
     cycles: bool,
@@ -49,11 +76,14 @@ pub struct Arguments {
 /// If there is nothing to read at first, no such VM, or no terminal.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ensure!(
-        io::stdout().is_terminal(),
-        "top needs a terminal: use exitprof stat for a file or a pipe"
+        arguments.batch || io::stdout().is_terminal(),
+        "top needs a terminal: use exitprof top -b, or exitprof stat, for a file or a pipe"
     );
     let mut source = Source::find(&arguments.choice)?;
-    let state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
+    let mut state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
+    state.delay = arguments.delay;
+    state.filter = arguments.filter.clone().unwrap_or_default();
+    state.group(arguments.by)?;
     let same = Choice {
         source: Some(match source {
             Source::Guest(_) => Kind::Guest,
@@ -70,11 +100,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         })
     };
     let settings = Settings {
-        delay: arguments.delay,
+        batch: arguments.batch,
         cycles: arguments.cycles,
     };
+    let times = arguments.iterations.unwrap_or(u32::MAX);
+    if arguments.batch {
+        return batch::run(state, settings, times, read, &mut anstream::stdout());
+    }
     let mut console = Console::open()?;
-    let ended = watch(&mut console, state, settings, read);
+    let ended = watch(&mut console, state, settings, times, read);
     let gone = console.is_gone();
     let closed = console.close();
     if gone { Ok(()) } else { ended.and(closed) }
@@ -84,9 +118,10 @@ fn watch(
     console: &mut Console,
     mut state: State,
     settings: Settings,
+    mut times: u32,
     mut read: impl FnMut() -> Result<Snapshot>,
 ) -> Result<()> {
-    let mut next = Instant::now() + settings.delay;
+    let mut next = Instant::now() + state.delay;
     loop {
         console.draw(|frame| screen::draw(frame, &state, settings))?;
         let keys = match console.wait((!state.paused).then_some(next))? {
@@ -101,9 +136,15 @@ fn watch(
                 return Ok(());
             }
         }
+        // It may have become shorter.
+        next = next.min(Instant::now() + state.delay);
         if !state.paused && Instant::now() >= next {
             state.take(read());
-            next = Instant::now() + settings.delay;
+            next = Instant::now() + state.delay;
+            times -= 1;
+            if times == 0 {
+                return Ok(());
+            }
         }
     }
 }

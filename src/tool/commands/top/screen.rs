@@ -2,120 +2,69 @@
 
 //! Draws the screen, at any size.
 
-use super::state::{LiveRow, Order, Overlay, State};
+use super::{
+    list,
+    state::{Overlay, State},
+};
 use crate::{
     reasons,
     render::{
-        table,
+        buckets::Histogram,
         units::{self, Unit},
-        words,
+        words, wrap,
     },
     select::Key,
-    snapshot::histogram::percentile,
-    view::percent,
 };
-use profile::histogram::{BUCKETS, Histogram, bounds};
 use ratatui::{
     Frame,
-    layout::{Alignment, Constraint, Layout, Rect},
+    layout::{Constraint, Layout, Rect},
     style::{Style, Stylize},
     text::{Line, Text},
-    widgets::{Paragraph, Row, Table, TableState, Wrap},
+    widgets::{Paragraph, Wrap},
 };
-use std::time::Duration;
 
-const SHORTEST_BAR: usize = 4;
-const LONGEST_BAR: usize = 20;
 /// The most lines of a message.
 const MESSAGE: usize = 3;
 
-const KEYS: &str = "\
-s >        sort by the next column
-<          sort by the previous column
-r          reverse the order
-v          switch to VMs, to vCPUs, or back to reasons
-Up Down    select a row, or scroll (also k j, PgUp PgDn, Home End)
-Enter      on a VM or vCPU: show its reasons; on a reason: show the
-           histogram of its times
-Esc        go back; quit if there is nothing to go back to
-b          set the baseline to now: Samples and the columns to its right
-           count from the baseline
-p Space    pause, or go on
-Ctrl-Z     stop; the shell's fg goes on
-?          show or hide this help
-q Ctrl-C   quit";
+const KEYS: [(&str, &str); 14] = [
+    ("s >", "sort by the next column"),
+    ("<", "sort by the previous column"),
+    ("r", "reverse the order"),
+    ("v", "switch to VMs, to vCPUs, or back to reasons"),
+    (
+        "Up Down",
+        "select a row, or scroll (also k j, PgUp PgDn, Home End)",
+    ),
+    (
+        "Enter",
+        "on a VM or vCPU: show its reasons; on a reason: show the histogram of its times",
+    ),
+    (
+        "/",
+        "show only rows whose names contain a text; Esc shows all",
+    ),
+    ("+ -", "read less or more often"),
+    ("Esc", "go back"),
+    (
+        "b",
+        "set the baseline to now: Exits and the columns to its right count from the baseline",
+    ),
+    ("p Space", "pause, or go on"),
+    ("Ctrl-Z", "stop; the shell's fg goes on"),
+    ("?", "show or hide this help"),
+    ("q Ctrl-C", "quit"),
+];
+/// The width of the keys' column.
+const KEY: usize = 11;
 
 /// What the screen shows besides the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The time between two readings.
-    pub delay: Duration,
+    /// Whether the screen is printed, and no keys are pressed.
+    pub batch: bool,
     /// Whether to show cycles, even if the TSC's frequency is known.
     pub cycles: bool,
 }
-
-/// A column: the order that marks it, its heading, its width, and its cells.
-struct Column {
-    order: Option<Order>,
-    head: &'static str,
-    width: usize,
-    cell: fn(&LiveRow, Unit) -> Option<String>,
-}
-
-/// From left to right. The first is always shown.
-const COLUMNS: [Column; 8] = [
-    Column {
-        order: Some(Order::Rate),
-        head: "Samples/s",
-        width: 9,
-        cell: |row, _| row.rate.map(rate),
-    },
-    Column {
-        order: Some(Order::Samples),
-        head: "Samples",
-        width: 7,
-        cell: |row, _| Some(units::count(row.since.samples as f64, 7)),
-    },
-    Column {
-        order: None,
-        head: "Samples%",
-        width: 8,
-        cell: |row, _| share(row.since.samples_percent),
-    },
-    Column {
-        order: Some(Order::Time),
-        head: "Time%",
-        width: 6,
-        cell: |row, _| share(row.since.time_percent),
-    },
-    Column {
-        order: Some(Order::Avg),
-        head: "Avg",
-        width: 6,
-        cell: |row, unit| row.since.avg.map(|cycles| unit.show(cycles)),
-    },
-    Column {
-        order: Some(Order::P99),
-        head: "p99",
-        width: 6,
-        cell: |row, unit| row.since.p99.map(|cycles| unit.show(cycles as f64)),
-    },
-    Column {
-        order: Some(Order::Max),
-        head: "Max",
-        width: 6,
-        cell: |row, unit| row.since.max.map(|cycles| unit.show(cycles as f64)),
-    },
-    Column {
-        order: Some(Order::Min),
-        head: "Min",
-        width: 6,
-        cell: |row, unit| row.since.min.map(|cycles| unit.show(cycles as f64)),
-    },
-];
-
-/// The columns to leave out if there is no room, in this order.
-const LEAST_NEEDED: [&str; 7] = ["Min", "Max", "p99", "Samples%", "Time%", "Avg", "Samples"];
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
@@ -133,8 +82,9 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     .areas(frame.area());
 
     let unit = Unit::new(state.now().tsc_khz, settings.cycles);
-    frame.render_widget(Line::from(title(state, unit)).bold(), head);
-    frame.render_widget(Line::from(status_line(state, settings)), status);
+    let fitting = |text: &str, mark| fitting(text, mark, width);
+    frame.render_widget(Line::from(fitting(&title(state, unit), "; ")).bold(), head);
+    frame.render_widget(Line::from(fitting(&status_line(state), "; ")), status);
     if let Some(message) = message {
         let style = match state.error {
             Some(_) => Style::new().red(),
@@ -144,15 +94,40 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
         frame.render_widget(paragraph.style(style), told);
     }
     match &state.overlay {
-        None => list(frame, body, state, unit),
-        Some(Overlay::Help) => scrolled(frame, body, state, Text::raw(KEYS)),
+        None => list::draw(frame, body, state, unit),
+        Some(Overlay::Help) => scrolled(frame, body, state, help(body.width.into())),
         Some(Overlay::Histogram(key)) => {
             let lines = histogram(state, key, unit, body.width.into());
             scrolled(frame, body, state, Text::from(lines));
         }
     }
-    let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  b baseline  p pause";
-    frame.render_widget(Line::from(keys).dim(), foot);
+    let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  / filter  b baseline";
+    if state.typing {
+        frame.render_widget(Line::from(format!("/{}_", state.filter)).bold(), foot);
+    } else if !settings.batch {
+        frame.render_widget(Line::from(fitting(keys, "  ")).dim(), foot);
+    }
+}
+
+/// As many of the parts between marks as there is room for; the first in any case.
+fn fitting(text: &str, mark: &str, width: usize) -> String {
+    let mut parts: Vec<&str> = text.split(mark).collect();
+    let length = |parts: &[&str]| parts.join(mark).chars().count();
+    while parts.len() > 1 && length(&parts) > width {
+        parts.pop();
+    }
+    let text = parts.join(mark);
+    wrap::wrapped(&text, 0, 0, width).swap_remove(0)
+}
+
+/// The keys and what they do.
+fn help(width: usize) -> Text<'static> {
+    let indent = if width >= 3 * KEY { KEY } else { 2 };
+    let lines = KEYS.iter().flat_map(|(key, what)| {
+        let line = format!("{key:KEY$}{what}");
+        wrap::wrapped(&line, KEY, indent, width)
+    });
+    Text::from(lines.map(Line::from).collect::<Vec<_>>())
 }
 
 /// Draws a text, scrolled at most to its end.
@@ -169,14 +144,14 @@ fn title(state: &State, unit: Unit) -> String {
 }
 
 /// The current rate, and how the screen is updated.
-fn status_line(state: &State, settings: Settings) -> String {
+fn status_line(state: &State) -> String {
     let mut parts = Vec::new();
     if state.paused {
         parts.push("PAUSED".into());
     }
     match state.total {
         Some((exits, cycles)) => {
-            parts.push(format!("{} exits/s", rate(exits)));
+            parts.push(format!("{} exits/s", units::rate(exits, 9)));
             let interval = state.interval();
             if let Some(share) = interval.and_then(|interval| interval.cpu_share(cycles)) {
                 let cpus = state.now().cpus.unwrap_or(0);
@@ -186,146 +161,43 @@ fn status_line(state: &State, settings: Settings) -> String {
         }
         None => parts.push("- exits/s".into()),
     }
-    parts.push(format!("every {} s", settings.delay.as_secs_f64()));
+    parts.push(format!("every {} s", state.delay.as_secs_f64()));
     let since = state.since().seconds().unwrap_or(0.0);
     parts.push(format!("baseline {} ago", units::duration(since)));
+    if !state.filter.is_empty() && !state.typing {
+        parts.push(format!("only \"{}\"", state.filter));
+    }
     if state.now().recording == Some(false) {
         parts.push("recording is off".into());
     }
     parts.join("; ")
 }
 
-fn list(frame: &mut Frame, area: Rect, state: &State, unit: Unit) {
-    if state.rows.is_empty() {
-        let text = match state.interval() {
-            Some(_) => "No exits since the baseline.",
-            None => "Waiting for a second reading.",
-        };
-        frame.render_widget(Paragraph::new(text), area);
-        return;
-    }
-    let names = table::names(state.rows.iter().map(|row| &row.since));
-    let head = table::heading(state.selection().by);
-    let widest = names.iter().map(|name| name.chars().count()).max();
-    let name = widest.unwrap_or(0).max(head.len());
-
-    let width = usize::from(area.width);
-    let columns = columns_for(&state.rows, width.saturating_sub(name));
-    let used: usize = name + columns.iter().map(|column| column.width + 1).sum::<usize>();
-    let bar = width.saturating_sub(used + 1).min(LONGEST_BAR);
-    let bar = if bar < SHORTEST_BAR { 0 } else { bar };
-
-    let right = |text: String| Text::from(text).alignment(Alignment::Right);
-    let marked = |head: Text<'static>, order| match order == Some(state.order) {
-        true => head.reversed(),
-        false => head,
-    };
-    let heads = columns
-        .iter()
-        .map(|column| marked(right(column.head.into()), column.order));
-    let header = [marked(head.into(), Some(Order::Reason))]
-        .into_iter()
-        .chain(heads);
-    // Below the heading. The row of the cursor is always visible.
-    let height = usize::from(area.height.saturating_sub(1)).max(1);
-    let cursor = state.cursor();
-    let first = (cursor + 1).saturating_sub(height);
-    let visible = state.rows.iter().zip(names).skip(first).take(height);
-    let rows = visible.map(|(row, name)| {
-        let cells = columns
-            .iter()
-            .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
-        let part = match state.order {
-            Order::Time => row.since.time_percent,
-            _ => row.since.samples_percent,
-        };
-        let bar = (bar > 0).then(|| Text::from(table::bar(part, bar)).cyan());
-        let cells = [Text::from(name)].into_iter().chain(cells).chain(bar);
-        Row::new(cells)
-    });
-    let widths = [name]
-        .into_iter()
-        .chain(columns.iter().map(|column| column.width))
-        .chain((bar > 0).then_some(bar));
-    let table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
-        .header(Row::new(header).bold())
-        .row_highlight_style(Style::new().reversed());
-    let mut cursor = TableState::new().with_selected(cursor - first);
-    frame.render_stateful_widget(table, area, &mut cursor);
-}
-
-/// The columns that fit and have something to show.
-fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
-    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-    let has = |column: &&Column| {
-        let cell = |row| (column.cell)(row, Unit::Cycles).is_some();
-        rows.iter().any(cell) || column.head == COLUMNS[0].head
-    };
-    columns.retain(has);
-    let mut dispensable = LEAST_NEEDED.iter();
-    while columns.iter().map(|column| column.width + 1).sum::<usize>() > room {
-        let Some(least) = dispensable.next() else {
-            break;
-        };
-        columns.retain(|column| column.head != *least);
-    }
-    columns
-}
-
 /// The lines of a reason's histogram.
 fn histogram(state: &State, key: &Key, unit: Unit, width: usize) -> Vec<Line<'static>> {
-    let name = Line::from(format!("{} since the baseline", key.name)).bold();
-    let (histogram, untimed) = match state.histogram(key) {
-        Ok(found) => found,
-        Err(why) => return vec![name, Line::from(why)],
+    let name = format!("{} since the baseline", key.name);
+    let name = wrap::wrapped(&name, 0, 2, width).into_iter();
+    let name: Vec<Line<'static>> = name.map(|part| Line::from(part).bold()).collect();
+    let found = match state.histogram(key) {
+        Ok(row) => Histogram::of(row, unit, width).ok_or("None of its exits was timed."),
+        Err(why) => Err(why),
     };
-    let Histogram { min, max, buckets } = histogram;
-    let exits: u128 = buckets.iter().copied().map(u128::from).sum();
-    let show = |cycles: u64| unit.show(cycles as f64);
-    let known = |cycles: Option<u64>| cycles.map_or("-".into(), show);
-    let mut summary = format!(
-        "{}: min {}, p50 {}, p99 {}, max {}",
-        units::counted(exits, "exit", "exits"),
-        show(*min),
-        known(percentile(histogram, 50.0)),
-        known(percentile(histogram, 99.0)),
-        show(*max),
-    );
-    if untimed > 0 {
-        summary += &format!("; {} not timed", units::grouped(untimed));
-    }
-    let head = format!("{:>6}   {:>6} {:>8}", "from", "below", "Samples");
-    let room = width.saturating_sub(head.len() + 1);
-    let most = buckets.iter().copied().max().unwrap_or(0);
-    let mut lines = vec![name, Line::from(summary), Line::from(head).bold()];
-    let taken = |bucket: &usize| buckets[*bucket] > 0;
-    let first = (0..BUCKETS).find(taken).unwrap_or(0);
-    let last = (0..BUCKETS).rfind(taken).unwrap_or(0);
-    for (bucket, &exits) in buckets.iter().enumerate().take(last + 1).skip(first) {
-        let (from, to) = bounds(bucket);
-        let below = match to {
-            u64::MAX => "".into(),
-            to => show(to + 1),
-        };
-        let figures = format!(
-            "{:>6} - {below:>6} {:>8} ",
-            show(from),
-            units::count(exits as f64, 8)
-        );
-        let bar = table::bar(percent(exits.into(), most.into()), room);
-        lines.push(Line::from_iter([figures.into(), bar.cyan()]));
-    }
-    lines
-}
-
-fn share(part: Option<f64>) -> Option<String> {
-    part.map(|part| units::percent(part / 100.0))
-}
-
-/// A rate, in at most nine characters.
-fn rate(rate: f64) -> String {
-    match rate {
-        r if r < 99.95 => format!("{r:.1}"),
-        r => units::count(r, 9),
-    }
+    let histogram = match found {
+        Ok(histogram) => histogram,
+        Err(why) => {
+            let why = wrap::wrapped(why, 0, 2, width).into_iter().map(Line::from);
+            return name.into_iter().chain(why).collect();
+        }
+    };
+    let buckets = histogram.buckets.into_iter();
+    let buckets =
+        buckets.map(|(figures, bar)| Line::from_iter([(figures + " ").into(), bar.cyan()]));
+    let summary = histogram.summary.iter();
+    let summary = summary.flat_map(|line| wrap::wrapped(line, 0, 2, width));
+    let summary = summary.map(Line::from);
+    name.into_iter()
+        .chain(summary)
+        .chain([Line::from(histogram.head).bold()])
+        .chain(buckets)
+        .collect()
 }

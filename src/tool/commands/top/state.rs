@@ -6,12 +6,11 @@ use crate::{
     continuity::Break,
     select::{By, Key, Selection, Sort},
     snapshot::{Counter, Origin, Owner, Snapshot},
-    view::{Row, View},
+    view::{Row, Sum, View, percent},
 };
 use anyhow::{Error, Result};
 use clap::ValueEnum;
-use profile::histogram::Histogram;
-use std::collections::BTreeMap;
+use std::{collections::HashMap, time::Duration};
 
 /// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -20,11 +19,14 @@ pub enum Order {
     #[default]
     Rate,
     /// Number of exits
-    Samples,
+    #[value(alias = "samples")]
+    Exits,
     /// Total time
     Time,
     /// Average time of an exit
     Avg,
+    /// 90th percentile of the time of an exit
+    P90,
     /// 99th percentile of the time of an exit
     P99,
     /// Time of the slowest exit
@@ -39,9 +41,10 @@ impl Order {
     /// The order of rows before they have rates.
     fn sort(self) -> Sort {
         match self {
-            Order::Rate | Order::Samples => Sort::Samples,
+            Order::Rate | Order::Exits => Sort::Exits,
             Order::Time => Sort::Time,
             Order::Avg => Sort::Avg,
+            Order::P90 => Sort::P90,
             Order::P99 => Sort::P99,
             Order::Max => Sort::Max,
             Order::Min => Sort::Min,
@@ -63,7 +66,7 @@ impl Order {
 }
 
 /// A row of the list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveRow {
     /// What was counted since the baseline.
     pub since: Row,
@@ -112,6 +115,12 @@ pub struct State {
     pub order: Order,
     /// Whether the order is reversed.
     pub reversed: bool,
+    /// The time between two readings.
+    pub delay: Duration,
+    /// What the names of rows must contain, in any case.
+    pub filter: String,
+    /// Whether keys change the filter.
+    pub typing: bool,
     /// Whether reading is paused.
     pub paused: bool,
     /// What hides the list.
@@ -124,6 +133,8 @@ pub struct State {
     pub notice: Option<String>,
     /// The rows of the list.
     pub rows: Vec<LiveRow>,
+    /// The sum of the rows.
+    pub sum: LiveRow,
     /// All exits per second in the last interval, and their cycles.
     pub total: Option<(f64, u128)>,
 }
@@ -138,7 +149,7 @@ impl State {
         let mut places = vec![Place::new(Selection::everything())];
         if let Some(vm) = vm {
             let selection = Selection {
-                vm: Some(vm.into()),
+                vms: vec![vm.into()],
                 ..Selection::everything()
             };
             selection.check_owners(&first)?;
@@ -153,16 +164,38 @@ impl State {
             places,
             order,
             reversed: false,
+            delay: Duration::from_secs(1),
+            filter: String::new(),
+            typing: false,
             paused: false,
             overlay: None,
             scroll: 0,
             error: None,
             notice: None,
             rows: Vec::new(),
+            sum: LiveRow::default(),
             total: None,
         };
         state.refresh();
         Ok(state)
+    }
+
+    /// Shows a list of VMs, or the like.
+    ///
+    /// # Errors
+    ///
+    /// If the source has none.
+    pub fn group(&mut self, by: By) -> Result<()> {
+        let selection = Selection {
+            by,
+            ..self.selection().clone()
+        };
+        selection.check_owners(&self.now)?;
+        if by != By::Reason {
+            self.place_mut().selection = selection;
+        }
+        self.refresh();
+        Ok(())
     }
 
     /// Takes a reading, or the error of one.
@@ -222,9 +255,8 @@ impl State {
         cursor.and_then(at).unwrap_or(0)
     }
 
-    /// The histogram of a reason since the baseline, and the number of its exits that were
-    /// not timed; or why that is unknown.
-    pub fn histogram(&self, key: &Key) -> Result<(&Histogram, u64), &'static str> {
+    /// The row of a reason that has a histogram, since the baseline; or why there is none.
+    pub fn histogram(&self, key: &Key) -> Result<&Row, &'static str> {
         if self.now.origin != Origin::Host {
             return Err("A guest cannot see histograms.");
         }
@@ -234,8 +266,13 @@ impl State {
         let is_it = |counter: &&Counter| counter.reason == key.reason && *counter.name == *key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
         let counter = counter.ok_or("No exits since the baseline.")?;
+        let row = self
+            .rows
+            .iter()
+            .map(|row| &row.since)
+            .find(|row| row.key() == *key);
         match &counter.histogram {
-            Some(histogram) => Ok((histogram, counter.untimed.unwrap_or(0))),
+            Some(_) => row.ok_or("No exits since the baseline."),
             None if counter.timed() == 0 => Err("None of its exits was timed."),
             None => Err("The module keeps no histograms (module parameter histograms)."),
         }
@@ -261,15 +298,10 @@ impl State {
     /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
-            self.notice = Some(match self.selection() {
-                Selection {
-                    vm: Some(vm),
-                    vcpu: Some(vcpu),
-                    ..
-                } => {
-                    format!("vCPU {vcpu} of VM {vm} has ended.")
-                }
-                Selection { vm: Some(vm), .. } => format!("VM {vm} has ended."),
+            let Selection { vms, vcpu, .. } = self.selection();
+            self.notice = Some(match (vms.as_slice(), vcpu) {
+                ([vm], Some(vcpu)) => format!("vCPU {vcpu} of VM {vm} has ended."),
+                ([vm], None) => format!("VM {vm} has ended."),
                 _ => in_one_line(&e),
             });
             self.overlay = None;
@@ -286,23 +318,30 @@ impl State {
             ..self.selection().clone()
         };
         let since = View::new(&self.since, &selection)?;
-        let mut rates = BTreeMap::new();
+        let mut rates = HashMap::new();
         let mut seconds = None;
         self.total = None;
         if let Some(interval) = &self.interval {
             let view = View::new(interval, &selection)?;
             seconds = interval.seconds();
             self.total = seconds.map(|s| (view.total.exits as f64 / s, view.total.cycles));
-            rates.extend(view.rows.iter().map(|row| (row.key(), row.samples)));
+            rates.extend(view.rows.iter().map(|row| (row.key(), row.exits)));
         }
         let live = |row: Row| {
-            let samples = rates.get(&row.key()).copied().unwrap_or(0);
+            let exits = rates.get(&row.key()).copied().unwrap_or(0);
             LiveRow {
-                rate: seconds.map(|seconds| samples as f64 / seconds),
+                rate: seconds.map(|seconds| exits as f64 / seconds),
                 since: row,
             }
         };
-        self.rows = since.rows.into_iter().map(live).collect();
+        let filter = self.filter.to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&filter);
+        let is_wanted = |row: &Row| {
+            filter.is_empty() || has(&row.name) || row.vm_name.as_deref().is_some_and(has)
+        };
+        let rows = since.rows.into_iter();
+        self.rows = rows.filter(is_wanted).map(live).collect();
+        self.sum = sum(&self.rows, &since.total, seconds.is_some());
         if self.order == Order::Rate {
             let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
             self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
@@ -311,6 +350,30 @@ impl State {
             self.rows.reverse();
         }
         Ok(())
+    }
+}
+
+/// The sum of rows. Shares refer to `all`.
+fn sum(rows: &[LiveRow], all: &Sum, has_rate: bool) -> LiveRow {
+    let each = || rows.iter().map(|row| &row.since);
+    let exits: u128 = each().map(|row| row.exits).sum();
+    let cycles: u128 = each().map(|row| row.cycles).sum();
+    let untimed: u128 = each().filter_map(|row| row.untimed).sum();
+    let timed = each().any(|row| row.avg.is_some());
+    let avg = cycles as f64 / exits.saturating_sub(untimed) as f64;
+    let rate = rows.iter().filter_map(|row| row.rate).sum();
+    LiveRow {
+        since: Row {
+            name: "total".into(),
+            exits,
+            cycles,
+            exits_percent: percent(exits, all.exits),
+            time_percent: percent(cycles, all.cycles),
+            avg: Some(avg).filter(|avg| timed && avg.is_finite()),
+            untimed: Some(untimed),
+            ..Row::default()
+        },
+        rate: has_rate.then_some(rate),
     }
 }
 

@@ -42,10 +42,10 @@ fn counted(before: &str, after: &str, by: &str) -> (u64, Vec<(String, u64, u64)>
     let number = |value: &Value| value.as_u64().unwrap();
     let row = |row: &Value| {
         let name = row["name"].as_str().unwrap().into();
-        (name, number(&row["samples"]), number(&row["cycles"]))
+        (name, number(&row["exits"]), number(&row["cycles"]))
     };
     let rows = json["rows"].as_array().unwrap().iter().map(row);
-    (number(&json["total"]["samples"]), rows.collect())
+    (number(&json["total"]["exits"]), rows.collect())
 }
 
 /// Two VMs of a process that KVM's debugfs does not show. Each counts ten more exits.
@@ -91,12 +91,12 @@ fn vcpus_of_one_name_are_told_apart_by_their_identities() {
         output(report.args(["--by", "vcpu"]).args(arguments))
     };
     let table = report(&[]);
-    for row in ["412 vCPU 0 #b492     115", "412 vCPU 0 #17fb      60"] {
+    for row in ["412 vCPU 0 #b492   115", "412 vCPU 0 #17fb    60"] {
         assert!(table.contains(row), "{table}");
     }
     let csv = report(&["--format", "csv"]);
     assert!(
-        csv.contains("412 vCPU 0,60,") && csv.contains(",17fb33f4a5d06c1e\n"),
+        csv.contains("412 vCPU 0,60,") && csv.contains(",17fb33f4a5d06c1e,"),
         "{csv}"
     );
 }

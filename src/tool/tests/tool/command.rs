@@ -37,7 +37,7 @@ fn mistakes_are_explained() {
         ),
         (
             &["report", "--by", "vm", "--sort", "p99"],
-            "sort by samples, time or avg",
+            "sort by exits, time or avg",
         ),
         (&["report", "-i", "/nowhere"], "/nowhere: No such file"),
         (&["report", "-i", "/proc/self/mounts"], "not a profile"),
@@ -129,7 +129,9 @@ fn whoever_reads_no_further_is_no_error() {
 
 #[test]
 fn help_ends_in_examples_within_80_columns() {
-    for command in ["", "report", "stat", "record", "diff", "sweep", "generate"] {
+    for command in [
+        "", "report", "stat", "record", "diff", "sweep", "schema", "generate",
+    ] {
         let mut help = exitprof();
         help.args(Some(command).filter(|command| !command.is_empty()));
         let text = output(help.arg("--help"));
@@ -141,6 +143,13 @@ fn help_ends_in_examples_within_80_columns() {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        // What was typed too wide would leave a word in a line of its own.
+        let (_, words) = text.split_once("Print help").unwrap();
+        let is_alone = |line: &str| line.len() > 1 && line.len() < 12 && !line.contains(' ');
+        let alone = words
+            .lines()
+            .filter(|line| is_alone(line) && !line.ends_with(':'));
+        assert_eq!(alone.count(), 0, "{words}");
     }
 }
 
@@ -183,13 +192,12 @@ fn man_pages_and_completions_are_made() {
     }
     assert!(read("exitprof.1").contains("\n.SH EXIT STATUS\n0 on success"));
     let schema = read("exitprof-schema.1");
-    let (_, table) = schema.split_once("a snapshot:\n.nf\n").unwrap();
-    assert!(table.starts_with("  version       2.") && table.contains("\n.fi\n.PP\n"));
+    let (_, table) = schema.split_once("report and stat:\n.nf\n").unwrap();
+    assert!(table.starts_with("  vm ") && table.contains("\n.fi\n"));
     assert!(read("exitprof-report.1").contains("p99"));
     assert!(read("exitprof-report.1").contains("\n.SH NOTES\n"));
-    assert!(read("exitprof-schema.1").contains("guest_of_vcpu"));
     for file in ["exitprof.bash", "_exitprof", "exitprof.fish"] {
-        assert!(read(file).contains("samples"), "{file}");
+        assert!(read(file).contains("exits"), "{file}");
     }
     // The name of a reason is no file.
     let bash = read("exitprof.bash");
@@ -219,14 +227,14 @@ fn every_figure_is_of_what_is_selected() {
     let rows = text
         .lines()
         .filter(|line| line.starts_with("CPUID") || line.starts_with("HLT"));
-    let samples = rows.map(|row| {
+    let exits = rows.map(|row| {
         row.split_whitespace()
             .nth(1)
             .unwrap()
             .parse::<u64>()
             .unwrap()
     });
-    let sum: u64 = samples.sum();
+    let sum: u64 = exits.sum();
     assert!(
         text.contains(&format!("In total        {sum} exits,")),
         "{text}"
@@ -283,4 +291,21 @@ fn vms_are_sorted_by_their_numbers() {
     );
     let at = |name: &str| text.find(&format!("\n{name} ")).unwrap();
     assert!(at("9-14") < at("412-11"), "{text}");
+}
+
+#[test]
+fn versions_are_told() {
+    let text = output(exitprof().arg("--version"));
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit "));
+    let commit = commit.unwrap().trim();
+    assert!(commit.len() >= 7, "{text}");
+    for line in [
+        "exitprof 0.1.0",
+        "profile in debugfs        versions 1 to 2",
+        "protocol of CPUID leaves  versions 1 to 3",
+        "recordings                versions 1 to 2",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+    assert_eq!(output(exitprof().arg("-V")), "exitprof 0.1.0\n");
 }

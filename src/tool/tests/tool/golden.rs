@@ -2,9 +2,9 @@
 
 //! What is printed for known profiles.
 
-use crate::host::{Host, PROFILE, data, exitprof, output};
+use crate::host::{Host, PROFILE, data, diff, exitprof, output};
 use exitprof::{
-    render::{table, units::Unit},
+    render::{Format, rows, units::Unit},
     select::Selection,
     snapshot::Snapshot,
     view::View,
@@ -99,9 +99,7 @@ fn a_change_is_told() {
         );
     let host = Host::new(&slower);
     let file = host.0.path().join("kvm_exitprof/profile");
-    let mut diff = exitprof();
-    diff.arg("diff").arg(data("host.txt")).arg(file);
-    insta::assert_snapshot!(output(&mut diff));
+    insta::assert_snapshot!(diff([&data("host.txt"), &file]));
 }
 
 /// Every column, with the longest names and the largest numbers.
@@ -123,7 +121,10 @@ fn tables_fit_their_width() {
             let selection = Selection::everything();
             let view = View::new(&snapshot, &selection).unwrap();
             let mut text = Vec::new();
-            table::view(&view, &selection, unit, width, &mut text).unwrap();
+            let grid = rows::grid(&snapshot, &view);
+            let mut sheet = rows::sheet(&grid, &(), &selection, unit, None);
+            sheet.look.width = width;
+            Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             let bare = anstream::adapter::strip_str(&text).to_string();
             for line in bare.lines() {
@@ -152,5 +153,96 @@ fn reasons_that_occurred_as_often_are_named_together() {
             text.contains(&format!("{words}CPUID, HLT: 7 exits each")),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn histograms_are_reported() {
+    let arguments = ["--histogram", "--reason", "MSR_READ", "--reason", "XSETBV"];
+    insta::assert_snapshot!(report("host.txt", &arguments));
+    // Those of VMs do not exist.
+    let mut command = exitprof();
+    command
+        .args(["report", "--histogram", "--by", "vm", "-i"])
+        .arg(data("host.txt"));
+    command.assert().code(1);
+    let text = report(
+        "host.txt",
+        &["--histogram", "--format", "markdown", "--top", "1"],
+    );
+    assert!(text.contains("\n\n    EPT_VIOLATION\n"), "{text}");
+    assert!(text.contains("\n      from    below    Exits\n"), "{text}");
+    assert!(text.contains("\nexitprof 0.1.0, commit "), "{text}");
+    assert!(text.contains("\n| EPT\\_VIOLATION | 9241 |"), "{text}");
+}
+
+#[test]
+fn words_of_perf_are_known() {
+    let text = report("host.txt", &["--as", "perf", "--top", "2", "-k", "time"]);
+    let head = "VM-EXIT       Samples Samples%  Time% Min Time Max Time Avg time\n";
+    assert!(text.contains(head), "{text}");
+    assert!(!text.contains("Exits"), "{text}");
+    let mut command = exitprof();
+    let text = output(command.args(["report", "-j", "-i"]).arg(data("host.txt")));
+    assert!(text.starts_with("{\"version\":3"), "{text}");
+}
+
+/// Nothing is wider than the terminal, if its words are not.
+#[test]
+fn words_are_wrapped() {
+    for (width, widest) in [(20, 32), (40, 40), (60, 60), (80, 80), (120, 120)] {
+        let mut command = exitprof();
+        command.env("COLUMNS", width.to_string());
+        let text = output(command.args(["report", "-i"]).arg(data("host-v2.txt")));
+        let longest = text.lines().map(str::len).max().unwrap();
+        assert!(longest <= widest, "{width}: {text}");
+    }
+    let mut command = exitprof();
+    let text = output(
+        command
+            .env("COLUMNS", "50")
+            .args(["report", "-i"])
+            .arg(data("host.txt")),
+    );
+    let total =
+        "In total        14,470 exits, 44,033,663 cycles or\n                18.3ms: 0.01% ";
+    assert!(text.contains(total), "{text}");
+}
+
+/// Buckets without exits are shown, and with the overhead taken off all begin earlier.
+#[test]
+fn histograms_have_no_gaps() {
+    let text = include_str!("data/host.txt").replace("log2=9:2", "log2=6:1,9:1");
+    let host = Host::new(&text);
+    let run = |arguments: &[&str]| {
+        let mut command = host.exitprof("report");
+        output(
+            command
+                .args(["--histogram", "--reason", "XSETBV", "--cycles"])
+                .args(arguments),
+        )
+    };
+    for (arguments, want) in [
+        (
+            &[][..],
+            [
+                "64 -    128        1 ",
+                "128 -    256        0",
+                "256 -    512        0",
+                "512 -   1024        1 ",
+            ],
+        ),
+        (
+            &["--net"],
+            [
+                "40 -    104        1 ",
+                "104 -    232        0",
+                "232 -    488        0",
+                "488 -   1000        1 ",
+            ],
+        ),
+    ] {
+        let text = run(arguments);
+        assert!(want.iter().all(|line| text.contains(line)), "{text}");
     }
 }

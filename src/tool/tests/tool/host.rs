@@ -44,6 +44,16 @@ pub fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What `exitprof diff` prints, without the folders of the files.
+pub fn diff(files: [&Path; 2]) -> String {
+    let mut text = output(exitprof().arg("diff").args(files));
+    for file in files {
+        let folder = format!("{}/", file.parent().unwrap().display());
+        text = text.replace(&folder, "");
+    }
+    text
+}
+
 /// What a run prints to its standard error until it ends.
 pub fn complaints(child: &mut Child) -> String {
     let mut text = String::new();
@@ -84,6 +94,8 @@ impl Host {
     pub fn exitprof(&self, name: &str) -> Command {
         let mut command = exitprof();
         command.args([name, "--debugfs"]).arg(self.0.path());
+        // Its VMs are not this machine's processes.
+        command.arg("--procfs").arg(self.0.path().join("proc"));
         command
     }
 }

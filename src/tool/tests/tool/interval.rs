@@ -55,7 +55,7 @@ fn a_command_is_counted() {
         .clone();
     assert_eq!(output.stdout, b"done\n");
     let json: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert_eq!(json["total"]["samples"], 23);
+    assert_eq!(json["total"]["exits"], 23);
     assert_eq!(json["seconds"], 2.0);
     assert_eq!(json["time"], 2.0);
     assert_eq!(json["rows"][0]["name"], "CPUID");
@@ -117,7 +117,7 @@ fn intervals_are_counted_until_interrupted() {
         lines
             .next()
             .unwrap()
-            .starts_with("time,vm,vcpu,reason,name,samples,")
+            .starts_with("time,vm,vcpu,reason,name,exits,")
     );
     host.load(&later(7, 1, 23));
     let line = lines.next().unwrap();
@@ -243,10 +243,10 @@ fn the_end_tells_whether_the_rate_was_stable() {
     let told = told_in_the_end(&[0, 10, 20, 30]);
     assert!(told.contains("In total        30 exits"), "{told}");
     let stable = "\
-Now             stable: 10.0 exits/s, deviation 0.00%
+Stability       stable: 10.0 exits/s, deviation 0.00%
                 (10.0 to 10.0 in 3 intervals)";
     assert!(told.contains(stable), "{told}");
     let told = told_in_the_end(&[0, 10, 110, 120]);
-    let stable = "Now             not stable: 40.0 exits/s, deviation 130%";
+    let stable = "Stability       not stable: 40.0 exits/s, deviation 130%";
     assert!(told.contains(stable), "{told}");
 }

@@ -4,9 +4,12 @@
 //! any input, and how it behaves as a command.
 
 mod alike;
+mod changes;
 mod command;
 mod compare;
+mod examples;
 mod files;
+mod fuzz;
 mod golden;
 mod growing;
 mod guest;
@@ -14,11 +17,15 @@ mod hangup;
 mod host;
 mod interval;
 mod leaves;
+mod period;
 mod properties;
 mod schema;
 mod signals;
 mod sizes;
+mod stat;
 mod sweep;
 mod terminal;
 mod top;
 mod untimed;
+mod validator;
+mod vms;

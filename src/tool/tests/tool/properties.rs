@@ -5,7 +5,7 @@
 use exitprof::{
     continuity::Break,
     render::{
-        table,
+        Format, rows,
         units::{self, Unit},
     },
     select::Selection,
@@ -155,7 +155,9 @@ fn show(snapshot: &Snapshot) {
         if let Ok(view) = View::new(snapshot, &selection) {
             let unit = Unit::new(snapshot.tsc_khz, false);
             let mut text = Vec::new();
-            table::view(&view, &selection, unit, 80, &mut text).unwrap();
+            let grid = rows::grid(snapshot, &view);
+            let sheet = rows::sheet(&grid, &(), &selection, unit, None);
+            Format::Table.exporter().sheet(&sheet, &mut text).unwrap();
             let text = anstream::adapter::strip_str(&String::from_utf8(text).unwrap()).to_string();
             assert!(
                 text.chars()

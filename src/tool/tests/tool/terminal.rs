@@ -2,7 +2,10 @@
 
 //! `exitprof top` in a real terminal.
 
-use crate::{growing::Growing, host::Host};
+use crate::{
+    growing::Growing,
+    host::{Host, output},
+};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::{
     io::{Read, Write},
@@ -165,7 +168,7 @@ fn rates_are_shown_and_sorted() {
     terminal.press("ss");
     terminal.until("the time's order", |s| in_order(s, "HLT", "CPUID"));
     terminal.press("<");
-    terminal.until("the samples' order", |s| in_order(s, "CPUID", "HLT"));
+    terminal.until("the exits' order", |s| in_order(s, "CPUID", "HLT"));
     terminal.press("q");
     terminal.ends();
 }
@@ -202,7 +205,7 @@ fn a_histogram_and_the_help_hide_the_list() {
     terminal.press("?");
     terminal.until_seen("sort by the next column");
     terminal.press(ESC);
-    terminal.until_seen("Samples/s");
+    terminal.until_seen("Exits/s");
     terminal.press("\x03");
     terminal.ends();
 }
@@ -224,6 +227,8 @@ fn the_module_goes_and_comes_back() {
     terminal.until("no error", |s| !s.contains("not loaded"));
     terminal.until_seen("1200 exits/s");
     terminal.press(ESC);
+    terminal.until_seen("q quits");
+    terminal.press("q");
     terminal.ends();
 }
 
@@ -232,7 +237,7 @@ fn any_size_is_filled() {
     let mut terminal = Terminal::start(&[]);
     terminal.until_seen("Max");
     terminal.resize(5, 20);
-    terminal.until("less", |s| s.contains("Samples/s") && !s.contains("Max"));
+    terminal.until("less", |s| s.contains("Exits/s") && !s.contains("Max"));
     terminal.resize(1, 1);
     terminal.resize(24, 80);
     terminal.until_seen("Max");
@@ -264,4 +269,58 @@ fn without_a_terminal_it_says_what_to_do() {
     let run = host.exitprof("top").assert().failure();
     let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert!(said.contains("exitprof stat"), "{said}");
+}
+
+#[test]
+fn rows_are_filtered_and_read_more_often() {
+    let mut terminal = Terminal::start(&[]);
+    terminal.until("a rate of 200", |s| line(s, "HLT").get(1) == Some(&"200"));
+    terminal.press("/hlx\x7f");
+    terminal.until("what is typed", |s| {
+        s.contains("/hl_") && !s.contains("CPUID")
+    });
+    terminal.press(ENTER);
+    terminal.until_seen("only \"hl\"");
+    terminal.press("+");
+    terminal.until_seen("every 0.2 s");
+    terminal.press("-");
+    terminal.until_seen("every 0.1 s");
+    terminal.press(ESC);
+    terminal.until("all rows", |s| s.contains("CPUID") && s.contains("total"));
+    terminal.press("q");
+    terminal.ends();
+}
+
+#[test]
+fn so_many_readings_are_the_end() {
+    let mut terminal = Terminal::start(&["-n", "3"]);
+    terminal.until("the end", |s| s.trim().is_empty());
+    terminal.ends();
+}
+
+/// As top -b.
+#[test]
+fn screens_are_printed_without_a_terminal() {
+    let host = Host::new(&Growing::new().profile());
+    let mut top = host.exitprof("top");
+    let text = output(top.args(["-b", "-n", "2", "-d", "0.1", "--by", "vm"]));
+    let screens: Vec<&str> = text.split("\n\n").collect();
+    assert_eq!(screens.len(), 2, "{text}");
+    assert!(
+        screens[0].contains("\nNo exits since the baseline."),
+        "{text}"
+    );
+    assert!(!text.contains("quit"), "{text}");
+    host.exitprof("top")
+        .args(["-b", "-n", "0"])
+        .assert()
+        .code(2);
+    host.exitprof("top")
+        .args(["-b", "-p", "5"])
+        .assert()
+        .code(1);
+    host.exitprof("top")
+        .args(["-b", "-p", "412", "--by", "vm"])
+        .assert()
+        .code(2);
 }

@@ -58,7 +58,7 @@ fn reset(host: &mut Host) -> Result<String> {
     );
     let new = epoch(&mut vm)?;
     ensure!(new != old && new != 0, "epoch {old}, then {new}");
-    ensure!(empty.head().number("epoch")? == new.into(), "{empty:?}");
+    ensure!(empty.head().number("epoch")? == u64::from(new), "{empty:?}");
 
     let start = vm.exits()?;
     vm.vcpus[1].hypercalls(1)?;

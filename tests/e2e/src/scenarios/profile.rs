@@ -73,10 +73,10 @@ fn adds_up(host: &mut Host) -> Result<String> {
     ensure!(head.text("isa")? == cpu::pick("vmx", "svm"), "{head:?}");
     let [_, _, epoch, tsc_khz] = vms[0].cpuid(leaf::PROTOCOL, 0)?;
     ensure!(
-        head.number("epoch")? == epoch.into() && epoch != 0,
+        head.number("epoch")? == u64::from(epoch) && epoch != 0,
         "{head:?}"
     );
-    ensure!(head.number("tsc_khz")? == tsc_khz.into(), "{head:?}");
+    ensure!(head.number("tsc_khz")? == u64::from(tsc_khz), "{head:?}");
     ensure!(
         head.number("cpus")? == cpus::online()?.len() as u64,
         "{head:?}"

@@ -49,9 +49,9 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main > lib > cli > commands > render > comparison > view > select rate > delta \
-            > continuity source > snapshot > reasons > profile",
-    alone: &["rate"],
+    order: "main build > lib > cli > commands > render > comparison > view > select rate > delta \
+            > continuity source > snapshot > reasons columns > profile",
+    alone: &["rate", "columns"],
     elsewhere: &["profile"],
     private: &[],
 };

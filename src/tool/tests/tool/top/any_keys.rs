@@ -19,7 +19,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop_oneof![
-        proptest::sample::select("s<>pb v?jkx".chars().map(key).collect::<Vec<_>>()),
+        proptest::sample::select("s<>pb v?jkx/+-".chars().map(key).collect::<Vec<_>>()),
         proptest::sample::select(vec![
             KeyCode::Enter,
             KeyCode::Esc,

@@ -18,7 +18,7 @@ fn vms_and_vcpus_are_entered_and_left() {
     assert_eq!(names(&state), ["412-11", "977-14"]);
     assert_eq!(state.rows[1].rate, Some(300.0));
     press(&mut state, &[KeyCode::Enter]);
-    assert_eq!(state.selection().vm.as_deref(), Some("412-11"));
+    assert_eq!(state.selection().vms, ["412-11"]);
     assert_eq!(names(&state), ["CPUID"]);
     press(&mut state, &[key('v')]);
     assert_eq!(names(&state), ["412-11 vCPU 0", "412-11 vCPU 1"]);
@@ -27,14 +27,16 @@ fn vms_and_vcpus_are_entered_and_left() {
     assert_eq!(state.rows[0].rate, Some(300.0));
     press(&mut state, &[key('v'), KeyCode::Esc, KeyCode::Esc]);
     assert_eq!(
-        (state.selection().by, &state.selection().vm),
-        (By::Vm, &None)
+        (state.selection().by, state.selection().vms.len()),
+        (By::Vm, 0)
     );
     press(&mut state, &[key('v')]);
     assert_eq!(names(&state).len(), 3);
     press(&mut state, &[KeyCode::Esc]);
     assert_eq!(state.selection().by, By::Reason);
-    assert!(state.press(KeyCode::Esc.into()).is_break());
+    // Once too often does not quit.
+    press(&mut state, &[KeyCode::Esc]);
+    assert!(state.notice.unwrap().contains("q quits"));
 }
 
 #[test]
@@ -80,4 +82,73 @@ fn a_vm_that_ends_is_left() {
 fn a_vm_must_be_there_at_first() {
     let e = State::new(read(Growing::new()), Order::Rate, Some("5")).unwrap_err();
     assert!(e.to_string().contains("there is no VM 5"), "{e}");
+}
+
+#[test]
+fn rows_have_a_total_and_a_filter() {
+    let mut state = watched(Growing::new());
+    assert_eq!(
+        (state.sum.since.exits, state.sum.rate),
+        (4800, Some(1200.0))
+    );
+    let avg = (4000.0 * 600.0 + 800.0 * 50_000.0) / 4800.0;
+    assert_eq!(
+        (state.sum.since.avg, state.sum.since.exits_percent),
+        (Some(avg), Some(100.0))
+    );
+    press(&mut state, &[key('/'), key('c'), key('q')]);
+    assert!(state.rows.is_empty() && state.sum.since.avg.is_none());
+    assert!(screen(&state, 80, 8, SETTINGS).contains("No such rows"));
+    press(&mut state, &[KeyCode::Backspace, KeyCode::Enter]);
+    assert_eq!(
+        (names(&state), state.sum.since.exits),
+        (vec!["CPUID"], 4000)
+    );
+    assert!(screen(&state, 80, 8, SETTINGS).contains("only \"c\""));
+    press(&mut state, &[KeyCode::Esc]);
+    assert_eq!(names(&state).len(), 2);
+    press(&mut state, &[key('/'), key('x'), KeyCode::Esc]);
+    assert_eq!((names(&state).len(), state.typing), (2, false));
+}
+
+/// The names that QEMU gave VMs stand beside them, and are found.
+#[test]
+fn vms_have_names() {
+    let mut state = watched(Growing::new());
+    let mut last = read(Growing::new().later(5));
+    last.vm_names.insert("977-14".into(), "Web".into());
+    state.take(Ok(last));
+    press(&mut state, &[key('v')]);
+    assert!(screen(&state, 80, 8, SETTINGS).contains("\n977-14 Web "));
+    press(&mut state, &[key('/'), key('w'), key('e'), KeyCode::Enter]);
+    assert_eq!(names(&state), ["977-14"]);
+}
+
+#[test]
+fn readings_are_as_often_as_keys_ask_for() {
+    let mut state = watched(Growing::new());
+    let mut after = |keys: &str| {
+        press(&mut state, &keys.chars().map(key).collect::<Vec<_>>());
+        state.delay.as_secs_f64()
+    };
+    assert_eq!([after("+"), after("--"), after("-----")], [2.0, 0.5, 0.1]);
+    assert_eq!(after("++++++++++++++++++++"), 3600.0);
+}
+
+/// No word is cut, if there is room for one.
+#[test]
+fn screens_of_all_sizes() {
+    let state = watched(Growing::new());
+    insta::assert_snapshot!("the_list_on_120x40", screen(&state, 120, 40, SETTINGS));
+    insta::assert_snapshot!("the_list_on_20x5", screen(&state, 20, 5, SETTINGS));
+    insta::assert_snapshot!("the_list_on_40x8", screen(&state, 40, 8, SETTINGS));
+    let mut state = state;
+    press(&mut state, &[key('?')]);
+    insta::assert_snapshot!("the_help_on_120x40", screen(&state, 120, 40, SETTINGS));
+    insta::assert_snapshot!("the_help_on_20x60", screen(&state, 20, 60, SETTINGS));
+    press(&mut state, &[KeyCode::End]);
+    assert!(screen(&state, 20, 5, SETTINGS).contains("quit"));
+    press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
+    insta::assert_snapshot!("the_histogram_on_20x12", screen(&state, 20, 12, SETTINGS));
+    insta::assert_snapshot!("the_histogram_on_120x40", screen(&state, 120, 40, SETTINGS));
 }

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The list of rows on the screen.
+
+use super::state::{LiveRow, Order, State};
+use crate::{
+    columns::{self, Meta},
+    render::{
+        rows, table,
+        units::{self, Unit},
+    },
+};
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Rect},
+    style::{Style, Stylize},
+    text::Text,
+    widgets::{Paragraph, Row, Table, TableState},
+};
+
+const SHORTEST_BAR: usize = 4;
+const LONGEST_BAR: usize = 20;
+/// Below that many lines, rows are more needed than their total.
+const LOWEST_WITH_TOTAL: u16 = 5;
+
+/// A column: what it is, the order that marks it, its width, and its cells.
+struct Column {
+    meta: &'static Meta,
+    order: Option<Order>,
+    width: usize,
+    cell: fn(&LiveRow, Unit) -> Option<String>,
+}
+
+const fn column(
+    meta: &'static Meta,
+    order: Option<Order>,
+    width: usize,
+    cell: fn(&LiveRow, Unit) -> Option<String>,
+) -> Column {
+    Column {
+        meta,
+        order,
+        width,
+        cell,
+    }
+}
+
+/// From left to right. The first is always shown.
+const COLUMNS: [Column; 9] = [
+    column(&columns::RATE, Some(Order::Rate), 8, |row, _| {
+        row.rate.map(|rate| units::rate(rate, 8))
+    }),
+    column(&columns::EXITS, Some(Order::Exits), 7, |row, _| {
+        Some(units::count(row.since.exits as f64, 7))
+    }),
+    column(&columns::EXITS_PERCENT, None, 6, |row, _| {
+        share(row.since.exits_percent)
+    }),
+    column(&columns::TIME_PERCENT, Some(Order::Time), 6, |row, _| {
+        share(row.since.time_percent)
+    }),
+    column(&columns::AVG, Some(Order::Avg), 6, |row, unit| {
+        row.since.avg.map(|cycles| unit.show(cycles))
+    }),
+    column(&columns::P90, Some(Order::P90), 6, |row, unit| {
+        row.since.p90.map(|cycles| unit.show(cycles as f64))
+    }),
+    column(&columns::P99, Some(Order::P99), 6, |row, unit| {
+        row.since.p99.map(|cycles| unit.show(cycles as f64))
+    }),
+    column(&columns::MAX, Some(Order::Max), 6, |row, unit| {
+        row.since.max.map(|cycles| unit.show(cycles as f64))
+    }),
+    column(&columns::MIN, Some(Order::Min), 6, |row, unit| {
+        row.since.min.map(|cycles| unit.show(cycles as f64))
+    }),
+];
+
+/// The columns to leave out if there is no room, in this order.
+const LEAST_NEEDED: [&Meta; 8] = [
+    &columns::P90,
+    &columns::MIN,
+    &columns::MAX,
+    &columns::P99,
+    &columns::EXITS_PERCENT,
+    &columns::TIME_PERCENT,
+    &columns::AVG,
+    &columns::EXITS,
+];
+
+/// Draws the list.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, unit: Unit) {
+    if state.rows.is_empty() {
+        let text = match state.interval() {
+            Some(_) if !state.filter.is_empty() => "No such rows since the baseline.",
+            Some(_) => "No exits since the baseline.",
+            None => "Waiting for a second reading.",
+        };
+        frame.render_widget(Paragraph::new(text), area);
+        return;
+    }
+    let names = rows::names(state.rows.iter().map(|row| &row.since));
+    let named = names.into_iter().zip(&state.rows);
+    let names: Vec<String> = named
+        .map(|(name, row)| match &row.since.vm_name {
+            Some(vm) => format!("{name} {}", rows::shortened(vm)),
+            None => name,
+        })
+        .collect();
+    let head = rows::heading(state.selection().by);
+    let widest = names.iter().map(|name| name.chars().count()).max();
+    let name = widest.unwrap_or(0).max(head.len());
+
+    let width = usize::from(area.width);
+    let columns = columns_for(&state.rows, width.saturating_sub(name));
+    let used: usize = name + columns.iter().map(|column| column.width + 1).sum::<usize>();
+    let bar = width.saturating_sub(used + 1).min(LONGEST_BAR);
+    let bar = if bar < SHORTEST_BAR { 0 } else { bar };
+
+    let right = |text: String| Text::from(text).alignment(Alignment::Right);
+    let marked = |head: Text<'static>, order| match order == Some(state.order) {
+        true => head.reversed(),
+        false => head,
+    };
+    let heads = columns
+        .iter()
+        .map(|column| marked(right(column.meta.label.into()), column.order));
+    let header = [marked(head.into(), Some(Order::Reason))]
+        .into_iter()
+        .chain(heads);
+    let line = |row: &LiveRow, name: String, bar: usize| {
+        let cells = columns
+            .iter()
+            .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
+        let part = match state.order {
+            Order::Time => row.since.time_percent,
+            _ => row.since.exits_percent,
+        };
+        let bar = (bar > 0).then(|| Text::from(table::bar(part, bar)).cyan());
+        let cells = [Text::from(name)].into_iter().chain(cells).chain(bar);
+        Row::new(cells)
+    };
+    let has_total = area.height >= LOWEST_WITH_TOTAL && state.rows.len() > 1;
+    // Below the heading. The row of the cursor is always visible.
+    let taken = 1 + u16::from(has_total);
+    let height = usize::from(area.height.saturating_sub(taken)).max(1);
+    let cursor = state.cursor();
+    let first = (cursor + 1).saturating_sub(height);
+    let visible = state.rows.iter().zip(names).skip(first).take(height);
+    let rows: Vec<Row<'_>> = visible.map(|(row, name)| line(row, name, bar)).collect();
+    // The total is below the last row, not at the bottom of the screen.
+    let used = u16::try_from(rows.len()).map_or(area.height, |rows| rows.saturating_add(taken));
+    let area = Rect {
+        height: used.min(area.height),
+        ..area
+    };
+    let widths = [name]
+        .into_iter()
+        .chain(columns.iter().map(|column| column.width))
+        .chain((bar > 0).then_some(bar));
+    let mut table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
+        .header(Row::new(header).bold())
+        .row_highlight_style(Style::new().reversed());
+    if has_total {
+        table = table.footer(line(&state.sum, "total".into(), 0).bold());
+    }
+    let mut cursor = TableState::new().with_selected(cursor - first);
+    frame.render_stateful_widget(table, area, &mut cursor);
+}
+
+/// The columns that fit and have something to show.
+fn columns_for(rows: &[LiveRow], room: usize) -> Vec<&'static Column> {
+    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
+    let has = |column: &&Column| {
+        let cell = |row| (column.cell)(row, Unit::Cycles).is_some();
+        rows.iter().any(cell) || column.meta == COLUMNS[0].meta
+    };
+    columns.retain(has);
+    let mut dispensable = LEAST_NEEDED.iter();
+    while columns.iter().map(|column| column.width + 1).sum::<usize>() > room {
+        let Some(least) = dispensable.next() else {
+            break;
+        };
+        columns.retain(|column| column.meta != *least);
+    }
+    columns
+}
+
+fn share(part: Option<f64>) -> Option<String> {
+    part.map(|part| units::percent(part / 100.0))
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What programs read besides rows. The comments on the fields are their descriptions in the
+//! schema.
+
+use crate::{
+    comparison::{Comparison, Part, Times},
+    continuity::Break,
+    rate::Stability,
+    snapshot::{Origin, Reading, Snapshot, id::Id},
+    view::View,
+};
+use jiff::Timestamp;
+use profile::{isa::Isa, text::Account};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The version of the format. It changes when a program written for the old one would
+/// misunderstand the new one.
+pub const VERSION: u32 = 3;
+
+/// What `report` and `stat` print: a line for each table.
+#[derive(Serialize, JsonSchema)]
+pub struct Report {
+    /// Version of the format: 3. Fields may be added at any time; the version changes when a
+    /// program written for the old one would misunderstand the new one. In version 2, exits
+    /// were called samples.
+    version: u32,
+    /// Where it was read.
+    #[serde(rename = "source")]
+    origin: Origin,
+    /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
+    isa: Isa,
+    /// What is counted: on a host, this load of the module; in a guest, the host, VM or vCPU
+    /// whose exits it sees. Null if the module does not tell.
+    identity: Option<Id>,
+    /// Changes when the counters start from zero.
+    epoch: u32,
+    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    tsc_khz: u32,
+    /// When it was read: date and time of day (UTC).
+    clock: Option<Timestamp>,
+    /// The name of the machine that read it.
+    machine: Option<String>,
+    /// How many seconds it counted.
+    seconds: Option<f64>,
+    /// Number of the host's online CPUs.
+    cpus: Option<u32>,
+    /// Whether exits are being counted.
+    recording: Option<bool>,
+    /// What the profiler costs.
+    #[schemars(with = "Option<crate::snapshot::shape::Account>")]
+    account: Option<Account>,
+    /// In a guest: how it was read.
+    reading: Option<Reading>,
+    /// All selected exits of any reason, which percentages refer to.
+    total: Total,
+    /// Of `report --rate`: whether the rate is stable.
+    rate: Option<Stability>,
+    /// Of `stat`: the end of the interval, in seconds since the first one began.
+    time: Option<f64>,
+}
+
+/// A sum of exits.
+#[derive(Serialize, JsonSchema)]
+struct Total {
+    /// Number of exits.
+    exits: u128,
+    /// TSC cycles spent in the timed exits.
+    cycles: u128,
+    /// Number of exits that were not timed.
+    untimed: Option<u128>,
+}
+
+impl Report {
+    /// What is known of `view`, which is of `snapshot`.
+    pub fn new(snapshot: &Snapshot, view: &View) -> Report {
+        Report {
+            version: VERSION,
+            origin: snapshot.origin,
+            isa: snapshot.isa,
+            identity: snapshot.identity,
+            epoch: snapshot.epoch,
+            tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            machine: snapshot.machine.clone(),
+            seconds: snapshot.seconds(),
+            cpus: snapshot.cpus,
+            recording: snapshot.recording,
+            account: snapshot.account,
+            reading: snapshot.reading,
+            total: Total {
+                exits: view.total.exits,
+                cycles: view.total.cycles,
+                untimed: view.total.untimed,
+            },
+            rate: None,
+            time: None,
+        }
+    }
+
+    /// The same, with the rate that was watched.
+    pub fn with_rate(self, rate: Option<Stability>) -> Report {
+        Report { rate, ..self }
+    }
+
+    /// The same, of an interval that ended after so many seconds.
+    pub fn with_time(self, time: Option<f64>) -> Report {
+        Report { time, ..self }
+    }
+}
+
+/// What `diff` prints: a line.
+#[derive(Serialize, JsonSchema)]
+pub struct Diff {
+    /// Version of the format: 3, as of `report`.
+    version: u32,
+    /// The files that are compared, the first of which is a.
+    files: Vec<File>,
+    /// Whether b continues a: then b is what was added since a.
+    continued: bool,
+    /// Whether only the counters suggest that, as for guests in recordings of version 1.
+    presumed: bool,
+    /// Why b does not continue a.
+    separate: Option<Break>,
+    /// How many seconds a counted.
+    seconds_a: Option<f64>,
+    /// How many seconds b counted.
+    seconds_b: Option<f64>,
+    /// The unit of averages and times.
+    times: Times,
+}
+
+/// A file of `diff`.
+#[derive(Serialize, JsonSchema)]
+struct File {
+    /// Its name.
+    file: String,
+    /// The name of the machine that recorded it.
+    machine: Option<String>,
+    /// When it was recorded.
+    clock: Option<Timestamp>,
+    /// The command that ran meanwhile, if one did.
+    command: Option<String>,
+    /// How many seconds it counted: if it continues the one before, since that.
+    seconds: Option<f64>,
+    /// Whether it continues the one before.
+    continued: bool,
+    /// Why it does not.
+    separate: Option<Break>,
+    /// All selected exits.
+    total: Total,
+}
+
+impl Diff {
+    /// What is known of a comparison.
+    pub fn new(comparison: &Comparison) -> Diff {
+        let parts = &comparison.parts;
+        let seconds = |index: usize| parts.get(index).and_then(|part| part.snapshot.seconds());
+        let second = parts.get(1);
+        Diff {
+            version: VERSION,
+            files: parts.iter().map(File::new).collect(),
+            continued: second.is_some_and(|part| part.continued),
+            presumed: second.is_some_and(|part| part.presumed),
+            separate: second.and_then(|part| part.separate),
+            seconds_a: seconds(0),
+            seconds_b: seconds(1),
+            times: comparison.times,
+        }
+    }
+}
+
+impl File {
+    fn new(part: &Part) -> File {
+        let Part { snapshot, sum, .. } = part;
+        File {
+            file: part.file.clone(),
+            machine: snapshot.machine.clone(),
+            clock: snapshot.clock,
+            command: (snapshot.period.as_ref()).and_then(|period| period.command.clone()),
+            seconds: snapshot.seconds(),
+            continued: part.continued,
+            separate: part.separate,
+            total: Total {
+                exits: sum.exits,
+                cycles: sum.cycles,
+                untimed: sum.untimed,
+            },
+        }
+    }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of several runs of a command: means and standard deviations.
+
+use super::{
+    facts::VERSION,
+    grid::{Column, Grid, Rows},
+    rows::heading,
+    sheet::{Look, Sheet, Shown, Times},
+    units::{Unit, counted, deviating},
+    words::label,
+};
+use crate::{
+    columns::{self, Kind, Meta},
+    rate::Spread,
+    select::{By, Key},
+    snapshot::{Origin, Snapshot},
+};
+use jiff::Timestamp;
+use profile::isa::Isa;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A share of the mean, for people.
+const SHARE: Meta = Meta {
+    name: "",
+    label: "+-",
+    perf: "",
+    kind: Kind::Percent,
+    help: "",
+};
+
+/// A row of all runs.
+#[derive(Clone, Debug)]
+pub struct Repeated {
+    /// What it counts.
+    pub key: Key,
+    /// The number of exits.
+    pub exits: Spread,
+    /// The cycles of the timed exits.
+    pub cycles: Spread,
+    /// The average cycles of a timed exit, if all runs have one.
+    pub avg: Option<Spread>,
+}
+
+/// What `stat -r` prints: a line.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Repeat")]
+pub struct Facts {
+    /// Version of the format: 3, as of `report`.
+    version: u32,
+    /// Where it was read.
+    #[serde(rename = "source")]
+    origin: Origin,
+    /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
+    isa: Isa,
+    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    tsc_khz: u32,
+    /// When the last run ended: date and time of day (UTC).
+    clock: Option<Timestamp>,
+    /// The name of the machine.
+    machine: Option<String>,
+    /// The number of runs.
+    runs: usize,
+    /// How many seconds a run took.
+    seconds: Spread,
+    /// The exits of a run, of all selected reasons.
+    exits: Spread,
+    /// Their TSC cycles.
+    cycles: Spread,
+}
+
+impl Facts {
+    /// What is known of the runs, the last of which ended with `snapshot`.
+    pub fn new(snapshot: &Snapshot, runs: usize, [seconds, exits, cycles]: [Spread; 3]) -> Facts {
+        Facts {
+            version: VERSION,
+            origin: snapshot.origin,
+            isa: snapshot.isa,
+            tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            machine: snapshot.machine.clone(),
+            runs,
+            seconds,
+            exits,
+            cycles,
+        }
+    }
+}
+
+/// The columns.
+pub fn columns<'a>() -> Vec<Column<'a, Repeated>> {
+    let share = |spread: Spread| spread.share().map(|share| share * 100.0);
+    vec![
+        Column::new(&columns::REASON, |row: &Repeated| row.key.reason),
+        Column::new(&columns::NAME, |row: &Repeated| row.key.name.clone()),
+        Column::new(&columns::EXITS_MEAN, |row: &Repeated| row.exits.mean),
+        Column::new(&columns::EXITS_DEVIATION, |row: &Repeated| {
+            row.exits.deviation
+        }),
+        Column::new(&columns::CYCLES_MEAN, |row: &Repeated| row.cycles.mean),
+        Column::new(&columns::CYCLES_DEVIATION, |row: &Repeated| {
+            row.cycles.deviation
+        }),
+        Column::new(&columns::AVG_MEAN, |row: &Repeated| {
+            row.avg.map(|avg| avg.mean)
+        }),
+        Column::new(&columns::AVG_DEVIATION, |row: &Repeated| {
+            row.avg.map(|avg| avg.deviation)
+        }),
+        Column::new(&columns::VM, |row: &Repeated| row.key.vm.clone()),
+        Column::new(&columns::VCPU, |row: &Repeated| row.key.vcpu),
+        Column::new(&columns::OWNER, |row: &Repeated| row.key.owner.clone()),
+        Column::new(&SHARE, move |row: &Repeated| share(row.exits)).of("exits"),
+        Column::new(&SHARE, move |row: &Repeated| share(row.cycles)).of("cycles"),
+        Column::new(&SHARE, move |row: &Repeated| row.avg.and_then(share)).of("avg"),
+    ]
+}
+
+/// The table.
+pub fn grid(rows: &[Repeated]) -> Rows<'_, Repeated> {
+    let columns = columns();
+    Rows { columns, rows }
+}
+
+/// A sheet of that table.
+pub fn sheet<'a>(
+    grid: &'a dyn Grid,
+    facts: &'a Facts,
+    by: By,
+    unit: Unit,
+    width: usize,
+) -> Sheet<'a> {
+    let heads = grid.heads();
+    let mut shown = Vec::new();
+    let mut add = |meta: &Meta, group: Option<&str>, label: &str, over: &str, need| {
+        let mut heads = heads.iter();
+        let column = heads.position(|head| head.meta == meta && head.group.as_deref() == group);
+        shown.extend(column.map(|column| Shown {
+            column,
+            label: label.into(),
+            over: over.into(),
+            need,
+        }));
+    };
+    if by.has_owner() {
+        add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
+    }
+    add(&columns::NAME, None, heading(by), "", u8::MAX);
+    for (mean, group, over, need) in [
+        (&columns::EXITS_MEAN, "exits", "Exits", u8::MAX),
+        (&columns::CYCLES_MEAN, "cycles", "Time", 30),
+        (&columns::AVG_MEAN, "avg", "Avg", 20),
+    ] {
+        add(mean, None, "Mean", over, need);
+        add(&SHARE, Some(group), SHARE.label, over, need);
+    }
+    let spread = |spread: Spread, show: &dyn Fn(f64) -> String| {
+        deviating(show(spread.mean), show(spread.deviation), spread.share())
+    };
+    let time = |cycles: f64| unit.say(cycles);
+    let runs = counted(facts.runs as u64, "run", "runs");
+    let exits = spread(facts.exits, &|exits| format!("{exits:.1}"));
+    let notes = vec![
+        label("Exits", format!("{exits} in each of {runs}")),
+        label("Time", spread(facts.cycles, &time)),
+        label("Duration", spread(facts.seconds, &|s| format!("{s:.3} s"))),
+    ];
+    Sheet {
+        facts,
+        grid,
+        shown,
+        look: Look {
+            times: Times::Of(unit),
+            width,
+            bar: None,
+        },
+        title: Vec::new(),
+        notes,
+    }
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which exits to show, and how to group them.
+
+mod reason;
+
+use crate::{
+    columns::{self, Meta},
+    reasons,
+    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
+};
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum, ValueHint, builder::PossibleValue};
+pub use reason::Reason;
+use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
+
+/// Which rows to make of a snapshot.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
+    /// Only this reason, by name or number (repeatable)
+    #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
+    pub reasons: Vec<String>,
+    /// Only this VM: the process's PID, <pid>-<fd> as in KVM's debugfs, or the name
+    /// (repeatable)
+    #[arg(long = "vm", short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
+    pub vms: Vec<String>,
+    /// Only vCPUs with this number
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
+    pub vcpu: Option<u32>,
+    /// Of these, only the vCPU with this identity.
+    #[arg(skip)]
+    pub id: Option<Id>,
+    /// Group by
+    #[arg(long, value_name = "WHAT", default_value = "reason")]
+    pub by: By,
+    /// Sort by this column, in descending order
+    #[arg(
+        long,
+        short,
+        visible_short_alias = 'k',
+        value_name = "COLUMN",
+        default_value = "exits"
+    )]
+    pub sort: Sort,
+    /// Only the first N rows
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
+    pub top: Option<usize>,
+    /// Include rows with no exits
+    #[arg(long)]
+    pub all: bool,
+    /// Subtract the measurement overhead from the time of each exit
+    #[arg(long)]
+    pub net: bool,
+}
+
+/// What rows are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Exit reason
+    Reason,
+    /// VM
+    Vm,
+    /// vCPU
+    #[value(alias = "vm,vcpu")]
+    Vcpu,
+    /// VM, and then reason
+    #[value(name = "vm,reason", alias = "reason,vm")]
+    VmReason,
+    /// vCPU, and then reason
+    #[value(name = "vcpu,reason", aliases = ["reason,vcpu", "vm,vcpu,reason"])]
+    VcpuReason,
+}
+
+impl By {
+    /// Whether rows are of VMs or vCPUs, and of a reason each.
+    pub fn has_owner(self) -> bool {
+        matches!(self, By::VmReason | By::VcpuReason)
+    }
+
+    /// Whether rows are of reasons alone, of all VMs.
+    fn is_reason(self) -> bool {
+        self == By::Reason
+    }
+}
+
+/// What rows are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Number of exits.
+    Exits,
+    /// Total time.
+    Time,
+    /// Average time of an exit.
+    Avg,
+    /// Median time of an exit.
+    P50,
+    /// 90th percentile of the time of an exit.
+    P90,
+    /// 99th percentile of the time of an exit.
+    P99,
+    /// Time of the slowest exit.
+    Max,
+    /// Time of the fastest exit.
+    Min,
+    /// Reason's number, or name of the VM or vCPU, in ascending order.
+    Reason,
+}
+
+impl Sort {
+    /// The column.
+    pub fn meta(self) -> &'static Meta {
+        match self {
+            Sort::Exits => &columns::EXITS,
+            Sort::Time => &columns::CYCLES,
+            Sort::Avg => &columns::AVG,
+            Sort::P50 => &columns::P50,
+            Sort::P90 => &columns::P90,
+            Sort::P99 => &columns::P99,
+            Sort::Max => &columns::MAX,
+            Sort::Min => &columns::MIN,
+            Sort::Reason => &columns::REASON,
+        }
+    }
+}
+
+impl ValueEnum for Sort {
+    fn value_variants<'a>() -> &'a [Sort] {
+        use Sort::{Avg, Exits, Max, Min, P50, P90, P99, Reason, Time};
+        &[Exits, Time, Avg, P50, P90, P99, Max, Min, Reason]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Meta { name, help, .. } = *self.meta();
+        Some(match self {
+            Sort::Exits => PossibleValue::new(name).alias("samples").help(help),
+            Sort::Time => PossibleValue::new("time").alias(name).help(help),
+            Sort::Reason => PossibleValue::new(name)
+                .help("number of the reason, or name of the VM or vCPU, in ascending order"),
+            _ => PossibleValue::new(name).help(help),
+        })
+    }
+}
+
+/// What identifies a row. Rows that are otherwise equal are sorted by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The VM, if the row is of one.
+    pub vm: Option<Arc<str>>,
+    /// The vCPU, if the row is of one.
+    pub vcpu: Option<u32>,
+    /// Tells vCPUs of the same name apart, if the source has identities.
+    pub id: Option<Id>,
+    /// The owner, if the row is of one and a reason.
+    pub owner: Option<Arc<str>>,
+    /// The reason, if the row is of one with a number.
+    pub reason: Option<u32>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        // By number: 9-3 is before 10-3.
+        let parts = |key: &Key| {
+            let number = |text: &str| text.parse::<u64>().ok();
+            let parts = key
+                .vm
+                .as_deref()
+                .map(|vm| vm.split_once('-').unwrap_or((vm, "")));
+            parts.map(|(pid, fd)| (number(pid), number(fd)))
+        };
+        let vcpu = |key: &Key| (key.vcpu, key.id);
+        (parts(self).cmp(&parts(other)))
+            .then_with(|| self.vm.cmp(&other.vm))
+            .then_with(|| vcpu(self).cmp(&vcpu(other)))
+            .then_with(|| self.owner.cmp(&other.owner))
+            .then_with(|| self.reason.cmp(&other.reason))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Key {
+    /// A key that is only a name.
+    pub fn named(name: impl Into<Arc<str>>) -> Key {
+        Key {
+            vm: None,
+            vcpu: None,
+            id: None,
+            owner: None,
+            reason: None,
+            name: name.into(),
+        }
+    }
+}
+
+impl Selection {
+    /// All exits, by reason.
+    pub fn everything() -> Selection {
+        Selection {
+            reasons: Vec::new(),
+            vms: Vec::new(),
+            vcpu: None,
+            id: None,
+            by: By::Reason,
+            sort: Sort::Exits,
+            top: None,
+            all: false,
+            net: false,
+        }
+    }
+
+    /// Whether only some VMs or vCPUs are selected.
+    pub fn is_restricted(&self) -> bool {
+        !self.vms.is_empty() || self.vcpu.is_some()
+    }
+
+    /// Whether exits of `owner` are selected. Grouped by reason, these are all exits, or
+    /// those of some vCPUs; otherwise, those of all owners that add up to all exits.
+    pub fn has_owner(&self, owner: &Owner, snapshot: &Snapshot) -> bool {
+        let is_reason = self.by.is_reason();
+        match owner {
+            Owner::All | Owner::Hidden => is_reason && !self.is_restricted(),
+            Owner::Ended | Owner::Unattributed => !is_reason && !self.is_restricted(),
+            Owner::Vcpu(vcpu) => {
+                (!is_reason || self.is_restricted())
+                    && (self.vms.is_empty()
+                        || self.vms.iter().any(|vm| is_vm(&vcpu.vm, vm, snapshot)))
+                    && self.vcpu.is_none_or(|number| vcpu.vcpu == number)
+                    && self.has_id(vcpu)
+            }
+        }
+    }
+
+    fn has_id(&self, vcpu: &Vcpu) -> bool {
+        self.id.is_none_or(|id| vcpu.id == Some(id))
+    }
+
+    /// The key of the row that `counter` belongs to.
+    pub fn key(&self, counter: &Counter) -> Key {
+        let reason = Key {
+            reason: counter.reason,
+            ..Key::named(Arc::clone(&counter.name))
+        };
+        match self.by {
+            By::Reason => reason,
+            By::Vm | By::Vcpu => owner_key(self.by, &counter.owner),
+            by => owned_key(by, &counter.owner, reason),
+        }
+    }
+
+    /// The keys of the rows to show even without exits.
+    pub fn keys(&self, snapshot: &Snapshot) -> Result<BTreeSet<Key>> {
+        let isa = snapshot.isa;
+        let mut keys = BTreeSet::new();
+        let numbers: Vec<u32> = match self.selected_reasons(snapshot)? {
+            Some(selected) => selected.iter().filter_map(|r| r.number).collect(),
+            None if self.all => reasons::defined(isa).collect(),
+            None => Vec::new(),
+        };
+        let mut reasons = numbers.into_iter().map(|reason| Key {
+            reason: Some(reason),
+            ..Key::named(isa.name(reason).to_string())
+        });
+        let attached = snapshot.attached.iter().cloned().map(Owner::Vcpu);
+        let owners = attached.filter(|owner| self.all && self.has_owner(owner, snapshot));
+        match self.by {
+            By::Reason => keys.extend(reasons),
+            By::Vm | By::Vcpu => keys.extend(owners.map(|owner| owner_key(self.by, &owner))),
+            by => {
+                let owners: Vec<Owner> = owners.collect();
+                let of_all = |key: Key| {
+                    let owned = owners.iter();
+                    owned.map(move |owner| owned_key(by, owner, key.clone()))
+                };
+                keys.extend(reasons.by_ref().flat_map(of_all));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Checks that the selected VMs and vCPUs exist.
+    ///
+    /// # Errors
+    ///
+    /// If they do not: says which ones do.
+    pub fn check_owners(&self, snapshot: &Snapshot) -> Result<()> {
+        if !self.is_restricted() && self.by.is_reason() {
+            return Ok(());
+        }
+        ensure!(
+            snapshot.origin == Origin::Host,
+            "a guest cannot see VMs and vCPUs: leave out --vm, --vcpu and --by (the host's module parameter scope decides whose exits a guest sees)"
+        );
+        let owners = snapshot.counters.iter().map(|counter| &counter.owner);
+        let counted = owners.filter_map(|owner| match owner {
+            Owner::Vcpu(vcpu) => Some(vcpu),
+            _ => None,
+        });
+        let all: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
+        let with_id = || all.iter().filter(|vcpu| self.has_id(vcpu));
+        let is_there = |vm: &&String| with_id().any(|vcpu| is_vm(&vcpu.vm, vm, snapshot));
+        if let Some(vm) = self.vms.iter().find(|vm| !is_there(vm)) {
+            let vms: BTreeSet<&str> = all.iter().map(|vcpu| &*vcpu.vm).collect();
+            let named = vms.into_iter().map(|vm| match snapshot.vm_names.get(vm) {
+                Some(name) => format!("{vm} ({name})"),
+                None => vm.into(),
+            });
+            bail!("there is no VM {vm}: {}", existing(named));
+        }
+        let is_of_vm = |vcpu: &&&Vcpu| {
+            let is_it = |vm: &String| is_vm(&vcpu.vm, vm, snapshot);
+            self.vms.is_empty() || self.vms.iter().any(is_it)
+        };
+        let of_vm = with_id().filter(is_of_vm);
+        let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
+        if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
+            bail!("there is no vCPU {number}: {}", existing(vcpus));
+        }
+        Ok(())
+    }
+
+    /// The selected reasons; `None` if all are.
+    ///
+    /// # Errors
+    ///
+    /// If one does not exist.
+    pub fn selected_reasons(&self, snapshot: &Snapshot) -> Result<Option<Vec<Reason>>> {
+        if self.reasons.is_empty() {
+            return Ok(None);
+        }
+        let texts = self.reasons.iter();
+        let selected = texts.map(|text| Reason::parse(text, snapshot));
+        selected.collect::<Result<_>>().map(Some)
+    }
+}
+
+/// Whether `name` names `vm`, or its process.
+fn is_vm(vm: &str, name: &str, snapshot: &Snapshot) -> bool {
+    let given = || snapshot.vm_names.get(vm);
+    vm == name
+        || vm.split_once('-').is_some_and(|(pid, _)| pid == name)
+        || given().is_some_and(|given| given == name)
+}
+
+/// The key of an owner's reason.
+fn owned_key(by: By, owner: &Owner, reason: Key) -> Key {
+    let by = match by {
+        By::VmReason => By::Vm,
+        _ => By::Vcpu,
+    };
+    let owner = owner_key(by, owner);
+    Key {
+        vm: owner.vm,
+        vcpu: owner.vcpu,
+        id: owner.id,
+        owner: Some(owner.name),
+        ..reason
+    }
+}
+
+fn owner_key(by: By, owner: &Owner) -> Key {
+    match owner {
+        Owner::Vcpu(v) if by == By::Vm => Key {
+            vm: Some(Arc::clone(&v.vm)),
+            ..Key::named(Arc::clone(&v.vm))
+        },
+        Owner::Vcpu(v) => Key {
+            vm: Some(Arc::clone(&v.vm)),
+            vcpu: Some(v.vcpu),
+            id: v.id,
+            ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))
+        },
+        Owner::Ended => Key::named("ended"),
+        Owner::Unattributed => Key::named("unattributed"),
+        Owner::All | Owner::Hidden => Key::named("all"),
+    }
+}
+
+/// Says which VMs or vCPUs there are.
+fn existing<T: ToString>(these: impl IntoIterator<Item = T>) -> String {
+    const MOST: usize = 8;
+    let all: Vec<String> = these.into_iter().map(|this| this.to_string()).collect();
+    match all.len() {
+        0 => "none has counters of its own".into(),
+        n if n > MOST => format!("there are {} … ({n} in all)", all[..MOST].join(", ")),
+        1 => format!("there is {}", all[0]),
+        _ => format!("there are {}", all.join(", ")),
+    }
+}

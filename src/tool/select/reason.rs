@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A reason, as users name it.
+
+use crate::{
+    reasons,
+    snapshot::{Counter, Snapshot},
+};
+use anyhow::{Result, bail};
+use std::cmp::Reverse;
+
+/// A selected reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Its number, if it has one.
+    pub number: Option<u32>,
+    name: String,
+}
+
+impl Reason {
+    /// Whether `counter` counts it.
+    pub fn is_counted_by(&self, counter: &Counter) -> bool {
+        counter.reason == self.number && (self.number.is_some() || *counter.name == *self.name)
+    }
+
+    /// Finds a reason by its name or number.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
+        let isa = snapshot.isa;
+        let defined = reasons::defined(isa).map(|reason| Reason {
+            number: Some(reason),
+            name: isa.name(reason).to_string(),
+        });
+        let counted = snapshot.counters.iter().map(|counter| Reason {
+            number: counter.reason,
+            name: counter.name.to_string(),
+        });
+        let known: Vec<Reason> = defined.chain(counted).collect();
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        let found = known.iter().find(|reason| match number {
+            Some(_) => reason.number == number,
+            None => reason.name.eq_ignore_ascii_case(text),
+        });
+        if let Some(found) = found {
+            return Ok(found.clone());
+        }
+        let upper = text.to_ascii_uppercase();
+        let set = reasons::set_name(isa);
+        // Short names with two letters in the wrong order are too unlike for Jaro and Winkler.
+        let likeness = |reason: &Reason| match strsim::osa_distance(&reason.name, &upper) {
+            1 => 1.0,
+            _ => strsim::jaro_winkler(&reason.name, &upper),
+        };
+        let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
+        let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
+        match (number, nearest) {
+            (None, Some(nearest)) => bail!(
+                "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
+                nearest.name
+            ),
+            _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
+        }
+    }
+}
