@@ -125,7 +125,7 @@ build_kernel() {
 tarball=$(source_tarball)
 source=$(source_of "$tarball")
 if [ "$flavour" = source ]; then
-	lock_kernels
+	[ -d "$source" ] || lock_kernels
 	ln -sfn "$(unpacked "$tarball")" "$build/$name"
 	exit
 fi
