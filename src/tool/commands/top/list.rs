@@ -9,6 +9,7 @@ use crate::{
         rows, table,
         units::{self, Unit},
     },
+    select::Sort,
 };
 use ratatui::{
     Frame,
@@ -50,28 +51,34 @@ const COLUMNS: [Column; 9] = [
     column(&columns::RATE, Some(Order::Rate), 8, |row, _| {
         row.rate.map(|rate| units::rate(rate, 8))
     }),
-    column(&columns::EXITS, Some(Order::Exits), 7, |row, _| {
-        Some(units::count(row.since.exits as f64, 7))
-    }),
+    column(
+        &columns::EXITS,
+        Some(Order::By(Sort::Exits)),
+        7,
+        |row, _| Some(units::count(row.since.exits as f64, 7)),
+    ),
     column(&columns::EXITS_PERCENT, None, 6, |row, _| {
         share(row.since.exits_percent)
     }),
-    column(&columns::TIME_PERCENT, Some(Order::Time), 6, |row, _| {
-        share(row.since.time_percent)
-    }),
-    column(&columns::AVG, Some(Order::Avg), 6, |row, unit| {
+    column(
+        &columns::TIME_PERCENT,
+        Some(Order::By(Sort::Time)),
+        6,
+        |row, _| share(row.since.time_percent),
+    ),
+    column(&columns::AVG, Some(Order::By(Sort::Avg)), 6, |row, unit| {
         row.since.avg.map(|cycles| unit.show(cycles))
     }),
-    column(&columns::P90, Some(Order::P90), 6, |row, unit| {
+    column(&columns::P90, Some(Order::By(Sort::P90)), 6, |row, unit| {
         row.since.p90.map(|cycles| unit.show(cycles as f64))
     }),
-    column(&columns::P99, Some(Order::P99), 6, |row, unit| {
+    column(&columns::P99, Some(Order::By(Sort::P99)), 6, |row, unit| {
         row.since.p99.map(|cycles| unit.show(cycles as f64))
     }),
-    column(&columns::MAX, Some(Order::Max), 6, |row, unit| {
+    column(&columns::MAX, Some(Order::By(Sort::Max)), 6, |row, unit| {
         row.since.max.map(|cycles| unit.show(cycles as f64))
     }),
-    column(&columns::MIN, Some(Order::Min), 6, |row, unit| {
+    column(&columns::MIN, Some(Order::By(Sort::Min)), 6, |row, unit| {
         row.since.min.map(|cycles| unit.show(cycles as f64))
     }),
 ];
@@ -125,7 +132,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, unit: Unit) {
     let heads = columns
         .iter()
         .map(|column| marked(right(column.meta.label.into()), column.order));
-    let header = [marked(head.into(), Some(Order::Reason))]
+    let header = [marked(head.into(), Some(Order::By(Sort::Reason)))]
         .into_iter()
         .chain(heads);
     let line = |row: &LiveRow, name: String, bar: usize| {
@@ -133,7 +140,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, unit: Unit) {
             .iter()
             .map(|column| right((column.cell)(row, unit).unwrap_or("-".into())));
         let part = match state.order {
-            Order::Time => row.since.time_percent,
+            Order::By(Sort::Time) => row.since.time_percent,
             _ => row.since.exits_percent,
         };
         let bar = (bar > 0).then(|| Text::from(table::bar(part, bar)).cyan());

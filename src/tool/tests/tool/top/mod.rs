@@ -12,7 +12,7 @@ use exitprof::{
         screen::{Settings, draw},
         state::{Order, Overlay, State},
     },
-    select::By,
+    select::{By, Sort},
     snapshot::{Counter, Origin, Snapshot, id::Id},
 };
 use ratatui::{
@@ -80,10 +80,10 @@ fn keys_choose_what_is_sorted_by() {
     let mut state = watched(Growing::new());
     assert_eq!(names(&state), ["CPUID", "HLT"]);
     press(&mut state, &[key('s'), key('>')]);
-    assert_eq!(state.order, Order::Time);
+    assert_eq!(state.order, Order::By(Sort::Time));
     assert_eq!(names(&state), ["HLT", "CPUID"]);
     press(&mut state, &[key('<'), key('<'), key('<')]);
-    assert_eq!(state.order, Order::Reason);
+    assert_eq!(state.order, Order::By(Sort::Reason));
     press(&mut state, &[key('s')]);
     assert_eq!(state.order, Order::Rate);
     press(&mut state, &[key('r')]);
