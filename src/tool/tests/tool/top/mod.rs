@@ -21,10 +21,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 
-const SETTINGS: Settings = Settings {
-    batch: false,
-    cycles: false,
-};
+const SETTINGS: Settings = Settings { cycles: false };
 
 fn read(counts: Growing) -> Snapshot {
     Snapshot::from_text(&counts.profile()).unwrap()
@@ -321,10 +318,7 @@ fn a_histogram_in_time_and_in_cycles() {
     let mut state = watched(Growing::new());
     press(&mut state, &[KeyCode::Enter]);
     insta::assert_snapshot!("a_histogram_in_time", screen(&state, 80, 10, SETTINGS));
-    let settings = Settings {
-        cycles: true,
-        ..SETTINGS
-    };
+    let settings = Settings { cycles: true };
     insta::assert_snapshot!("a_histogram_in_cycles", screen(&state, 40, 10, settings));
 }
 
