@@ -96,6 +96,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
         }
+        if input.is_none() && show.format() == Format::Table {
+            sheet.notes.extend(words::read(&snapshot));
+        }
         exporter.sheet(&sheet, out)?;
         if *histograms {
             for lines in self::histograms(&view, unit)? {

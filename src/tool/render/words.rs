@@ -50,12 +50,23 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     head
 }
 
+/// When and where a snapshot was read, if it says.
+fn when_and_where(snapshot: &Snapshot) -> Option<String> {
+    let when = when(snapshot.clock?);
+    Some(match &snapshot.machine {
+        Some(machine) => format!("{when} on {machine}"),
+        None => when,
+    })
+}
+
+/// The same, as a line below a table.
+pub fn read(snapshot: &Snapshot) -> Option<String> {
+    Some(label("Read", when_and_where(snapshot)?))
+}
+
 /// When and where a recording was made, if it says.
 pub fn recorded(snapshot: &Snapshot) -> Option<String> {
-    let mut words = format!("Recorded {}", when(snapshot.clock?));
-    if let Some(machine) = &snapshot.machine {
-        words += &format!(" on {machine}");
-    }
+    let mut words = format!("Recorded {}", when_and_where(snapshot)?);
     let command = snapshot.period.as_ref().and_then(|p| p.command.as_ref());
     if let Some(command) = command {
         words += &format!(", while {command} ran");

@@ -19,7 +19,8 @@ const LONGEST: usize = 64;
 pub fn hostname() -> Option<String> {
     let name = rustix::system::uname();
     let name = printable(name.nodename().to_string_lossy().as_ref());
-    (!name.is_empty()).then_some(name)
+    // What the kernel says until it is told otherwise.
+    Some(name).filter(|name| !name.is_empty() && name != "(none)")
 }
 
 /// The time, in whole milliseconds.

@@ -51,7 +51,7 @@ pub struct Arguments {
     )]
     interval_print: Option<Duration>,
     /// Show one line for each interval [default interval: 1]
-    #[arg(long, conflicts_with = "command")]
+    #[arg(long, conflicts_with_all = ["command", "by"])]
     line: bool,
     /// Run COMMAND N times, and show means and standard deviations
     #[arg(

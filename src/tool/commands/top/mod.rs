@@ -100,7 +100,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         })
     };
     let settings = Settings {
-        batch: arguments.batch,
         cycles: arguments.cycles,
     };
     let times = arguments.iterations.unwrap_or(u32::MAX);

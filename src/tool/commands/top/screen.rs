@@ -60,8 +60,6 @@ const KEY: usize = 11;
 /// What the screen shows besides the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Whether the screen is printed, and no keys are pressed.
-    pub batch: bool,
     /// Whether to show cycles, even if the TSC's frequency is known.
     pub cycles: bool,
 }
@@ -82,9 +80,9 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     .areas(frame.area());
 
     let unit = Unit::new(state.now().tsc_khz, settings.cycles);
-    let fitting = |text: &str, mark| fitting(text, mark, width);
-    frame.render_widget(Line::from(fitting(&title(state, unit), "; ")).bold(), head);
-    frame.render_widget(Line::from(fitting(&status_line(state), "; ")), status);
+    let [title_text, status_text] = summary(state, unit, width);
+    frame.render_widget(Line::from(title_text).bold(), head);
+    frame.render_widget(Line::from(status_text), status);
     if let Some(message) = message {
         let style = match state.error {
             Some(_) => Style::new().red(),
@@ -104,9 +102,26 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  / filter  b baseline";
     if state.typing {
         frame.render_widget(Line::from(format!("/{}_", state.filter)).bold(), foot);
-    } else if !settings.batch {
-        frame.render_widget(Line::from(fitting(keys, "  ")).dim(), foot);
+    } else {
+        frame.render_widget(Line::from(fitting(keys, "  ", width)).dim(), foot);
     }
+}
+
+/// The screen as lines of text, with all rows.
+pub fn lines(state: &State, settings: Settings, width: usize) -> Vec<String> {
+    let unit = Unit::new(state.now().tsc_khz, settings.cycles);
+    let message = state.error.iter().chain(&state.notice).next();
+    let message = message.map(|text| wrap::wrapped(text, 0, 0, width));
+    let summary = summary(state, unit, width).into_iter();
+    summary
+        .chain(message.unwrap_or_default())
+        .chain(list::lines(state, unit, width))
+        .collect()
+}
+
+/// What is shown, and the current rate.
+fn summary(state: &State, unit: Unit, width: usize) -> [String; 2] {
+    [title(state, unit), status_line(state)].map(|text| fitting(&text, "; ", width))
 }
 
 /// As many of the parts between marks as there is room for; the first in any case.

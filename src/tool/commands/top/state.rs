@@ -3,65 +3,71 @@
 //! The state of the screen, which keys and readings change.
 
 use crate::{
+    columns,
     continuity::Break,
     select::{By, Key, Selection, Sort},
     snapshot::{Counter, Origin, Owner, Snapshot},
     view::{Row, Sum, View, percent},
 };
 use anyhow::{Error, Result};
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 use std::{collections::HashMap, time::Duration};
 
 /// What rows are sorted by, in descending order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Exits per second in the last interval
+    /// Exits per second in the last interval.
     #[default]
     Rate,
-    /// Number of exits
-    #[value(alias = "samples")]
-    Exits,
-    /// Total time
-    Time,
-    /// Average time of an exit
-    Avg,
-    /// 90th percentile of the time of an exit
-    P90,
-    /// 99th percentile of the time of an exit
-    P99,
-    /// Time of the slowest exit
-    Max,
-    /// Time of the fastest exit
-    Min,
-    /// Reason's number, or name of the VM or vCPU, in ascending order
-    Reason,
+    /// What reports are sorted by, too.
+    By(Sort),
+}
+
+/// From left to right.
+const ORDERS: [Order; 9] = [
+    Order::Rate,
+    Order::By(Sort::Exits),
+    Order::By(Sort::Time),
+    Order::By(Sort::Avg),
+    Order::By(Sort::P90),
+    Order::By(Sort::P99),
+    Order::By(Sort::Max),
+    Order::By(Sort::Min),
+    Order::By(Sort::Reason),
+];
+
+impl ValueEnum for Order {
+    fn value_variants<'a>() -> &'a [Order] {
+        &ORDERS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Order::Rate => Some(PossibleValue::new("rate").help(columns::RATE.help)),
+            Order::By(sort) => sort.to_possible_value(),
+        }
+    }
 }
 
 impl Order {
     /// The order of rows before they have rates.
     fn sort(self) -> Sort {
         match self {
-            Order::Rate | Order::Exits => Sort::Exits,
-            Order::Time => Sort::Time,
-            Order::Avg => Sort::Avg,
-            Order::P90 => Sort::P90,
-            Order::P99 => Sort::P99,
-            Order::Max => Sort::Max,
-            Order::Min => Sort::Min,
-            Order::Reason => Sort::Reason,
+            Order::Rate => Sort::Exits,
+            Order::By(sort) => sort,
         }
     }
 
     /// The order `steps` columns to the right.
     pub(super) fn next(self, steps: usize) -> Order {
-        let all = Order::value_variants();
+        let all = ORDERS;
         let here = all.iter().position(|&order| order == self).unwrap_or(0);
         all[(here + steps) % all.len()]
     }
 
     /// The order one column to the left.
     pub(super) fn previous(self) -> Order {
-        self.next(Order::value_variants().len() - 1)
+        self.next(ORDERS.len() - 1)
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tempfile::TempDir;
 
 /// Writes a program.
 fn program(dir: &Path, name: &str, script: &str) {
@@ -48,8 +49,6 @@ fn host() -> Host {
     program(&dir.join("bin"), "make", "sleep 0.01");
     program(&dir.join("bin"), "jq", "cat >/dev/null");
     program(&dir.join("bin"), "ssh", "shift; exec \"$@\"");
-    fs::write(dir.join("before.json"), counted(0)).unwrap();
-    fs::write(dir.join("after.json"), counted(10)).unwrap();
     host
 }
 
@@ -77,8 +76,16 @@ fn run(dir: &Path, example: &str) {
         true => example.into(),
         false => format!("exec {example}"),
     };
-    sh.args(["-s", "INT", "2.5", "sh", "-c", &script]);
-    let run = sh.current_dir(dir).env("PATH", path).output().unwrap();
+    sh.args(["-s", "INT", "4", "sh", "-c", &script]);
+    // Some write files that others read.
+    let own = TempDir::new_in(dir).unwrap();
+    fs::write(own.path().join("before.json"), counted(0)).unwrap();
+    fs::write(own.path().join("after.json"), counted(10)).unwrap();
+    let run = sh
+        .current_dir(own.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&run.stderr);
     // 124 says that it was interrupted.
     let status = run.status.code();

@@ -246,3 +246,13 @@ fn histograms_have_no_gaps() {
         assert!(want.iter().all(|line| text.contains(line)), "{text}");
     }
 }
+
+#[test]
+fn a_report_tells_when_it_was_read() {
+    let host = Host::new(PROFILE);
+    let text = output(host.exitprof("report").env("TZ", "UTC"));
+    let (_, read) = text.split_once("\nRead            20").unwrap();
+    let (when, machine) = read.trim_end().split_once(" on ").unwrap();
+    assert_eq!(when.len(), "26-11-26 08:50:01".len(), "{when}");
+    assert!(!machine.is_empty() && !machine.contains('\n'));
+}

@@ -110,6 +110,10 @@ fn each_interval_is_a_line() {
         assert_eq!(words[1..], ["-", "-", "-", "-", "-", "-"], "{line}");
     }
     assert!(words.contains("In total        0 exits"), "{words}");
+    host.exitprof("stat")
+        .args(["--line", "--by", "vm"])
+        .assert()
+        .code(2);
 }
 
 #[test]

@@ -29,8 +29,11 @@ fn named() -> Host {
     host
 }
 
+/// A report, without when it was read.
 fn report(host: &Host, arguments: &[&str]) -> String {
-    output(host.exitprof("report").args(arguments))
+    let text = output(host.exitprof("report").args(arguments));
+    let timeless = text.lines().filter(|line| !line.starts_with("Read "));
+    timeless.map(|line| format!("{line}\n")).collect()
 }
 
 fn json(host: &Host, arguments: &[&str]) -> Value {

@@ -12,7 +12,7 @@ use exitprof::{
         screen::{Settings, draw},
         state::{Order, Overlay, State},
     },
-    select::By,
+    select::{By, Sort},
     snapshot::{Counter, Origin, Snapshot, id::Id},
 };
 use ratatui::{
@@ -21,10 +21,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 
-const SETTINGS: Settings = Settings {
-    batch: false,
-    cycles: false,
-};
+const SETTINGS: Settings = Settings { cycles: false };
 
 fn read(counts: Growing) -> Snapshot {
     Snapshot::from_text(&counts.profile()).unwrap()
@@ -80,10 +77,10 @@ fn keys_choose_what_is_sorted_by() {
     let mut state = watched(Growing::new());
     assert_eq!(names(&state), ["CPUID", "HLT"]);
     press(&mut state, &[key('s'), key('>')]);
-    assert_eq!(state.order, Order::Time);
+    assert_eq!(state.order, Order::By(Sort::Time));
     assert_eq!(names(&state), ["HLT", "CPUID"]);
     press(&mut state, &[key('<'), key('<'), key('<')]);
-    assert_eq!(state.order, Order::Reason);
+    assert_eq!(state.order, Order::By(Sort::Reason));
     press(&mut state, &[key('s')]);
     assert_eq!(state.order, Order::Rate);
     press(&mut state, &[key('r')]);
@@ -321,10 +318,7 @@ fn a_histogram_in_time_and_in_cycles() {
     let mut state = watched(Growing::new());
     press(&mut state, &[KeyCode::Enter]);
     insta::assert_snapshot!("a_histogram_in_time", screen(&state, 80, 10, SETTINGS));
-    let settings = Settings {
-        cycles: true,
-        ..SETTINGS
-    };
+    let settings = Settings { cycles: true };
     insta::assert_snapshot!("a_histogram_in_cycles", screen(&state, 40, 10, settings));
 }
 

@@ -5,7 +5,10 @@
 use super::{SETTINGS, key, names, press, read, screen, watched};
 use crate::growing::Growing;
 use exitprof::{
-    commands::top::state::{Order, State},
+    commands::top::{
+        screen::lines,
+        state::{Order, State},
+    },
     select::By,
     snapshot::Snapshot,
 };
@@ -151,4 +154,25 @@ fn screens_of_all_sizes() {
     press(&mut state, &[KeyCode::Esc, KeyCode::Enter]);
     insta::assert_snapshot!("the_histogram_on_20x12", screen(&state, 20, 12, SETTINGS));
     insta::assert_snapshot!("the_histogram_on_120x40", screen(&state, 120, 40, SETTINGS));
+}
+
+/// Of any number of rows, and with the same words as the screen.
+#[test]
+fn screens_are_lines_of_text() {
+    let state = watched(Growing::new());
+    for width in [20, 40, 80, 120] {
+        let drawn = screen(&state, width, 8, SETTINGS);
+        let (drawn, _) = drawn.rsplit_once("\n").unwrap();
+        let printed = lines(&state, SETTINGS, width.into());
+        assert_eq!(printed.join("\n"), drawn.trim_end());
+    }
+    let mut many = watched(Growing::new());
+    many.rows = many.rows.iter().cycle().take(20_000).cloned().collect();
+    let text = lines(&many, SETTINGS, 80);
+    assert_eq!(text.len(), 20_004);
+    assert!(
+        text[3..20_003]
+            .iter()
+            .all(|line| line.starts_with("CPUID") || line.starts_with("HLT"))
+    );
 }
