@@ -13,7 +13,7 @@ use ratatui::{
         execute,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
-    layout::Rect,
+    layout::{Rect, Size},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -35,6 +35,8 @@ const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NV
 /// The terminal in raw mode.
 pub struct Console {
     terminal: DefaultTerminal,
+    /// What is drawn on.
+    area: Rect,
     keys: OwnedFd,
     input: Input,
     signals: Signals,
@@ -47,6 +49,15 @@ pub enum Happened {
     Keys(Vec<KeyEvent>),
     /// A signal asks for the end, or the terminal has gone.
     End,
+}
+
+/// The part of a terminal that can be drawn on. Serial consoles often do not know their size,
+/// and ratatui counts cells in 16 bits.
+fn usable(size: Size) -> Rect {
+    match size.width {
+        0 => Rect::new(0, 0, 80, 24),
+        width => Rect::new(0, 0, width, size.height.min(u16::MAX / width)),
+    }
 }
 
 impl Console {
@@ -64,15 +75,14 @@ impl Console {
             false => File::open("/dev/tty").map(OwnedFd::from),
         };
         let keys = keys.context("the terminal")?;
-        let mut terminal = ratatui::try_init().context("the terminal")?;
-        // Serial consoles often do not know their size.
-        if terminal.size()?.width == 0 {
-            let viewport = Viewport::Fixed(Rect::new(0, 0, 80, 24));
-            let backend = CrosstermBackend::new(io::stdout());
-            terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
-        }
+        let size = ratatui::try_init().context("the terminal")?.size()?;
+        let area = usable(size);
+        let viewport = Viewport::Fixed(area);
+        let backend = CrosstermBackend::new(io::stdout());
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
         Ok(Console {
             terminal,
+            area,
             keys,
             input: Input::default(),
             signals,
@@ -85,6 +95,11 @@ impl Console {
     ///
     /// If the terminal cannot be written.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
+        let area = usable(self.terminal.size()?);
+        if area != self.area {
+            self.area = area;
+            self.terminal.resize(area)?;
+        }
         self.terminal.draw(draw)?;
         Ok(())
     }

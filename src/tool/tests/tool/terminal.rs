@@ -245,6 +245,26 @@ fn any_size_is_filled() {
     terminal.ends();
 }
 
+/// What is drawn on an enormous screen is in its place, after it was an ordinary one.
+#[test]
+fn an_enormous_screen_is_filled_in_part() {
+    let mut terminal = Terminal::start(&[]);
+    terminal.until_seen("1200 exits/s");
+    terminal.resize(300, 400);
+    terminal.until("its last line", |s| {
+        s.lines().nth(162).is_some_and(|l| l.starts_with("? help"))
+    });
+    terminal.until("its first lines", |s| {
+        s.starts_with("VMX: ") && line(s, "CPUID").get(1) == Some(&"1000")
+    });
+    terminal.resize(24, 80);
+    terminal.until("a line", |s| {
+        s.lines().nth(23).is_some_and(|l| l.starts_with("? help"))
+    });
+    terminal.press("q");
+    terminal.ends();
+}
+
 #[test]
 fn a_console_need_not_know_its_size() {
     let mut terminal = Terminal::start_with(size(0, 0), &[]);
