@@ -21,4 +21,5 @@ if [ "$(minor cargo || true)" -lt 88 ] 2>/dev/null || [ -z "$(minor cargo || tru
 	cargo=$root/usr/bin/cargo
 fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/cargo}
-exec "$cargo" "$@"
+# Tests send signals that this shell may have been started to ignore, as by nohup.
+exec env --default-signal "$cargo" "$@"

@@ -158,26 +158,6 @@ fn the_module_is_controlled() {
     }
 }
 
-#[test]
-fn a_signal_ends_a_period_early() {
-    let host = Host::new(&Growing::new().profile());
-    let file = host.0.path().join("file");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_exitprof"));
-    command
-        .args(["record", "--for", "1000", "--debugfs"])
-        .arg(host.0.path())
-        .arg(&file);
-    let mut child = command.spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let begin = std::time::Instant::now();
-    // It may not listen yet, and the second ends it.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(begin.elapsed().as_secs() < 100);
-    check(&fs::read_to_string(file).unwrap(), "Snapshot");
-}
-
 /// Commands may have several lines; and files may be hostile.
 #[test]
 fn commands_are_shown_in_one_line() {
