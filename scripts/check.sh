@@ -144,7 +144,7 @@ option_off() {
 	copy_kvm "$kdir" "$build/check-kvm"
 	sed -i /exit_profiler/d "$build/check-kvm/arch/x86/kvm/Makefile"
 	echo '#undef CONFIG_KVM_EXIT_PROFILER' >"$build/check-kvm/off.h"
-	KCFLAGS="-include $build/check-kvm/off.h" build_kvm "$kdir" "$build/check-kvm"
+	build_kvm "$kdir" "$build/check-kvm" KCFLAGS="-include $build/check-kvm/off.h"
 	for module in kvm kvm-intel kvm-amd; do
 		for part in "$kdir/unpatched" "$build/check-kvm/arch/x86/kvm"; do
 			objcopy -O binary --only-section=.text "$part/$module.ko" "$tmp/text"

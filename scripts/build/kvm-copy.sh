@@ -43,14 +43,14 @@ refresh() {
 	cmp -s "$1" "$2" || install -D -m "$(stat -c %a "$1")" "$1" "$2"
 }
 
-# build_kvm KERNEL COPY: makes the modules.
+# build_kvm KERNEL COPY [VARIABLE=VALUE...]: makes the modules.
 build_kvm() {
-	make_with "$1" "$2" "$2/arch/x86/kvm" modules
+	make_with "$1" "$2" "$2/arch/x86/kvm" modules "${@:3}"
 }
 
-# make_with KERNEL COPY DIR TARGET: makes it in DIR; the copy's headers come before
-# the kernel's own.
+# make_with KERNEL COPY DIR TARGET [VARIABLE=VALUE...]: makes it in DIR; the copy's headers
+# come before the kernel's own.
 make_with() {
 	"$top/scripts/build/make.sh" "$1" M="$3" -j"$(nproc)" \
-		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" "$4"
+		NOSTDINC_FLAGS="-nostdinc -I$2/arch/x86/include -I$2/arch/x86/kvm" "${@:4}"
 }
