@@ -238,17 +238,33 @@ impl fmt::Display for Malformed {
 }
 
 /// The fields of a line.
-#[derive(Clone, Copy)]
-struct Fields<'a>(&'a str);
+struct Fields<'a> {
+    /// Keys and values. No line has more of them today.
+    first: [(&'a str, &'a str); 16],
+    rest: &'a str,
+}
 
 impl<'a> Fields<'a> {
-    fn get(self, key: &'static str) -> Option<&'a str> {
-        self.0
-            .split(' ')
-            .find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
+    fn new(text: &'a str) -> Fields<'a> {
+        let (mut first, mut rest) = ([("", ""); 16], text);
+        for field in &mut first {
+            let (own, others) = rest.split_once(' ').unwrap_or((rest, ""));
+            *field = own.split_once('=').unwrap_or(("", ""));
+            rest = others;
+        }
+        Fields { first, rest }
     }
 
-    fn text(self, key: &'static str) -> Result<&'a str, Malformed> {
+    fn get(&self, key: &'static str) -> Option<&'a str> {
+        let first = self.first.iter().find(|(other, _)| *other == key);
+        let in_rest = || {
+            let mut fields = self.rest.split(' ');
+            fields.find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
+        };
+        first.map(|(_, value)| *value).or_else(in_rest)
+    }
+
+    fn text(&self, key: &'static str) -> Result<&'a str, Malformed> {
         match self.get(key) {
             Some("") => Err(Malformed::Invalid(key)),
             Some(text) => Ok(text),
@@ -256,12 +272,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn number<T: FromStr>(self, key: &'static str) -> Result<T, Malformed> {
+    fn number<T: FromStr>(&self, key: &'static str) -> Result<T, Malformed> {
         let text = self.text(key)?;
         text.parse().map_err(|_| Malformed::Invalid(key))
     }
 
-    fn flag(self, key: &'static str) -> Result<bool, Malformed> {
+    fn flag(&self, key: &'static str) -> Result<bool, Malformed> {
         match self.text(key)? {
             "0" => Ok(false),
             "1" => Ok(true),
@@ -269,17 +285,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn id(self) -> Result<u64, Malformed> {
+    fn id(&self) -> Result<u64, Malformed> {
         let text = self.text("id")?;
         u64::from_str_radix(text, 16).map_err(|_| Malformed::Invalid("id"))
     }
 
     /// The id of a line that does not tell its version: 0 if there is none.
-    fn id_since_version_2(self) -> Result<u64, Malformed> {
+    fn id_since_version_2(&self) -> Result<u64, Malformed> {
         self.get("id").map_or(Ok(0), |_| self.id())
     }
 
-    fn head(self) -> Result<Head, Malformed> {
+    fn head(&self) -> Result<Head, Malformed> {
         let version = self.number("version")?;
         let (id, recording, histograms) = match version {
             1 => (0, "sampling", "distributions"),
@@ -304,7 +320,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn account(self) -> Result<Account, Malformed> {
+    fn account(&self) -> Result<Account, Malformed> {
         Ok(Account {
             sample_cycles: self.number("sample_cycles")?,
             record_cycles: self.number("record_cycles")?,
@@ -313,7 +329,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn histogram(self) -> Result<Option<Histogram>, Malformed> {
+    fn histogram(&self) -> Result<Option<Histogram>, Malformed> {
         let text = match self.get("log2") {
             Some(text) => text,
             None => return Ok(None),
@@ -333,7 +349,7 @@ impl<'a> Fields<'a> {
         }))
     }
 
-    fn row(self, owner: Owner<'a>) -> Result<Row<'a, &'a str>, Malformed> {
+    fn row(&self, owner: Owner<'a>) -> Result<Row<'a, &'a str>, Malformed> {
         Ok(Row {
             owner,
             reason: match self.text("reason")? {
@@ -362,7 +378,7 @@ impl<'a> Line<'a, &'a str> {
     /// Says which field is wrong.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let (kind, fields) = text.split_once(' ').unwrap_or((text, ""));
-        let fields = Fields(fields);
+        let fields = Fields::new(fields);
         let vcpu = || {
             let id = fields.id_since_version_2()?;
             Ok((fields.text("vm")?, fields.number("vcpu")?, id))
