@@ -107,7 +107,8 @@ disassembly() {
 	local hook entering=vcpu_enter_guest shared=$peers/shared_atomics/arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
 	# What the hook adds to the function that it is inlined into; gcc inlines that one, too.
-	nm "$kernel/unpatched/kvm.ko" | grep -q " t $entering$" || entering=kvm_arch_vcpu_ioctl_run
+	# grep reads to the end, or nm would fail at times.
+	nm "$kernel/unpatched/kvm.ko" | grep " t $entering$" >/dev/null || entering=kvm_arch_vcpu_ioctl_run
 	hook=$(($(locked $entering "$kernel/arch/x86/kvm/kvm.ko") - $(locked $entering "$kernel/unpatched/kvm.ko")))
 	echo "locked loaded $((hook + $(locked "record::<false, false, false>" "$module")))"
 	! wanted shared_atomics || echo "locked shared_atomics $(locked vmx_handle_exit "$shared")"

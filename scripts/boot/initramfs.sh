@@ -45,7 +45,8 @@ add() { # SRC DEST
 # Debugging information is most of a module that has it. Others may be signed, and stay as
 # they are.
 strip_debug() {
-	! objdump -h "$1" | grep -q '\.debug_info' || strip -d "$1"
+	# grep reads to the end, or objdump would fail at times.
+	! objdump -h "$1" | grep '\.debug_info' >/dev/null || strip -d "$1"
 }
 
 # program NAME [ROOT]: a program of the unpacked packages, its loader and its libraries.

@@ -24,7 +24,7 @@ const TARGETS: [(&str, Target); 2] = [
 ];
 
 /// The configuration that these are for, besides the others.
-const LEAN: &str = "lean";
+const LEAN: [&str; 2] = ["lean", "6.12-lean"];
 const LEAN_TARGETS: [(&str, Target); 6] = [
     (OURS, Target::AtMost(36.0, ABSENT)),
     ("per_vcpu", Target::AtMost(41.0, ABSENT)),
@@ -32,17 +32,6 @@ const LEAN_TARGETS: [(&str, Target); 6] = [
     ("c_probe", Target::Times(1.5)),
     ("bpf", Target::Times(10.0)),
     ("trace_both", Target::Times(33.0)),
-];
-
-/// The targets for 6.12 as lean. gcc, with which it is built, inlines the hook further and
-/// keeps fewer values in registers: see the README.
-const LEAN_6_12: &str = "6.12-lean";
-const LEAN_6_12_TARGETS: [(&str, Target); 5] = [
-    (ABSENT, Target::AtMost(4.0, UNPATCHED)),
-    ("recording_off", Target::AtMost(4.0, UNPATCHED)),
-    (OURS, Target::AtMost(40.0, ABSENT)),
-    ("per_vcpu", Target::AtMost(45.0, ABSENT)),
-    ("histograms", Target::AtMost(57.0, ABSENT)),
 ];
 
 /// What is less than an instruction, of figures with two digits: batches of 20 EPT
@@ -78,12 +67,12 @@ impl Verdict {
 /// Whether the costs of a configuration reach the targets; what was not measured is
 /// skipped.
 pub fn targets(configuration: &str, costs: &Costs) -> Vec<Verdict> {
-    let (all, lean): (&[_], &[_]) = match configuration {
-        LEAN => (&TARGETS, &LEAN_TARGETS),
-        LEAN_6_12 => (&LEAN_6_12_TARGETS, &[]),
-        _ => (&TARGETS, &[]),
+    let lean: &[_] = if LEAN.contains(&configuration) {
+        &LEAN_TARGETS
+    } else {
+        &[]
     };
-    let all = all.iter().chain(lean);
+    let all = TARGETS.iter().chain(lean);
     let verdicts = all.map(|(setup, t)| target(costs, setup, t));
     verdicts.chain([locked(costs)]).collect()
 }
@@ -198,7 +187,7 @@ mod tests {
     }
 
     fn good(costs: &Costs, name: &str) -> bool {
-        let verdicts = targets(LEAN, costs);
+        let verdicts = targets(LEAN[0], costs);
         verdicts.iter().find(|v| v.name == name).unwrap().is_good()
     }
 
@@ -230,24 +219,15 @@ mod tests {
     #[test]
     fn other_kernels_may_make_recording_dearer() {
         let costs = costs(&[("absent", 0.0), ("loaded", 38.0)]);
-        assert!(!targets(LEAN, &costs).iter().all(Verdict::is_good));
+        for lean in LEAN {
+            assert!(!targets(lean, &costs).iter().all(Verdict::is_good));
+        }
         assert!(targets("distro", &costs).iter().all(Verdict::is_good));
     }
 
     #[test]
-    fn gcc_may_make_all_of_it_dearer() {
-        for (more, expected) in [(4.0, true), (5.0, false)] {
-            let costs = costs(&[("absent", more), ("loaded", more + 40.0)]);
-            let all = targets(LEAN_6_12, &costs);
-            assert_eq!(all.iter().all(Verdict::is_good), expected, "{more}");
-        }
-        let costs = costs(&[("absent", 0.0), ("loaded", 41.0)]);
-        assert!(!targets(LEAN_6_12, &costs).iter().all(Verdict::is_good));
-    }
-
-    #[test]
     fn what_was_not_measured_is_skipped() {
-        for verdict in targets(LEAN, &costs(&[])) {
+        for verdict in targets(LEAN[0], &costs(&[])) {
             let line = verdict.ktap(1, "cost");
             assert!(line.contains("# SKIP"), "{line}");
         }
