@@ -34,12 +34,13 @@ for isa in false true; do
 	# SVM's histograms are in two parts, whose pointers are chosen from.
 	part=0
 	[ $isa = false ] || part=1
-	# Two counters of the CPU; and two of the vCPU, or two more of the CPU's. A
-	# histogram takes a look at, and perhaps a change of, minimum and maximum, and a bucket.
-	check "record::<$isa, false, false>" 2 0
-	check "record::<$isa, false, true>" $((2 + 5)) $part
-	check "record::<$isa, true, false>" $((2 + 2)) 2
-	check "record::<$isa, true, true>" $((2 + 5 + 2)) $((2 + part))
-	check "record_untimed::<$isa, false>" 2 0
-	check "record_untimed::<$isa, true>" $((2 + 2)) 2
+	# The sample's reason. Two counters of the CPU; and two of the vCPU, or two more of the
+	# CPU's. A histogram takes a look at, and perhaps a change of, minimum and maximum, and
+	# a bucket.
+	check "record::<$isa, false, false>" 2 1
+	check "record::<$isa, false, true>" $((2 + 5)) $((1 + part))
+	check "record::<$isa, true, false>" $((2 + 2)) $((1 + 2))
+	check "record::<$isa, true, true>" $((2 + 5 + 2)) $((1 + 2 + part))
+	check "record_untimed::<$isa, false>" 2 1
+	check "record_untimed::<$isa, true>" $((2 + 2)) $((1 + 2))
 done

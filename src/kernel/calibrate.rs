@@ -40,6 +40,7 @@ pub(crate) unsafe fn calibrate(record: Record) {
         Ok(profile) => profile,
         Err(_) => return,
     };
+    let sample = Sample { exit: 0, result: 1 };
     let (mut sample_cycles, mut record_cycles) = (u64::MAX, u64::MAX);
     for _ in 0..ROUNDS {
         cpu::without_preemption(|| {
@@ -48,11 +49,10 @@ pub(crate) unsafe fn calibrate(record: Record) {
                 let begin = cpu::tsc();
                 let cycles = cpu::tsc().wrapping_sub(begin);
                 sample_cycles = sample_cycles.min(cycles);
-                let sample = Sample { exit: 0, cycles };
                 // SAFETY: The caller guarantees that `record` has its memory to itself.
                 // Preemption is disabled. `profile` is zeroed memory of a profile's size,
                 // which nobody else uses.
-                unsafe { record(profile.as_ptr(), sample) };
+                unsafe { record(profile.as_ptr(), &sample, cycles) };
             }
             let all = cpu::tsc().wrapping_sub(start);
             record_cycles = record_cycles.min(all / SAMPLES);

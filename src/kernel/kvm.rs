@@ -17,7 +17,7 @@ use crate::{
     reading::Reading,
     record::{record, record_untimed},
     sys::{
-        contract::{self, Ops, Record, Sample, VcpuInfo},
+        contract::{self, Ops, Record, RecordUntimed, Sample, VcpuInfo},
         error::from_errno,
         params::ParamLock,
     },
@@ -36,7 +36,7 @@ use kernel::prelude::*;
 #[allow(clippy::assertions_on_constants)] // One is the model's, the other C's.
 const _: () = assert!(leaf::DISCOVERY == contract::CPUID_BASE);
 
-const fn ops(record: Record, record_untimed: Record) -> Ops {
+const fn ops(record: Record, record_untimed: RecordUntimed) -> Ops {
     Ops {
         version: contract::VERSION,
         size: mem::size_of::<Ops>() as u32,

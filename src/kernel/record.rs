@@ -36,24 +36,26 @@ const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and the memory for all of this is in use. With `VCPU`, this
-/// runs in the task of a vCPU, and `profile` is the vCPU's profile, which was made with
-/// counters, or null if it has none; or `profile` has the layout of one, and nobody else
-/// writes it. Only its counters are used.
+/// Preemption is disabled, and the memory for all of this is in use. `sample` is valid.
+/// With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's profile, which
+/// was made with counters, or null if it has none; or `profile` has the layout of one, and
+/// nobody else writes it. Only its counters are used.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
-    sample: Sample,
+    sample: *const Sample,
+    cycles: u64,
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    match isa.own_slot(sample.exit as u32) {
-        Some(slot) if !HISTOGRAM || histogram::is_ordinary(sample.cycles) => {
-            let bucket = histogram::log2(sample.cycles);
+    // SAFETY: The caller fulfils the contract of `record()`.
+    match isa.own_slot(unsafe { reason(sample) }) {
+        Some(slot) if !HISTOGRAM || histogram::is_ordinary(cycles) => {
+            let bucket = histogram::log2(cycles);
             // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
             // than `Isa::slots()`. The bucket of ordinary cycles is their logarithm.
-            unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, sample.cycles, bucket) }
+            unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) }
         }
         // SAFETY: The caller fulfils the contract of `record()`.
-        _ => unsafe { record_rare::<SVM, VCPU, HISTOGRAM>(profile, sample) },
+        _ => unsafe { record_rare::<SVM, VCPU, HISTOGRAM>(profile, sample, cycles) },
     }
 }
 
@@ -68,10 +70,13 @@ pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const 
 #[inline(never)]
 unsafe extern "C" fn record_rare<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
-    Sample { exit, cycles }: Sample,
+    sample: *const Sample,
+    cycles: u64,
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    let (slot, bucket) = (isa.slot(exit as u32), histogram::bucket(cycles));
+    // SAFETY: The caller fulfils the contract of `record()`.
+    let slot = isa.slot(unsafe { reason(sample) });
+    let bucket = histogram::bucket(cycles);
     // SAFETY: The caller fulfils the contract of `record()`. `slot()` is less than
     // `Isa::slots()`, and `bucket()` is less than `BUCKETS`.
     unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) };
@@ -84,15 +89,16 @@ unsafe extern "C" fn record_rare<const SVM: bool, const VCPU: bool, const HISTOG
 /// As for [`record`].
 pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool>(
     profile: *mut c_void,
-    sample: Sample,
+    sample: *const Sample,
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    match isa.own_slot(sample.exit as u32) {
+    // SAFETY: The caller fulfils the contract of `record()`.
+    match isa.own_slot(unsafe { reason(sample) }) {
         // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
         // than `Isa::slots()`.
         Some(slot) => unsafe { add_untimed::<VCPU>(isa, slot, profile) },
         // SAFETY: The caller fulfils the contract of `record()`.
-        None => unsafe { record_rare_untimed::<SVM, VCPU>(profile, sample) },
+        None => unsafe { record_rare_untimed::<SVM, VCPU>(profile) },
     }
 }
 
@@ -103,14 +109,24 @@ pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool
 /// As for [`record`].
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(
-    profile: *mut c_void,
-    _: Sample,
-) {
+unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(profile: *mut c_void) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     // SAFETY: The caller fulfils the contract of `record()`. `other_slot()` is less than
     // `Isa::slots()`.
     unsafe { add_untimed::<VCPU>(isa, isa.other_slot(), profile) };
+}
+
+/// The basic exit reason (VMX) or the exit code (SVM) of an exit. A guest hypervisor can
+/// make it any value.
+///
+/// # Safety
+///
+/// `sample` is valid.
+#[inline(always)]
+unsafe fn reason(sample: *const Sample) -> u32 {
+    // SAFETY: The caller guarantees that `sample` is valid. It begins with `exit`, whose bits
+    // 31:0 are the reason. (If the compiler loads the others as well, they take a move.)
+    unsafe { *sample.cast::<u32>() }
 }
 
 /// Adds an exit to the counters of `slot`, and to `bucket` of its histogram.

@@ -244,12 +244,19 @@ struct Fields<'a> {
     rest: &'a str,
 }
 
+/// What is before and after the first `byte`, which is ASCII. With fields this short, it is
+/// faster than `split_once()`.
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|other| other == byte)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 impl<'a> Fields<'a> {
     fn new(text: &'a str) -> Fields<'a> {
         let (mut first, mut rest) = ([("", ""); 16], text);
         for field in &mut first {
-            let (own, others) = rest.split_once(' ').unwrap_or((rest, ""));
-            *field = own.split_once('=').unwrap_or(("", ""));
+            let (own, others) = cut(rest, b' ').unwrap_or((rest, ""));
+            *field = cut(own, b'=').unwrap_or(("", ""));
             rest = others;
         }
         Fields { first, rest }

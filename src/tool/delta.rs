@@ -7,8 +7,8 @@ use crate::{
     reasons,
     snapshot::{Counter, Owner, Reading, Snapshot, histogram},
 };
+use foldhash::{HashMap, HashSet};
 use profile::histogram::Histogram;
-use std::collections::{HashMap, HashSet};
 
 /// Counters by owner and reason, and whether they still exist.
 type Counters<'a> = HashMap<(&'a Owner, Option<u32>), (&'a Counter, bool)>;
@@ -22,7 +22,7 @@ impl Snapshot {
     /// If this snapshot does not continue `earlier`.
     pub fn since(&self, earlier: &Snapshot) -> Result<Snapshot, Break> {
         self.check_same_count(earlier)?;
-        let mut index = Counters::new();
+        let mut index = Counters::default();
         index.extend(
             earlier
                 .counters
@@ -48,7 +48,7 @@ impl Snapshot {
             now.added(before).is_none().then_some(before)
         });
         // vCPUs that have ended, even if others have their names now.
-        let mut replaced: HashSet<&Owner> = HashSet::new();
+        let mut replaced: HashSet<&Owner> = HashSet::default();
         for counter in missing.chain(fell) {
             if !matches!(counter.owner, Owner::Vcpu(_)) {
                 return Err(Break::Fell);

@@ -7,8 +7,9 @@ use crate::{
     snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
+use foldhash::HashMap;
 use profile::histogram::{Histogram, bounds};
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, sync::Arc};
 
 /// The selected rows.
 #[derive(Clone, Debug)]

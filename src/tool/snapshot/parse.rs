@@ -4,12 +4,10 @@
 
 use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use foldhash::{HashMap, HashSet};
 use profile::text::{self, Line};
 use serde::Deserialize;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 impl Snapshot {
     /// Parses the file `profile` in debugfs: see [`text`].
@@ -156,7 +154,7 @@ impl Snapshot {
     /// Adds up counters of the same owner and reason: without ids, vCPUs of two VMs may have
     /// the same name.
     fn add_up(&mut self, place: impl Fn(usize) -> String) -> Result<()> {
-        let mut places = HashMap::new();
+        let mut places = HashMap::default();
         let keys = self.counters.iter().map(|c| (&c.owner, c.reason));
         let places: Vec<usize> = keys
             .map(|key| {

@@ -34,6 +34,10 @@ const LEAN_TARGETS: [(&str, Target); 6] = [
     ("trace_both", Target::Times(33.0)),
 ];
 
+/// What the hook adds to an exit of this kind besides: CPUID that finds no entry meets a NOP of
+/// its own.
+const CPUID: (&str, f64) = ("cpuid", 1.0);
+
 /// What is less than an instruction, of figures with two digits: batches of 20 EPT
 /// violations differ by some instructions of their own.
 const FRACTION: f64 = 0.99;
@@ -93,7 +97,9 @@ fn target(costs: &Costs, setup: &str, target: &Target) -> Verdict {
             continue;
         };
         match *target {
-            Target::AtMost(limit, _) => {
+            Target::AtMost(limit, over) => {
+                let besides = (over, workload) == (UNPATCHED, CPUID.0);
+                let limit = limit + if besides { CPUID.1 } else { 0.0 };
                 worst = Some(worst.map_or(more, |w| w.max(more)));
                 if more >= limit + FRACTION {
                     bad.push(format!("{workload}: adds {more:.2}, of {limit}"));
@@ -179,9 +185,14 @@ mod tests {
 
     /// KVM as it is, with a cost that cancels out, and setups that add so much.
     fn costs(more: &[(&str, f64)]) -> Costs {
-        let mut text = "cost cpuid unpatched 1100 1000.25\n".to_owned();
+        costs_of("vmcall", more)
+    }
+
+    /// The same of another exit.
+    fn costs_of(workload: &str, more: &[(&str, f64)]) -> Costs {
+        let mut text = format!("cost {workload} unpatched 1100 1000.25\n");
         for (setup, more) in more {
-            text += &format!("cost cpuid {setup} 1900 {}\n", 1000.25 + more);
+            text += &format!("cost {workload} {setup} 1900 {}\n", 1000.25 + more);
         }
         Costs::parse(&text).unwrap()
     }
@@ -203,6 +214,14 @@ mod tests {
                 let all = costs(&[("absent", -3.0), (setup, more - 3.0)]);
                 assert_eq!(good(&all, setup), expected, "{more}");
             }
+        }
+    }
+
+    #[test]
+    fn cpuid_may_take_another_nop() {
+        for (more, expected) in [(2.8, true), (3.0, false)] {
+            let costs = costs_of("cpuid", &[("absent", more)]);
+            assert_eq!(good(&costs, "absent"), expected, "{more}");
         }
     }
 
