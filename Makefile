@@ -101,7 +101,8 @@ tool:
 check: modules
 	@scripts/check.sh $(KDIR)
 
-lean = $(if $(filter 6.12,$(KERNEL)),6.12-lean,lean)
+# The kernel to measure on. Of 7.3, there is only Debian's own.
+lean = $(or $(patsubst 6.12,6.12-lean,$(filter-out 6.1,$(KERNEL))),lean)
 
 bench: deps
 	@scripts/bench.sh $(lean)

@@ -6,7 +6,7 @@
 #	bench.sh [FLAVOUR [SETUP...]]
 #
 #	FLAVOUR	"lean" or "6.12-lean", a kernel that has as little else as can be, which
-#		most targets are for; or "distro", or "kernel": see kernel.sh
+#		most targets are for; or "distro", "kernel", or "7.3": see kernel.sh
 #	SETUP	what to compare, of the table in tests/e2e/src/cost/setup.rs: all, or those
 #
 # ACCEL in the environment chooses the machine: bochs, the default, whose TSC counts
@@ -43,12 +43,14 @@ if [ "$machine" = bochs ]; then
 	# The kernel for tests is the distribution's without BPF: it adds as much.
 	options+=(--targets --baseline "$top/tests/bench/${flavour/kernel/distro}.baseline")
 	case $flavour${setups[*]} in
-	lean | distro | 6.12-lean) options+=(--table "$top/tests/bench/README.md") ;;
+	lean | distro | 6.12-lean | 7.3) options+=(--table "$top/tests/bench/README.md") ;;
 	esac
 fi
-# Nobody has written the shared atomics for it.
-[ "$flavour${setups[*]}" != 6.12-lean ] || setups=(unpatched absent recording_off loaded per_vcpu histograms
-	c_probe bpf trace_exit trace_both perf_kvm_stat)
+# Nobody has written the shared atomics for these.
+case $flavour${setups[*]} in
+6.12-lean | 7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms
+	c_probe bpf trace_exit trace_both perf_kvm_stat) ;;
+esac
 
 # wanted SETUP
 wanted() {

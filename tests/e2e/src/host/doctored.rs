@@ -30,7 +30,8 @@ const fn contract([version, size, sample, vcpu]: [u8; 4]) -> [u8; 40] {
 
 /// The contract's version and size, and the sizes of a sample and of a vCPU's
 /// description.
-const CONTRACT: [u8; 40] = contract([2, 64, 16, 24]);
+const CONTRACT: [u8; 40] = contract([VERSION, 64, 16, 24]);
+const VERSION: u8 = 3;
 
 /// A contract with another number.
 const fn changed(name: &'static str, to: &'static [u8]) -> Change {
@@ -42,10 +43,10 @@ const fn changed(name: &'static str, to: &'static [u8]) -> Change {
     }
 }
 
-pub const OTHER_CONTRACT: Change = changed("other_contract", &contract([3, 64, 16, 24]));
-pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([2, 72, 16, 24]));
-pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([2, 64, 24, 24]));
-pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([2, 64, 16, 32]));
+pub const OTHER_CONTRACT: Change = changed("other_contract", &contract([VERSION - 1, 64, 16, 24]));
+pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([VERSION, 72, 16, 24]));
+pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([VERSION, 64, 24, 24]));
+pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([VERSION, 64, 16, 32]));
 
 pub const SECOND_PROFILER: Change = Change {
     name: "second_profiler",
