@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # check-record.sh OBJECT: what the module does at each exit must neither lock, nor
-# call, nor loop, nor touch memory other than its pointers and counters.
+# call, nor loop, nor touch memory other than the sample, its pointers and counters.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

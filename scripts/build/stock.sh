@@ -18,13 +18,13 @@ packages() {
 mkdir -p "$cache" "$build" ||
 	die "cannot write to $cache or $build: set KVM_EXITPROF_CACHE to a place where you can"
 "$top/scripts/build/check-build.sh" room "$cache"
-lock_kernels
 
 # The compilers are unpacked meanwhile.
 "$in_root" true &
 compilers=$!
 
 tarball=$(packages linux-source-$version)/usr/src/linux-source-$version.tar.xz
+[ -d "$(source_of "$tarball")" ] || lock_kernels
 source=$(unpacked "$tarball")
 release=$(make -s -C "$source" kernelversion)+deb13-amd64
 kernel=$(packages "linux-headers-$release" "linux-binary-$release" "linux-modules-$release")
@@ -45,6 +45,12 @@ kmake() {
 }
 
 tree=$cache/stock-$release
+is_built() {
+	[ -e "$tree/complete" ] && is_patched "$tree" $version
+}
+
+# What is there need not wait for another kernel's build.
+is_built || lock_kernels
 if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	cp -al "$source" "$tree"
@@ -62,7 +68,7 @@ if [ ! -e "$tree/complete" ]; then
 	touch "$tree/complete"
 fi
 
-if ! is_patched "$tree" $version; then
+if ! is_built; then
 	say "building the Rust crates of Linux $release, and KVM: 2 minutes on 2 cores; log: $tree.log"
 	patch_tree "$source" "$tree" $version
 	cp "$headers/include/generated/utsversion.h" "$tree/debian-version.h"

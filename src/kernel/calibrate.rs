@@ -51,7 +51,7 @@ pub(crate) unsafe fn calibrate(record: Record) {
                 sample_cycles = sample_cycles.min(cycles);
                 // SAFETY: The caller guarantees that `record` has its memory to itself.
                 // Preemption is disabled. `profile` is zeroed memory of a profile's size,
-                // which nobody else uses.
+                // which nobody else uses, and `sample` is a local variable.
                 unsafe { record(profile.as_ptr(), &sample, cycles) };
             }
             let all = cpu::tsc().wrapping_sub(start);

@@ -19,7 +19,7 @@ use crate::{
 use core::{
     arch::asm,
     ffi::c_void,
-    mem,
+    mem, ptr,
     sync::atomic::{
         AtomicU64,
         Ordering::{Relaxed, Release},
@@ -36,8 +36,8 @@ const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 ///
 /// # Safety
 ///
-/// Preemption is disabled, and the memory for all of this is in use. `sample` is valid.
-/// With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's profile, which
+/// Preemption is disabled, and the memory for all of this is in use. `sample` is valid
+/// for reads. With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's profile, which
 /// was made with counters, or null if it has none; or `profile` has the layout of one, and
 /// nobody else writes it. Only its counters are used.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
@@ -60,8 +60,8 @@ pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const 
 }
 
 /// Records an exit whose reason has no slot of its own, or that took 0 or very many
-/// cycles. It has the signature of [`record`], so its arguments are in the right
-/// registers already.
+/// cycles. It has the signature of [`record`], so that its arguments are mostly in the
+/// right registers already.
 ///
 /// # Safety
 ///
@@ -102,7 +102,7 @@ pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool
     }
 }
 
-/// Records an untimed exit whose reason has no slot of its own: see [`record_rare`].
+/// Records an untimed exit whose reason has no slot of its own.
 ///
 /// # Safety
 ///
@@ -121,12 +121,14 @@ unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(prof
 ///
 /// # Safety
 ///
-/// `sample` is valid.
+/// `sample` is valid for reads.
 #[inline(always)]
 unsafe fn reason(sample: *const Sample) -> u32 {
-    // SAFETY: The caller guarantees that `sample` is valid. It begins with `exit`, whose bits
-    // 31:0 are the reason. (If the compiler loads the others as well, they take a move.)
-    unsafe { *sample.cast::<u32>() }
+    // SAFETY: The caller guarantees that `sample` points to a sample.
+    let exit = unsafe { ptr::addr_of!((*sample).exit) };
+    // To load all 64 bits would take another move.
+    // SAFETY: x86 is little-endian: the reason, bits 31:0, is the first half of `exit`.
+    unsafe { exit.cast::<u32>().read() }
 }
 
 /// Adds an exit to the counters of `slot`, and to `bucket` of its histogram.

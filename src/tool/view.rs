@@ -3,7 +3,7 @@
 //! The selected rows of a snapshot, with shares, averages and percentiles.
 
 use crate::{
-    select::{By, Key, Reason, Selection, Sort},
+    select::{Key, Reason, Selection, Sort},
     snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
 };
 use anyhow::{Context, Result, ensure};
@@ -64,33 +64,6 @@ impl Sum {
         self.timed += timed;
         let untimed = self.untimed.zip(counter.untimed);
         self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
-    }
-}
-
-/// The sums of rows, in the order in which they were found.
-#[derive(Default)]
-struct Sums<'a> {
-    all: Vec<(Key, Sum, Option<&'a Histogram>)>,
-    places: HashMap<Key, usize>,
-}
-
-impl<'a> Sums<'a> {
-    /// Where the sum of a key is.
-    fn of(&mut self, key: Key) -> usize {
-        if let Some(&place) = self.places.get(&key) {
-            return place;
-        }
-        let place = self.all.len();
-        self.all.push((key.clone(), Sum::default(), None));
-        self.places.insert(key, place);
-        place
-    }
-
-    /// All of them, in the order of their keys.
-    fn sorted(self) -> Vec<(Key, Sum, Option<&'a Histogram>)> {
-        let mut all = self.all;
-        all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        all
     }
 }
 
@@ -169,15 +142,13 @@ impl View {
             }
         };
         let reasons = selection.selected_reasons(snapshot)?;
-        let mut sums = Sums::default();
-        for key in selection.keys(snapshot)? {
-            sums.of(key);
-        }
+        let shown = selection.keys(snapshot)?.into_iter();
+        let mut sums: HashMap<Key, (Sum, Option<&Histogram>)> =
+            shown.map(|key| (key, Default::default())).collect();
         let mut total = Sum::default();
         let mut selected = Sum::default();
         // Counters of an owner mostly follow each other.
-        let mut last: Option<(&Owner, usize)> = None;
-        let by_owner = matches!(selection.by, By::Vm | By::Vcpu);
+        let mut last: Option<(&Owner, Key)> = None;
         let counters = snapshot.counters.iter();
         for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
             total.add(counter, overhead);
@@ -187,18 +158,17 @@ impl View {
                 continue;
             }
             selected.add(counter, overhead);
-            let at = match last {
-                Some((owner, at)) if by_owner && *owner == counter.owner => at,
-                _ => sums.of(selection.key(counter)),
+            let (_, owner) = match last.take_if(|(owner, _)| *owner == &counter.owner) {
+                Some(same) => last.insert(same),
+                None => last.insert((&counter.owner, selection.owner_key(&counter.owner))),
             };
-            last = Some((&counter.owner, at));
-            let (_, sum, histogram) = &mut sums.all[at];
+            let (sum, histogram) = sums.entry(selection.key(owner, counter)).or_default();
             // A row of several counters has no histogram.
             *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
             sum.add(counter, overhead);
         }
 
-        let row = |(key, sum, histogram): (Key, Sum, Option<&Histogram>)| {
+        let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
             let histogram = histogram.filter(|_| sum.exits > 0);
             // Some recordings have no cycles at all.
             let has_times = sum.timed > 0 && (sum.cycles > 0 || histogram.is_some());
@@ -226,7 +196,9 @@ impl View {
                 buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
             }
         };
-        let mut rows: Vec<Row> = sums.sorted().into_iter().map(row).collect();
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
         // The sort is stable: rows that are equal stay in the order of their keys.
         rows.sort_by(|a, b| selection.sort.order(a, b));
         Ok(View {

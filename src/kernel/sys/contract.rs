@@ -10,10 +10,11 @@ pub(crate) use super::bindings::{
 use core::ffi::{c_int, c_void};
 
 /// The type of `record()`.
-pub(crate) type Record = unsafe extern "C" fn(*mut c_void, *const Sample, u64);
+pub(crate) type Record =
+    unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample, cycles: u64);
 
 /// The type of `record_untimed()`.
-pub(crate) type RecordUntimed = unsafe extern "C" fn(*mut c_void, *const Sample);
+pub(crate) type RecordUntimed = unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample);
 
 /// Registers a profiler. KVM compares the version and the sizes in `ops` with its own.
 ///

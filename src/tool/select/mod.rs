@@ -197,6 +197,17 @@ impl Key {
             name: name.into(),
         }
     }
+
+    /// The key of this reason's row of an owner.
+    fn owned_by(self, owner: &Key) -> Key {
+        Key {
+            vm: owner.vm.clone(),
+            vcpu: owner.vcpu,
+            id: owner.id,
+            owner: Some(Arc::clone(&owner.name)),
+            ..self
+        }
+    }
 }
 
 impl Selection {
@@ -241,16 +252,35 @@ impl Selection {
         self.id.is_none_or(|id| vcpu.id == Some(id))
     }
 
-    /// The key of the row that `counter` belongs to.
-    pub fn key(&self, counter: &Counter) -> Key {
-        let reason = Key {
+    /// The key of the row that `counter` belongs to. `owner` is the key of its owner.
+    pub fn key(&self, owner: &Key, counter: &Counter) -> Key {
+        let reason = || Key {
             reason: counter.reason,
             ..Key::named(Arc::clone(&counter.name))
         };
         match self.by {
-            By::Reason => reason,
-            By::Vm | By::Vcpu => owner_key(self.by, &counter.owner),
-            by => owned_key(by, &counter.owner, reason),
+            By::Reason => reason(),
+            By::Vm | By::Vcpu => owner.clone(),
+            By::VmReason | By::VcpuReason => reason().owned_by(owner),
+        }
+    }
+
+    /// The key of an owner: a vCPU's is that of its VM, if rows are of VMs.
+    pub fn owner_key(&self, owner: &Owner) -> Key {
+        match owner {
+            Owner::Vcpu(v) if matches!(self.by, By::Vm | By::VmReason) => Key {
+                vm: Some(Arc::clone(&v.vm)),
+                ..Key::named(Arc::clone(&v.vm))
+            },
+            Owner::Vcpu(v) => Key {
+                vm: Some(Arc::clone(&v.vm)),
+                vcpu: Some(v.vcpu),
+                id: v.id,
+                ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))
+            },
+            Owner::Ended => Key::named("ended"),
+            Owner::Unattributed => Key::named("unattributed"),
+            Owner::All | Owner::Hidden => Key::named("all"),
         }
     }
 
@@ -263,22 +293,23 @@ impl Selection {
             None if self.all => reasons::defined(isa).collect(),
             None => Vec::new(),
         };
-        let mut reasons = numbers.into_iter().map(|reason| Key {
+        let reasons = numbers.into_iter().map(|reason| Key {
             reason: Some(reason),
             ..Key::named(isa.name(reason).to_string())
         });
         let attached = snapshot.attached.iter().cloned().map(Owner::Vcpu);
         let owners = attached.filter(|owner| self.all && self.has_owner(owner, snapshot));
+        let owners = owners.map(|owner| self.owner_key(&owner));
         match self.by {
             By::Reason => keys.extend(reasons),
-            By::Vm | By::Vcpu => keys.extend(owners.map(|owner| owner_key(self.by, &owner))),
-            by => {
-                let owners: Vec<Owner> = owners.collect();
+            By::Vm | By::Vcpu => keys.extend(owners),
+            By::VmReason | By::VcpuReason => {
+                let owners: Vec<Key> = owners.collect();
                 let of_all = |key: Key| {
-                    let owned = owners.iter();
-                    owned.map(move |owner| owned_key(by, owner, key.clone()))
+                    let owners = owners.iter();
+                    owners.map(move |owner| key.clone().owned_by(owner))
                 };
-                keys.extend(reasons.by_ref().flat_map(of_all));
+                keys.extend(reasons.flat_map(of_all));
             }
         }
         Ok(keys)
@@ -346,40 +377,6 @@ fn is_vm(vm: &str, name: &str, snapshot: &Snapshot) -> bool {
     vm == name
         || vm.split_once('-').is_some_and(|(pid, _)| pid == name)
         || given().is_some_and(|given| given == name)
-}
-
-/// The key of an owner's reason.
-fn owned_key(by: By, owner: &Owner, reason: Key) -> Key {
-    let by = match by {
-        By::VmReason => By::Vm,
-        _ => By::Vcpu,
-    };
-    let owner = owner_key(by, owner);
-    Key {
-        vm: owner.vm,
-        vcpu: owner.vcpu,
-        id: owner.id,
-        owner: Some(owner.name),
-        ..reason
-    }
-}
-
-fn owner_key(by: By, owner: &Owner) -> Key {
-    match owner {
-        Owner::Vcpu(v) if by == By::Vm => Key {
-            vm: Some(Arc::clone(&v.vm)),
-            ..Key::named(Arc::clone(&v.vm))
-        },
-        Owner::Vcpu(v) => Key {
-            vm: Some(Arc::clone(&v.vm)),
-            vcpu: Some(v.vcpu),
-            id: v.id,
-            ..Key::named(format!("{} vCPU {}", v.vm, v.vcpu))
-        },
-        Owner::Ended => Key::named("ended"),
-        Owner::Unattributed => Key::named("unattributed"),
-        Owner::All | Owner::Hidden => Key::named("all"),
-    }
 }
 
 /// Says which VMs or vCPUs there are.
