@@ -27,6 +27,8 @@ copy_unpatched() {
 	tac "$series/series" | while read -r patch; do
 		change "$2" -R <"$series/$patch"
 	done
+	# Since 7.3, KVM's makefile looks for exports, but in the kernel's source, which is patched.
+	sed -i "s#\$(srctree)/\(virt\|arch/x86\)/kvm#$2/\1/kvm#g" "$2/arch/x86/kvm/Makefile"
 }
 
 # change DIRECTORY [OPTION...] <PATCH

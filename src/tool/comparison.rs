@@ -78,6 +78,8 @@ pub enum Order {
 pub struct Pair {
     /// What the row counts.
     pub key: Key,
+    /// The VM's name, if the row is of one and it has a name.
+    pub vm_name: Option<String>,
     /// In each snapshot.
     pub sides: Vec<Side>,
 }
@@ -159,6 +161,7 @@ impl Comparison {
     pub fn sum(&self) -> Pair {
         Pair {
             key: Key::named("all"),
+            vm_name: None,
             sides: self.parts.iter().map(|part| part.sum).collect(),
         }
     }
@@ -219,8 +222,9 @@ fn rows(
     times: Times,
     per_second: bool,
 ) -> Result<Vec<Pair>> {
+    let snapshots: Vec<&Snapshot> = parts.iter().map(|part| &part.snapshot).collect();
+    selection.check(&snapshots)?;
     let mut columns = Vec::new();
-    let mut errors = Vec::new();
     for part in parts.iter_mut() {
         let snapshot = &part.snapshot;
         let seconds = snapshot.seconds().filter(|_| per_second);
@@ -228,22 +232,11 @@ fn rows(
             Times::Ns => 1e6 / f64::from(snapshot.tsc_khz),
             Times::Cycles => 1.0,
         };
-        let view = match View::new(snapshot, selection) {
-            Ok(view) => view,
-            // A VM may be in some of them only.
-            Err(e) => {
-                errors.push(e);
-                View::empty()
-            }
-        };
+        let view = View::of_part(snapshot, selection)?;
         part.sum = Side::sum(&view.selected, &view.total, scale, seconds);
         let sides = view.rows.iter();
         let sides = sides.map(|row| (row.key(), Side::new(row, scale, seconds)));
         columns.push(sides.collect::<BTreeMap<Key, Side>>());
-    }
-    if errors.len() == parts.len() {
-        errors.truncate(1);
-        errors.pop().map_or(Ok(()), Err)?;
     }
     let none = Side {
         exits_per_second: per_second.then_some(0.0),
@@ -252,8 +245,13 @@ fn rows(
         ..Side::default()
     };
     let keys: BTreeSet<&Key> = columns.iter().flat_map(BTreeMap::keys).collect();
+    let vm_name = |vm: &str| {
+        let mut parts = parts.iter().rev();
+        parts.find_map(|part| part.snapshot.vm_names.get(vm).cloned())
+    };
     let pair = |key: &Key| Pair {
         key: key.clone(),
+        vm_name: key.vm.as_deref().and_then(vm_name),
         sides: columns
             .iter()
             .map(|column| column.get(key).copied().unwrap_or(none))

@@ -132,7 +132,17 @@ impl View {
     ///
     /// If it selects something that does not exist.
     pub fn new(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
-        selection.check_owners(snapshot)?;
+        selection.check(&[snapshot])?;
+        View::of_part(snapshot, selection)
+    }
+
+    /// The same of a snapshot that may lack something that is selected: VMs end, and not all
+    /// reasons occur all the time.
+    ///
+    /// # Errors
+    ///
+    /// If the measurement overhead is to be subtracted, but is not known.
+    pub fn of_part(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
         let overhead = match (selection.net, snapshot.account) {
             (false, _) => 0,
             (true, account) => {
@@ -141,8 +151,8 @@ impl View {
                     .sample_cycles
             }
         };
-        let reasons = selection.selected_reasons(snapshot)?;
-        let shown = selection.keys(snapshot)?.into_iter();
+        let reasons = selection.selected_reasons(snapshot);
+        let shown = selection.keys(snapshot).into_iter();
         let mut sums: HashMap<Key, (Sum, Option<&Histogram>)> =
             shown.map(|key| (key, Default::default())).collect();
         let mut total = Sum::default();
@@ -213,9 +223,9 @@ impl View {
     ///
     /// # Errors
     ///
-    /// As of [`View::new`].
+    /// As of [`View::of_part`].
     pub fn sum(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
-        let view = View::new(snapshot, selection)?;
+        let view = View::of_part(snapshot, selection)?;
         let Sum { exits, cycles, .. } = view.selected;
         let row = Row {
             name: "all".into(),
@@ -232,16 +242,6 @@ impl View {
             top: usize::MAX,
             ..view
         })
-    }
-
-    /// A view of nothing.
-    pub fn empty() -> View {
-        View {
-            rows: Vec::new(),
-            top: usize::MAX,
-            total: Sum::default(),
-            selected: Sum::default(),
-        }
     }
 
     /// Checks that the rows have the figure to sort by.

@@ -17,6 +17,10 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// What is for the command. The kernel sends what keys cause to both.
@@ -31,6 +35,10 @@ const FORWARDED: [(i32, Signal); 8] = [
     (SIGCONT, Signal::CONT),
 ];
 
+/// Whether no command runs. Then signals end this process, as by default: what is left to do may
+/// have to wait for a disk or a reader.
+static ALONE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(true.into()));
+
 /// Runs a command to its end. If it cannot be run, says so, and returns its exit status.
 ///
 /// # Errors
@@ -39,15 +47,19 @@ const FORWARDED: [(i32, Signal); 8] = [
 pub fn run(program: &OsStr, arguments: &[OsString]) -> Result<Result<ExitStatus, ExitCode>> {
     let mut signals =
         Signals::listen(&[&FORWARDED.map(|(number, _)| number)[..], &[SIGCHLD]].concat())?;
-    let mut child = match Command::new(program).args(arguments).spawn() {
-        Ok(child) => child,
+    signals.end_if(&ALONE, &[SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    ALONE.store(false, Relaxed);
+    let child = Command::new(program).args(arguments).spawn();
+    let status = child.map(|mut child| wait(&mut child, &mut signals));
+    ALONE.store(true, Relaxed);
+    match status {
+        Ok(status) => status.map(Ok),
         Err(e) => {
             tell(format_args!("{}: {e}", Path::new(program).display()));
             let not_found = e.kind() == ErrorKind::NotFound;
-            return Ok(Err(ExitCode::from(if not_found { 127 } else { 126 })));
+            Ok(Err(ExitCode::from(if not_found { 127 } else { 126 })))
         }
-    };
-    wait(&mut child, &mut signals).map(Ok)
+    }
 }
 
 /// The exit status after a command has ended, and what was counted meanwhile was `written`,
@@ -76,7 +88,9 @@ fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
         }
         let (came, _) = signals.wait(&[], None)?;
         for (number, signal) in FORWARDED {
-            if came.contains(&number) && !signals.is_from_terminal(number) {
+            // Of a terminal's hangup, the kernel tells only the leader of the session.
+            let has_it = number != SIGHUP && signals.is_from_terminal(number);
+            if came.contains(&number) && !has_it {
                 // It exists, because its status has not been taken yet.
                 let _ = kill_process(pid, signal);
             }

@@ -2,7 +2,10 @@
 
 //! `exitprof diff`: what changed between recordings.
 
-use super::{show::Output, tell::tell};
+use super::{
+    show::Output,
+    tell::{is_broken_pipe, tell},
+};
 use crate::{
     comparison::{Comparison, Order},
     render::{
@@ -40,13 +43,13 @@ pub struct Arguments {
     #[arg(long, short, value_name = "COLUMN", default_value = "time")]
     sort: Order,
     /// Only the first N rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     top: Option<usize>,
     /// Subtract the measurement overhead from the time of each exit
     #[arg(long)]
     net: bool,
     /// Exit with status 3 if exits or time grew by more than PERCENT in all
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, value_hint = ValueHint::Other)]
     fail_above: Option<f64>,
     #[command(flatten)]
     output: Output,
@@ -91,11 +94,13 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         title: verdict::title(&comparison),
         notes: verdict::notes(&comparison, top),
     };
-    arguments.output.format().exporter().sheet(&sheet, out)?;
-    out.flush()?;
+    let mut exporter = arguments.output.format().exporter();
+    let printed = exporter.sheet(&sheet, out).and_then(|()| Ok(out.flush()?));
     let Some(limit) = arguments.fail_above else {
-        return Ok(ExitCode::SUCCESS);
+        return printed.map(|()| ExitCode::SUCCESS);
     };
+    // Without a reader, the status is what matters.
+    printed.or_else(|e| if is_broken_pipe(&e) { Ok(()) } else { Err(e) })?;
     let exceeded = verdict::exceeded(&comparison, limit).context(
         "the recordings have no figure that --fail-above could compare: record a period with \
          exitprof record FILE -- COMMAND",

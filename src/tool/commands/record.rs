@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use std::{
     ffi::OsString,
     fs::{self, Metadata, OpenOptions, Permissions},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -89,13 +89,21 @@ fn check(file: &Path) -> io::Result<()> {
     if file == Path::new("-") {
         return Ok(());
     }
-    let target = plain(file)?.unwrap_or(file.into());
-    let dir = match target.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    fs::metadata(dir)?;
-    Ok(())
+    match fs::metadata(file) {
+        Ok(meta) if meta.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => plain(file).map(drop),
+        // It can be made, if any other can be made there.
+        Err(_) => match followed(file)? {
+            Some(path) => tempfile::tempfile_in(dir(&path)).map(drop),
+            None => Ok(()),
+        },
+    }
+}
+
+/// The directory that a file is in.
+fn dir(file: &Path) -> &Path {
+    let parent = file.parent().filter(|dir| *dir != Path::new(""));
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Replaces the file as a whole, with its mode and owner, if it is an ordinary one. What has
@@ -106,10 +114,7 @@ fn write(file: &Path, text: &[u8]) -> io::Result<()> {
         None => return fs::write(file, text),
     };
     // On the same file system, so that it can be renamed.
-    let dir = match target.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
+    let dir = dir(&target);
     let made = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o666)) // Less the umask.
         .tempfile_in(dir);
@@ -142,19 +147,9 @@ fn plain(file: &Path) -> io::Result<Option<PathBuf>> {
     if !link.is_symlink() && !link.is_file() {
         return Ok(None);
     }
-    let mut path = file.to_owned();
-    // As many links as the kernel follows.
-    for _ in 0..40 {
-        let Ok(next) = fs::read_link(&path) else {
-            break;
-        };
-        path.pop();
-        // Links in /proc are open files, which may have no name, or another.
-        if fs::canonicalize(Path::new(".").join(&path))?.starts_with("/proc") {
-            return Ok(None);
-        }
-        path.push(next);
-    }
+    let Some(path) = followed(file)? else {
+        return Ok(None);
+    };
     let Ok(target) = fs::canonicalize(&path) else {
         return Ok(None);
     };
@@ -163,4 +158,26 @@ fn plain(file: &Path) -> io::Result<Option<PathBuf>> {
         OpenOptions::new().write(true).open(&target)?;
     }
     Ok((meta.is_file() && meta.nlink() == 1).then_some(target))
+}
+
+/// The path without symbolic links at its end. `None` if one of them is in /proc: it is an open
+/// file, which may have no name, or another.
+///
+/// # Errors
+///
+/// If there are too many links, or one leads nowhere.
+fn followed(file: &Path) -> io::Result<Option<PathBuf>> {
+    let mut path = file.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(next) = fs::read_link(&path) else {
+            return Ok(Some(path));
+        };
+        if fs::canonicalize(dir(&path))?.starts_with("/proc") {
+            return Ok(None);
+        }
+        path.pop();
+        path.push(next);
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
 }

@@ -173,7 +173,7 @@ fn watch(
         }
         let now = source.read()?;
         let delta = now.since(&before).context(REPLACED)?;
-        let rate = View::new(&delta, selection)?.rate(delta.seconds());
+        let rate = View::of_part(&delta, selection)?.rate(delta.seconds());
         rates.extend(rate.zip(delta.seconds()));
         before = now;
     }

@@ -55,10 +55,23 @@ impl Signals {
     /// If the handlers cannot be installed.
     pub fn end_on_second(&self, signals: &[c_int]) -> Result<()> {
         let came = Arc::new(AtomicBool::new(false));
+        self.end_if(&came, signals)?;
         let ignored = ignored();
         for &signal in signals.iter().filter(|&signal| !ignored(*signal)) {
-            flag::register_conditional_default(signal, Arc::clone(&came)).context("signals")?;
             flag::register(signal, Arc::clone(&came)).context("signals")?;
+        }
+        Ok(())
+    }
+
+    /// Lets `signals` end this process at once whenever `flag` is set.
+    ///
+    /// # Errors
+    ///
+    /// If the handlers cannot be installed.
+    pub fn end_if(&self, flag: &Arc<AtomicBool>, signals: &[c_int]) -> Result<()> {
+        let ignored = ignored();
+        for &signal in signals.iter().filter(|&signal| !ignored(*signal)) {
+            flag::register_conditional_default(signal, Arc::clone(flag)).context("signals")?;
         }
         Ok(())
     }

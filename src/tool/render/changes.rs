@@ -48,6 +48,7 @@ pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
         Column::new(&columns::VM, |pair: &Pair| pair.key.vm.clone()),
         Column::new(&columns::VCPU, |pair: &Pair| pair.key.vcpu),
         Column::new(&columns::OWNER, |pair: &Pair| pair.key.owner.clone()),
+        Column::new(&columns::VM_NAME, |pair: &Pair| pair.vm_name.clone()),
     ]);
     all
 }
@@ -80,9 +81,13 @@ pub fn shown(comparison: &Comparison, by: By) -> Vec<Shown> {
     let is_end = |part| part == 0 || part + 1 == parts;
     if by.has_owner() {
         add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
+        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 15);
     }
     let head = super::rows::heading(by);
     add(&columns::NAME, None, head, "", u8::MAX);
+    if matches!(by, By::Vm | By::Vcpu) {
+        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 15);
+    }
     for part in 0..parts {
         let need = if is_end(part) { u8::MAX } else { 12 };
         add(

@@ -7,7 +7,7 @@ use super::{
     grid::{Column, Grid, Rows},
     rows::heading,
     sheet::{Look, Sheet, Shown, Times},
-    units::{Unit, counted, deviating},
+    units::{Unit, counted, deviating, when},
     words::label,
 };
 use crate::{
@@ -35,10 +35,12 @@ const SHARE: Meta = Meta {
 pub struct Repeated {
     /// What it counts.
     pub key: Key,
+    /// The VM's name, if it counts one and it has a name.
+    pub vm_name: Option<String>,
     /// The number of exits.
     pub exits: Spread,
-    /// The cycles of the timed exits.
-    pub cycles: Spread,
+    /// The cycles of the timed exits, if any was timed.
+    pub cycles: Option<Spread>,
     /// The average cycles of a timed exit, if all runs have one.
     pub avg: Option<Spread>,
 }
@@ -99,9 +101,11 @@ pub fn columns<'a>() -> Vec<Column<'a, Repeated>> {
         Column::new(&columns::EXITS_DEVIATION, |row: &Repeated| {
             row.exits.deviation
         }),
-        Column::new(&columns::CYCLES_MEAN, |row: &Repeated| row.cycles.mean),
+        Column::new(&columns::CYCLES_MEAN, |row: &Repeated| {
+            row.cycles.map(|cycles| cycles.mean)
+        }),
         Column::new(&columns::CYCLES_DEVIATION, |row: &Repeated| {
-            row.cycles.deviation
+            row.cycles.map(|cycles| cycles.deviation)
         }),
         Column::new(&columns::AVG_MEAN, |row: &Repeated| {
             row.avg.map(|avg| avg.mean)
@@ -112,8 +116,9 @@ pub fn columns<'a>() -> Vec<Column<'a, Repeated>> {
         Column::new(&columns::VM, |row: &Repeated| row.key.vm.clone()),
         Column::new(&columns::VCPU, |row: &Repeated| row.key.vcpu),
         Column::new(&columns::OWNER, |row: &Repeated| row.key.owner.clone()),
+        Column::new(&columns::VM_NAME, |row: &Repeated| row.vm_name.clone()),
         Column::new(&SHARE, move |row: &Repeated| share(row.exits)).of("exits"),
-        Column::new(&SHARE, move |row: &Repeated| share(row.cycles)).of("cycles"),
+        Column::new(&SHARE, move |row: &Repeated| row.cycles.and_then(share)).of("cycles"),
         Column::new(&SHARE, move |row: &Repeated| row.avg.and_then(share)).of("avg"),
     ]
 }
@@ -146,8 +151,12 @@ pub fn sheet<'a>(
     };
     if by.has_owner() {
         add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
+        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 40);
     }
     add(&columns::NAME, None, heading(by), "", u8::MAX);
+    if matches!(by, By::Vm | By::Vcpu) {
+        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 40);
+    }
     for (mean, group, over, need) in [
         (&columns::EXITS_MEAN, "exits", "Exits", u8::MAX),
         (&columns::CYCLES_MEAN, "cycles", "Time", 30),
@@ -162,11 +171,13 @@ pub fn sheet<'a>(
     let time = |cycles: f64| unit.say(cycles);
     let runs = counted(facts.runs as u64, "run", "runs");
     let exits = spread(facts.exits, &|exits| format!("{exits:.1}"));
-    let notes = vec![
+    let ended = facts.clock.map(|clock| label("Ended", when(clock)));
+    let mut notes = vec![
         label("Exits", format!("{exits} in each of {runs}")),
         label("Time", spread(facts.cycles, &time)),
         label("Duration", spread(facts.seconds, &|s| format!("{s:.3} s"))),
     ];
+    notes.extend(ended);
     Sheet {
         facts,
         grid,

@@ -57,7 +57,7 @@ pub fn grid<'a>(snapshot: &Snapshot, view: &'a View) -> Rows<'a, Row> {
     let rows = view.shown();
     let mut columns = columns();
     columns.push(clock(snapshot));
-    columns.push(Column::listed(&SHOWN_OWNER, owners(rows)));
+    columns.push(Column::listed(&SHOWN_OWNER, owners(rows.iter())));
     columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
     Rows { columns, rows }
 }
@@ -184,9 +184,8 @@ pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
 }
 
 /// The owners of rows, in the same way.
-fn owners(rows: &[Row]) -> Vec<String> {
-    let owned = rows.iter();
-    told_apart(owned.map(|row| (row.owner.as_deref().unwrap_or(""), row.id)))
+pub fn owners<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
+    told_apart(rows.map(|row| (row.owner.as_deref().unwrap_or(""), row.id)))
 }
 
 /// A name, without its middle if it is too long.

@@ -13,6 +13,7 @@ use crate::{
     columns::Kind,
     comparison::{Comparison, Pair, Part, Side, Times, letter},
     continuity::Break,
+    select::Key,
     view,
 };
 
@@ -64,6 +65,12 @@ fn about(index: usize, part: &Part, are_periods: bool) -> Vec<String> {
         let [this, before] = [index, index - 1].map(letter);
         lines.push(format!("{this} does not continue {before}: {why}"));
     }
+    if words::is_off(snapshot) {
+        lines.push(format!(
+            "{}: recording was off, so exits are missing",
+            letter(index)
+        ));
+    }
     if part.presumed {
         let why = "Presumed, because no counter is lower: a recording does not say what it counts";
         lines.push(why.into());
@@ -110,13 +117,15 @@ pub fn notes(comparison: &Comparison, top: usize) -> Vec<String> {
     let mut lines = vec![words::label(&format!("Exits{per}"), all)];
 
     let time: Option<Vec<f64>> = sum.sides.iter().map(|side| side.time).collect();
-    let all = match time.filter(|time| !time.contains(&0.0)) {
+    // Exits whose times are all 0 come from a source without times.
+    let is_known = |side: &Side| side.exits == 0 || side.cycles > 0;
+    let all = match time.filter(|_| sum.sides.iter().all(is_known)) {
         None => "unknown, because a recording has no times".into(),
         Some(time) => told(time, &show),
     };
     lines.push(words::label(&format!("Time{per}"), all));
     let changed = comparison.rows.iter();
-    let changed = changed.filter_map(|pair| Some((pair.time_change()?, &pair.key.name)));
+    let changed = changed.filter_map(|pair| Some((pair.time_change()?, name(&pair.key))));
     let most = changed.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()));
     if let Some((change, name)) = most.filter(|(change, _)| *change != 0.0) {
         let change = shown_as(&Value::Real(change), Kind::TimeChange, times(comparison));
@@ -140,7 +149,14 @@ fn untimed(pair: &Pair) -> Option<String> {
     };
     let some = |side: &Side| side.untimed.is_some_and(|n| n > 0);
     let parts: Vec<String> = pair.sides.iter().map(part).collect();
-    (pair.sides.iter().any(some)).then(|| format!("{} {}", pair.key.name, parts.join(", then ")))
+    let name = name(&pair.key);
+    (pair.sides.iter().any(some)).then(|| format!("{name} {}", parts.join(", then ")))
+}
+
+/// The name of a row, with its owner's if it has one.
+fn name(key: &Key) -> String {
+    let owner = key.owner.as_ref().map(|owner| format!("{owner} "));
+    owner.unwrap_or_default() + &key.name
 }
 
 /// What grew by more than `limit` percent from the first snapshot to the last: exits and

@@ -104,11 +104,17 @@ pub fn difference_notes(snapshot: &Snapshot) -> Vec<String> {
         .collect()
 }
 
+/// What users must know if no exits are being counted.
+pub const RECORDING_IS_OFF: &str =
+    "Recording is off: no exits are being counted (exitprof recording on).";
+
+/// Whether no exits are being counted, as far as the source says.
+pub fn is_off(snapshot: &Snapshot) -> bool {
+    snapshot.recording == Some(false)
+}
+
 fn recording_note(snapshot: &Snapshot) -> Option<String> {
-    let is_off = snapshot.recording == Some(false);
-    is_off.then(|| {
-        "Recording is off: no exits are being counted (module parameter recording).".into()
-    })
+    is_off(snapshot).then(|| RECORDING_IS_OFF.into())
 }
 
 /// Says whether the rate is stable.

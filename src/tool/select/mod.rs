@@ -285,10 +285,10 @@ impl Selection {
     }
 
     /// The keys of the rows to show even without exits.
-    pub fn keys(&self, snapshot: &Snapshot) -> Result<BTreeSet<Key>> {
+    pub fn keys(&self, snapshot: &Snapshot) -> BTreeSet<Key> {
         let isa = snapshot.isa;
         let mut keys = BTreeSet::new();
-        let numbers: Vec<u32> = match self.selected_reasons(snapshot)? {
+        let numbers: Vec<u32> = match self.selected_reasons(snapshot) {
             Some(selected) => selected.iter().filter_map(|r| r.number).collect(),
             None if self.all => reasons::defined(isa).collect(),
             None => Vec::new(),
@@ -312,31 +312,46 @@ impl Selection {
                 keys.extend(reasons.flat_map(of_all));
             }
         }
-        Ok(keys)
+        keys
     }
 
-    /// Checks that the selected VMs and vCPUs exist.
+    /// Checks that what is selected exists: each VM, vCPU and reason in one of the snapshots.
     ///
     /// # Errors
     ///
-    /// If they do not: says which ones do.
-    pub fn check_owners(&self, snapshot: &Snapshot) -> Result<()> {
+    /// If it does not: says what there is in the first snapshot.
+    pub fn check(&self, snapshots: &[&Snapshot]) -> Result<()> {
+        self.check_owners(snapshots)?;
+        self.reasons
+            .iter()
+            .try_for_each(|text| in_any(snapshots, |s| Reason::parse(text, s).map(drop)))
+    }
+
+    /// The same, but of the VMs and vCPUs alone.
+    ///
+    /// # Errors
+    ///
+    /// As of [`check`](Self::check).
+    pub fn check_owners(&self, snapshots: &[&Snapshot]) -> Result<()> {
         if !self.is_restricted() && self.by.is_reason() {
             return Ok(());
         }
-        ensure!(
-            snapshot.origin == Origin::Host,
-            "a guest cannot see VMs and vCPUs: leave out --vm, --vcpu and --by (the host's module parameter scope decides whose exits a guest sees)"
-        );
-        let owners = snapshot.counters.iter().map(|counter| &counter.owner);
-        let counted = owners.filter_map(|owner| match owner {
-            Owner::Vcpu(vcpu) => Some(vcpu),
-            _ => None,
-        });
-        let all: BTreeSet<_> = counted.chain(&snapshot.attached).collect();
-        let with_id = || all.iter().filter(|vcpu| self.has_id(vcpu));
-        let is_there = |vm: &&String| with_id().any(|vcpu| is_vm(&vcpu.vm, vm, snapshot));
-        if let Some(vm) = self.vms.iter().find(|vm| !is_there(vm)) {
+        in_any(snapshots, |snapshot| {
+            ensure!(
+                snapshot.origin == Origin::Host,
+                "a guest cannot see VMs and vCPUs: leave out --vm, --vcpu and --by (the host's module parameter scope decides whose exits a guest sees)"
+            );
+            Ok(())
+        })?;
+        for vm in &self.vms {
+            in_any(snapshots, |snapshot| self.check_vm(vm, snapshot))?;
+        }
+        in_any(snapshots, |snapshot| self.check_vcpu(snapshot))
+    }
+
+    fn check_vm(&self, vm: &str, snapshot: &Snapshot) -> Result<()> {
+        let all = self.vcpus(snapshot);
+        if !all.iter().any(|vcpu| is_vm(&vcpu.vm, vm, snapshot)) {
             let vms: BTreeSet<&str> = all.iter().map(|vcpu| &*vcpu.vm).collect();
             let named = vms.into_iter().map(|vm| match snapshot.vm_names.get(vm) {
                 Some(name) => format!("{vm} ({name})"),
@@ -344,11 +359,15 @@ impl Selection {
             });
             bail!("there is no VM {vm}: {}", existing(named));
         }
-        let is_of_vm = |vcpu: &&&Vcpu| {
+        Ok(())
+    }
+
+    fn check_vcpu(&self, snapshot: &Snapshot) -> Result<()> {
+        let is_of_vm = |vcpu: &&Vcpu| {
             let is_it = |vm: &String| is_vm(&vcpu.vm, vm, snapshot);
             self.vms.is_empty() || self.vms.iter().any(is_it)
         };
-        let of_vm = with_id().filter(is_of_vm);
+        let of_vm = self.vcpus(snapshot).into_iter().filter(is_of_vm);
         let vcpus: BTreeSet<u32> = of_vm.map(|vcpu| vcpu.vcpu).collect();
         if let Some(number) = self.vcpu.filter(|number| !vcpus.contains(number)) {
             bail!("there is no vCPU {number}: {}", existing(vcpus));
@@ -356,19 +375,36 @@ impl Selection {
         Ok(())
     }
 
-    /// The selected reasons; `None` if all are.
-    ///
-    /// # Errors
-    ///
-    /// If one does not exist.
-    pub fn selected_reasons(&self, snapshot: &Snapshot) -> Result<Option<Vec<Reason>>> {
-        if self.reasons.is_empty() {
-            return Ok(None);
-        }
-        let texts = self.reasons.iter();
-        let selected = texts.map(|text| Reason::parse(text, snapshot));
-        selected.collect::<Result<_>>().map(Some)
+    /// All vCPUs of a snapshot, or the one with the selected identity.
+    fn vcpus<'a>(&self, snapshot: &'a Snapshot) -> BTreeSet<&'a Vcpu> {
+        let owners = snapshot.counters.iter().map(|counter| &counter.owner);
+        let counted = owners.filter_map(|owner| match owner {
+            Owner::Vcpu(vcpu) => Some(vcpu),
+            _ => None,
+        });
+        let all = counted.chain(&snapshot.attached);
+        all.filter(|vcpu| self.has_id(vcpu)).collect()
     }
+
+    /// The selected reasons that `snapshot` knows; `None` if all are selected.
+    pub fn selected_reasons(&self, snapshot: &Snapshot) -> Option<Vec<Reason>> {
+        let texts = self.reasons.iter();
+        let known = texts.filter_map(|text| Reason::find(text, snapshot));
+        (!self.reasons.is_empty()).then(|| known.collect())
+    }
+}
+
+/// The result of a check of which one success suffices: the first error, if there is none.
+fn in_any(snapshots: &[&Snapshot], check: impl Fn(&Snapshot) -> Result<()>) -> Result<()> {
+    let mut results = snapshots.iter().map(|snapshot| check(snapshot));
+    let first = results.next().unwrap_or(Ok(()));
+    first.or_else(|e| {
+        if results.any(|r| r.is_ok()) {
+            Ok(())
+        } else {
+            Err(e)
+        }
+    })
 }
 
 /// Whether `name` names `vm`, or its process.

@@ -24,13 +24,18 @@ impl Reason {
     }
 
     /// Finds a reason by its name or number.
-    ///
-    /// # Errors
-    ///
-    /// If there is none.
-    pub fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
+    pub fn find(text: &str, snapshot: &Snapshot) -> Option<Reason> {
+        let number = number(text);
+        Reason::known(snapshot).find(|reason| match number {
+            Some(_) => reason.number == number,
+            None => reason.name.eq_ignore_ascii_case(text),
+        })
+    }
+
+    /// All reasons that are defined or counted.
+    fn known(snapshot: &Snapshot) -> impl Iterator<Item = Reason> {
         let isa = snapshot.isa;
-        let defined = reasons::defined(isa).map(|reason| Reason {
+        let defined = reasons::defined(isa).map(move |reason| Reason {
             number: Some(reason),
             name: isa.name(reason).to_string(),
         });
@@ -38,18 +43,20 @@ impl Reason {
             number: counter.reason,
             name: counter.name.to_string(),
         });
-        let known: Vec<Reason> = defined.chain(counted).collect();
-        let number = match text.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok(),
-        };
-        let found = known.iter().find(|reason| match number {
-            Some(_) => reason.number == number,
-            None => reason.name.eq_ignore_ascii_case(text),
-        });
-        if let Some(found) = found {
-            return Ok(found.clone());
+        defined.chain(counted)
+    }
+
+    /// Finds a reason by its name or number.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn parse(text: &str, snapshot: &Snapshot) -> Result<Reason> {
+        if let Some(found) = Reason::find(text, snapshot) {
+            return Ok(found);
         }
+        let isa = snapshot.isa;
+        let known: Vec<Reason> = Reason::known(snapshot).collect();
         let upper = text.to_ascii_uppercase();
         let set = reasons::set_name(isa);
         // Short names with two letters in the wrong order are too unlike for Jaro and Winkler.
@@ -59,12 +66,20 @@ impl Reason {
         };
         let alike = known.iter().filter(|reason| likeness(reason) > 0.7);
         let nearest = alike.min_by_key(|reason| Reverse((likeness(reason) * 1e6) as u64));
-        match (number, nearest) {
+        match (number(text), nearest) {
             (None, Some(nearest)) => bail!(
                 "there is no reason {text:?} on {set}: did you mean {}? (exitprof report --all lists all)",
                 nearest.name
             ),
             _ => bail!("there is no reason {text} on {set} (exitprof report --all lists all)"),
         }
+    }
+}
+
+/// The number that `text` is, if it is one.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         tell::tell,
     },
     continuity::REPLACED,
+    render::words,
     snapshot::Snapshot,
     source::Source,
 };
@@ -53,6 +54,9 @@ pub fn run(
             }
         };
         lost = false;
+        if words::is_off(&now) && !words::is_off(&before) {
+            tell(words::RECORDING_IS_OFF);
+        }
         let delta = match now.since(&before) {
             Ok(added) => added,
             Err(why) => {

@@ -44,28 +44,33 @@ impl Lines {
             sort: Sort::Exits,
             ..selection.clone()
         };
-        let view = View::new(first, &selection)?;
+        let mut lines = Lines {
+            has_others: true,
+            selection: Selection {
+                top: None,
+                ..selection.clone()
+            },
+            reasons: Vec::new(),
+            printed: 0,
+        };
+        lines.choose(&View::new(first, &selection)?);
+        Ok(lines)
+    }
+
+    /// Chooses the reasons that have columns.
+    fn choose(&mut self, view: &View) {
         let fixed = HEADS.iter().map(|(_, width)| width + 1).sum::<usize>();
         let mut room = table::width().saturating_sub(fixed + NARROWEST + 1);
-        let mut reasons = Vec::new();
         for row in view.shown() {
             let width = row.name.len().max(NARROWEST) + 1;
             if width > room {
                 break;
             }
             room -= width;
-            reasons.push(row.name.to_string());
+            self.reasons.push(row.name.to_string());
         }
-        Ok(Lines {
-            // The selected ones are all there is.
-            has_others: selection.reasons.is_empty() || reasons.len() < view.rows.len(),
-            selection: Selection {
-                top: None,
-                ..selection
-            },
-            reasons,
-            printed: 0,
-        })
+        // The selected ones are all there is.
+        self.has_others = self.selection.reasons.is_empty() || self.reasons.len() < view.rows.len();
     }
 
     /// Prints the line of an interval, and from time to time the headings.
@@ -74,11 +79,17 @@ impl Lines {
     ///
     /// If `out` cannot be written.
     pub fn print(&mut self, delta: &Snapshot, unit: Unit, out: &mut dyn Write) -> Result<View> {
-        let view = View::new(delta, &self.selection)?;
+        let view = View::of_part(delta, &self.selection)?;
+        let has_reasons = !self.reasons.is_empty();
+        if !has_reasons {
+            // There was no exit before.
+            self.choose(&view);
+        }
+        let is_changed = has_reasons == self.reasons.is_empty();
         if self.printed == 0 {
             writeln!(out, "{}\n", words::head(delta, &self.selection, unit))?;
         }
-        if self.printed.is_multiple_of(PAGE) {
+        if is_changed || self.printed.is_multiple_of(PAGE) {
             let reasons = self.reasons.iter().map(|name| (name.as_str(), NARROWEST));
             let others = self.has_others.then_some((OTHERS, NARROWEST));
             let heads = HEADS.into_iter().chain(reasons).chain(others);

@@ -10,11 +10,14 @@ mod repeat;
 
 use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
+    render::words,
+    select::Sort,
     snapshot::Snapshot,
     source::{Choice, Source},
     view::View,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use clap::ValueHint;
 pub use lines::Lines;
 use printer::Printer;
 use std::{
@@ -59,7 +62,9 @@ pub struct Arguments {
         short,
         value_name = "N",
         requires = "command",
-        value_parser = clap::value_parser!(u32).range(1..)
+        conflicts_with = "words",
+        value_parser = clap::value_parser!(u32).range(1..),
+        value_hint = ValueHint::Other
     )]
     repeat: Option<u32>,
     /// Output file [default: the standard output, or with COMMAND the standard error]
@@ -104,7 +109,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let interval = interval.or(*interval_print).or(default);
     let mut source = Source::find(choice)?;
     let first = source.read()?;
-    View::new(&first, &show.selection)?.check_order(show.selection.sort)?;
+    let sort = show.selection.sort;
+    View::new(&first, &show.selection)?.check_order(sort)?;
+    ensure!(
+        repeat.is_none() || [Sort::Exits, Sort::Time, Sort::Avg, Sort::Reason].contains(&sort),
+        "there is no such column with -r: sort by exits, time, avg or reason"
+    );
     let lines = line
         .then(|| Lines::new(&show.selection, &first))
         .transpose()?;
@@ -125,6 +135,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None if command.is_empty() => Box::new(anstream::stdout()),
         None => Box::new(anstream::stderr()),
     };
+    if words::is_off(&first) {
+        tell(words::RECORDING_IS_OFF);
+    }
     let mut printer = Printer::new(show, out, continues, lines);
     match (command.as_slice(), interval) {
         ([program, arguments @ ..], _) if repeat.is_some() => {

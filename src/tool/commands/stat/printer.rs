@@ -14,9 +14,10 @@ use crate::{
         rows,
         sheet::Exporter,
         table,
-        units::{duration, time_of_day},
+        units::{Unit, duration, time_of_day},
         words,
     },
+    select::Selection,
     snapshot::Snapshot,
     view::{Row, View},
 };
@@ -72,26 +73,19 @@ impl Printer<'_> {
             let mut grid = rows::grid(delta, &view);
             grid.columns = timed(grid.columns, end);
             let facts = facts::Report::new(delta, &view).with_time(end);
-            let sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
+            let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
+            sheet.title = title(delta, selection, unit, what);
             self.exporter.sheet(&sheet, &mut self.out)?;
             self.out.flush()?;
             drop(grid);
             return Ok(view);
         }
-        let view = View::new(delta, selection)?;
+        let view = View::of_part(delta, selection)?;
         let mut grid = rows::grid(delta, &view);
         grid.columns = timed(grid.columns, end);
         let facts = facts::Report::new(delta, &view).with_time(end);
         let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
-        let lasted = delta.seconds().map(|seconds| duration(seconds) + ", ");
-        let when = delta
-            .clock
-            .map(|time| format!(", at {}", time_of_day(time)));
-        sheet.title = vec![
-            words::head(delta, selection, unit),
-            String::new(),
-            lasted.unwrap_or_default() + what + &when.unwrap_or_default(),
-        ];
+        sheet.title = title(delta, selection, unit, what);
         self.exporter.sheet(&sheet, &mut self.out)?;
         self.exporter.say(&[String::new()], &mut self.out)?;
         self.out.flush()?;
@@ -134,7 +128,7 @@ impl Printer<'_> {
         if self.lines.is_some() {
             self.exporter.say(&[String::new()], &mut self.out)?;
         }
-        let view = View::new(delta, &self.show.selection)?;
+        let view = View::of_part(delta, &self.show.selection)?;
         let unit = self.show.unit(delta);
         let mut lines = words::difference_notes(delta);
         lines.extend(words::ranking(&view, &self.show.selection, unit));
@@ -147,6 +141,19 @@ impl Printer<'_> {
         self.out.flush()?;
         Ok(())
     }
+}
+
+/// The lines above a table: what was counted, and when.
+fn title(delta: &Snapshot, selection: &Selection, unit: Unit, what: &str) -> Vec<String> {
+    let lasted = delta.seconds().map(|seconds| duration(seconds) + ", ");
+    let when = delta
+        .clock
+        .map(|time| format!(", at {}", time_of_day(time)));
+    vec![
+        words::head(delta, selection, unit),
+        String::new(),
+        lasted.unwrap_or_default() + what + &when.unwrap_or_default(),
+    ]
 }
 
 /// Puts a column with the interval's end first.

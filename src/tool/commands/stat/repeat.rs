@@ -7,7 +7,7 @@ use crate::{
     commands::{child, restart::difference, tell::tell},
     rate::Spread,
     render::repeated::Repeated,
-    select::{Key, Selection},
+    select::{Key, Selection, Sort},
     snapshot::Snapshot,
     source::Source,
     view::{Row, View},
@@ -44,9 +44,15 @@ pub fn run(
 ) -> Result<ExitCode> {
     let mut runs = Vec::new();
     let mut last = None;
-    let mut code = ExitCode::SUCCESS;
+    let mut result = Ok(ExitCode::SUCCESS);
     for nth in 1..=times {
-        let first = source.read()?;
+        let first = match source.read() {
+            Ok(first) => first,
+            Err(e) => {
+                result = Err(e);
+                break;
+            }
+        };
         let start = Instant::now();
         let status = match child::run(program, arguments)? {
             Ok(status) => status,
@@ -55,22 +61,30 @@ pub fn run(
         let seconds = start.elapsed().as_secs_f64();
         if !status.success() {
             tell(format_args!("run {nth} of {times} failed, and is left out"));
-            code = child::exit_code(status);
+            result = Ok(child::exit_code(status));
             break;
         }
-        let delta = difference(&source.read()?, &first)?;
-        runs.push(Run::new(&delta, selection, seconds)?);
-        last = Some(delta);
+        match source.read().and_then(|now| difference(&now, &first)) {
+            Ok(delta) => {
+                runs.push(Run::new(&delta, selection, seconds)?);
+                last = Some(delta);
+            }
+            // What the runs before have counted is not lost.
+            Err(e) => {
+                result = Err(e);
+                break;
+            }
+        }
     }
     if let Some(last) = last {
         print(&runs, &last, selection, printer)?;
     }
-    Ok(code)
+    result
 }
 
 impl Run {
     fn new(delta: &Snapshot, selection: &Selection, seconds: f64) -> Result<Run> {
-        let view = View::new(delta, selection)?;
+        let view = View::of_part(delta, selection)?;
         Ok(Run {
             exits: view.selected.exits as f64,
             cycles: view.selected.cycles as f64,
@@ -93,15 +107,25 @@ fn print(
         let of = |figure: fn(&Row) -> u128| {
             spread(&|run: &Run| run.rows.get(key).map_or(0.0, |row| figure(row) as f64))
         };
+        let mut in_runs = runs.iter().filter_map(|run| run.rows.get(key));
+        let is_timed = |row: &Row| row.untimed != Some(row.exits);
         Repeated {
             key: key.clone(),
+            vm_name: in_runs.clone().find_map(|row| row.vm_name.clone()),
             exits: of(|row| row.exits),
-            cycles: of(|row| row.cycles),
+            cycles: in_runs.any(is_timed).then(|| of(|row| row.cycles)),
             avg: avg.map(|avg| Spread::of(&avg)),
         }
     };
     let mut rows: Vec<Repeated> = keys.into_iter().map(row).collect();
-    rows.sort_by(|a, b| b.exits.mean.total_cmp(&a.exits.mean));
+    let figure = |row: &Repeated| match selection.sort {
+        Sort::Reason => None,
+        Sort::Time => row.cycles,
+        Sort::Avg => row.avg,
+        _ => Some(row.exits),
+    };
+    let mean = |row: &Repeated| figure(row).map_or(-1.0, |figure| figure.mean);
+    rows.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
     rows.truncate(selection.top.unwrap_or(usize::MAX));
     let figures = [
         spread(&|run| run.seconds),

@@ -9,7 +9,7 @@ use crate::{
         rows, table,
         units::{self, Unit},
     },
-    select::Sort,
+    select::{By, Sort},
 };
 use ratatui::{
     Frame,
@@ -112,15 +112,25 @@ struct Layout {
 impl Layout {
     /// Of the list in so many columns of the terminal.
     fn new(state: &State, width: usize) -> Layout {
-        let names = rows::names(state.rows.iter().map(|row| &row.since));
-        let named = names.into_iter().zip(&state.rows);
+        let since = state.rows.iter().map(|row| &row.since);
+        let names = rows::names(since.clone());
+        let named = names.into_iter().zip(rows::owners(since)).zip(&state.rows);
         let names: Vec<String> = named
-            .map(|(name, row)| match &row.since.vm_name {
-                Some(vm) => format!("{name} {}", rows::shortened(vm)),
-                None => name,
+            .map(|((name, owner), row)| {
+                let (first, last) = match row.since.owner {
+                    None => (name, None),
+                    Some(_) => (owner, Some(name)),
+                };
+                let vm = row.since.vm_name.as_deref().map(rows::shortened);
+                let words = [Some(first), vm, last].into_iter().flatten();
+                words.collect::<Vec<_>>().join(" ")
             })
             .collect();
-        let head = rows::heading(state.selection().by);
+        let head = match state.selection().by {
+            By::VmReason => "VM, reason",
+            By::VcpuReason => "vCPU, reason",
+            by => rows::heading(by),
+        };
         let widest = names.iter().map(|name| name.chars().count()).max();
         let name = widest.unwrap_or(0).max(head.len());
         let columns = columns_for(&state.rows, width.saturating_sub(name));

@@ -31,7 +31,7 @@ use std::{
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Seconds between two readings
-    #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay)]
+    #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay, value_hint = ValueHint::Other)]
     delay: Duration,
     /// Print the screens as text, for a file or a pipe
     #[arg(long, short)]
@@ -49,13 +49,14 @@ pub struct Arguments {
     )]
     sort: Order,
     /// Start with this VM: the process's PID, <pid>-<fd> as in KVM's debugfs, or the name
-    #[arg(long, short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
-    vm: Option<String>,
+    /// (repeatable)
+    #[arg(long = "vm", short = 'p', value_name = "VM", value_hint = ValueHint::Other)]
+    vms: Vec<String>,
     /// Start with a list of reasons, VMs or vCPUs
     #[arg(
         long,
         value_name = "WHAT",
-        conflicts_with = "vm",
+        conflicts_with = "vms",
         default_value = "reason"
     )]
     by: By,
@@ -80,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "top needs a terminal: use exitprof top -b, or exitprof stat, for a file or a pipe"
     );
     let mut source = Source::find(&arguments.choice)?;
-    let mut state = State::new(source.read()?, arguments.sort, arguments.vm.as_deref())?;
+    let mut state = State::new(source.read()?, arguments.sort, &arguments.vms)?;
     state.delay = arguments.delay;
     state.filter = arguments.filter.clone().unwrap_or_default();
     state.group(arguments.by)?;

@@ -112,8 +112,16 @@ pub fn lines(state: &State, settings: Settings, width: usize) -> Vec<String> {
     let unit = Unit::new(state.now().tsc_khz, settings.cycles);
     let message = state.error.iter().chain(&state.notice).next();
     let message = message.map(|text| wrap::wrapped(text, 0, 0, width));
-    let summary = summary(state, unit, width).into_iter();
-    summary
+    let [mut title, status] = summary(state, unit, width);
+    if let Some(clock) = state.now().clock {
+        title = fitting(
+            &format!("{} {title}", units::time_of_day(clock)),
+            "; ",
+            width,
+        );
+    }
+    [title, status]
+        .into_iter()
         .chain(message.unwrap_or_default())
         .chain(list::lines(state, unit, width))
         .collect()

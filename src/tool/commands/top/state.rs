@@ -151,14 +151,14 @@ impl State {
     /// # Errors
     ///
     /// If there is no such VM.
-    pub fn new(first: Snapshot, order: Order, vm: Option<&str>) -> Result<State> {
+    pub fn new(first: Snapshot, order: Order, vms: &[String]) -> Result<State> {
         let mut places = vec![Place::new(Selection::everything())];
-        if let Some(vm) = vm {
+        if !vms.is_empty() {
             let selection = Selection {
-                vms: vec![vm.into()],
+                vms: vms.to_vec(),
                 ..Selection::everything()
             };
-            selection.check_owners(&first)?;
+            selection.check_owners(&[&first])?;
             places[0].selection.by = By::Vm;
             places.push(Place::new(selection));
         }
@@ -196,7 +196,7 @@ impl State {
             by,
             ..self.selection().clone()
         };
-        selection.check_owners(&self.now)?;
+        selection.check_owners(&[&self.now])?;
         if by != By::Reason {
             self.place_mut().selection = selection;
         }

@@ -200,3 +200,35 @@ fn while_nothing_changes_it_takes_no_time() {
     assert_eq!(switches(), before);
     terminal.goes();
 }
+
+/// Of a hangup, the kernel tells only the leader of the session: here the tool, as under ssh.
+#[test]
+fn a_command_ends_with_the_terminal() {
+    let host = Host::new(&Growing::new().profile());
+    let pty = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_exitprof"));
+    let [debugfs, file] = ["", "file"].map(|name| host.0.path().join(name));
+    command.args(["record", "--debugfs"]);
+    command.args([&debugfs, &file]);
+    command.args(["--", "sleep", "1000"]);
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.process_id().unwrap());
+    let begin = Instant::now();
+    while fs::read_to_string(&children).unwrap().is_empty() {
+        assert!(begin.elapsed() < PATIENCE, "runs nothing");
+        thread::sleep(TICK);
+    }
+    drop(pty);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > 2 * PATIENCE {
+            child.kill().unwrap();
+            panic!("outlives its terminal");
+        }
+        thread::sleep(TICK);
+    };
+    assert_eq!(status.exit_code(), 129);
+    assert!(file.exists());
+}

@@ -7,6 +7,7 @@ mod alike;
 mod changes;
 mod command;
 mod compare;
+mod ends;
 mod examples;
 mod files;
 mod fuzz;

@@ -3,6 +3,7 @@
 //! `exitprof stat`, `record --for` and `report --rate`, while signals stop and end them.
 
 use crate::{
+    growing::Growing,
     host::{Host, later},
     schema::check,
 };
@@ -197,4 +198,35 @@ fn missed_deadlines_are_left_out() {
         .iter()
         .filter(|l| **l < Duration::from_millis(100));
     assert!(short.count() <= 1, "{lengths:?}");
+}
+
+/// What was counted cannot be written as long as nobody reads the pipe.
+#[test]
+fn signals_after_the_command_end_the_tool() {
+    let host = Host::new(&later(7, 0, 0));
+    let pipe = host.0.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut child = start(&host, &["record", pipe.to_str().unwrap(), "--", "true"]);
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < PATIENCE, "does not end");
+        thread::sleep(Duration::from_millis(100));
+        // The first may come before the command's end.
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+    }
+}
+
+#[test]
+fn reasons_without_exits_at_first_get_columns() {
+    let counts = Growing::new().profile();
+    let (head, _) = counts.split_once('\n').unwrap();
+    let host = Host::new(&format!("{head}\nend epoch=7 lines=2\n"));
+    let mut child = start(&host, &["stat", "--line", "0.2"]);
+    until_it_listens(&child);
+    host.load(&Growing::new().later(2).profile());
+    let mut lines = lines(child.stdout.take().unwrap());
+    until(&mut lines, " CPUID ");
+    send(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -46,7 +46,7 @@ proptest! {
         height in 1..60_u16,
     ) {
         let mut counts = Growing::new();
-        let mut state = State::new(read(counts), Order::Rate, None).unwrap();
+        let mut state = State::new(read(counts), Order::Rate, &[]).unwrap();
         for step in steps {
             match step {
                 // Quitting is up to the caller.

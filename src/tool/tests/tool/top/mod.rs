@@ -29,7 +29,7 @@ fn read(counts: Growing) -> Snapshot {
 
 /// The state after three readings, two seconds apart.
 fn watched(counts: Growing) -> State {
-    let mut state = State::new(read(counts), Order::Rate, None).unwrap();
+    let mut state = State::new(read(counts), Order::Rate, &[]).unwrap();
     state.take(Ok(read(counts.later(2))));
     state.take(Ok(read(counts.later(4))));
     state
@@ -214,7 +214,7 @@ fn another_vm_is_another_baseline() {
         identity: Id::new(id),
         ..read(Growing::new().later(seconds))
     };
-    let mut state = State::new(guest(1, 0), Order::Rate, None).unwrap();
+    let mut state = State::new(guest(1, 0), Order::Rate, &[]).unwrap();
     state.take(Ok(guest(1, 1)));
     assert_eq!(state.rows[0].since.exits, 1000);
     // It has already counted more.
@@ -235,7 +235,7 @@ fn a_guest_has_neither_vms_nor_histograms() {
         origin: Origin::GuestOfVm,
         ..read(Growing::new().later(seconds))
     };
-    let mut state = State::new(guest(0), Order::Rate, None).unwrap();
+    let mut state = State::new(guest(0), Order::Rate, &[]).unwrap();
     state.take(Ok(guest(1)));
     press(&mut state, &[key('v')]);
     assert!(state.notice.as_ref().unwrap().contains("guest"));
@@ -255,7 +255,7 @@ fn it_is_said_why_there_is_no_histogram() {
     assert!(screen(&state, 80, 24, SETTINGS).contains("parameter histograms"));
     press(&mut state, &[key('b')]);
     assert!(screen(&state, 80, 24, SETTINGS).contains("No exits since"));
-    let mut state = State::new(read(Growing::new()), Order::Rate, Some("412-11")).unwrap();
+    let mut state = State::new(read(Growing::new()), Order::Rate, &["412-11".into()]).unwrap();
     state.take(Ok(read(Growing::new().later(1))));
     press(&mut state, &[KeyCode::Enter]);
     assert!(screen(&state, 80, 24, SETTINGS).contains("all guests together"));
@@ -283,7 +283,7 @@ fn what_was_not_timed_has_no_times() {
         }
         snapshot
     };
-    let mut state = State::new(read(0), Order::Rate, None).unwrap();
+    let mut state = State::new(read(0), Order::Rate, &[]).unwrap();
     state.take(Ok(read(4)));
     insta::assert_snapshot!(
         "the_list_with_untimed_exits",

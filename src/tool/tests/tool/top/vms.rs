@@ -49,7 +49,7 @@ fn vcpus_of_one_name_are_two_rows() {
         let text = counts.later(seconds).profile();
         Snapshot::from_text(&text.replace("vm=412-11 vcpu=1", "vm=412-11 vcpu=0")).unwrap()
     };
-    let mut state = State::new(read(0), Order::Rate, None).unwrap();
+    let mut state = State::new(read(0), Order::Rate, &[]).unwrap();
     state.take(Ok(read(2)));
     press(&mut state, &[key('v'), key('v')]);
     let rates: Vec<_> = state.rows.iter().map(|row| row.rate).collect();
@@ -64,9 +64,21 @@ fn vcpus_of_one_name_are_two_rows() {
 }
 
 #[test]
+fn reasons_of_several_vms_say_whose_they_are() {
+    let counts = Growing::new();
+    for (by, owner) in [(By::VmReason, "412-11"), (By::VcpuReason, "412-11 vCPU 1")] {
+        let mut state = State::new(read(counts), Order::Rate, &[]).unwrap();
+        state.group(by).unwrap();
+        state.take(Ok(read(counts.later(2))));
+        let screen = screen(&state, 80, 10, SETTINGS);
+        assert!(screen.contains(&format!("\n{owner} CPUID ")), "{screen}");
+    }
+}
+
+#[test]
 fn a_vm_that_ends_is_left() {
     let counts = Growing::new();
-    let mut state = State::new(read(counts), Order::Rate, Some("977")).unwrap();
+    let mut state = State::new(read(counts), Order::Rate, &["977".into()]).unwrap();
     state.take(Ok(read(counts.later(1))));
     press(&mut state, &[key('v'), KeyCode::Enter]);
     let ended = Growing {
@@ -83,7 +95,7 @@ fn a_vm_that_ends_is_left() {
 
 #[test]
 fn a_vm_must_be_there_at_first() {
-    let e = State::new(read(Growing::new()), Order::Rate, Some("5")).unwrap_err();
+    let e = State::new(read(Growing::new()), Order::Rate, &["5".into()]).unwrap_err();
     assert!(e.to_string().contains("there is no VM 5"), "{e}");
 }
 
