@@ -64,10 +64,11 @@ program() {
 		done
 }
 
-# firmware FILE...: of QEMU.
+# firmware FILE...: of QEMU. What is SeaBIOS's, Debian 13 has in a directory of its own.
 firmware() {
 	local file
 	for file; do
+		[ -e "$root/usr/share/$file" ] || file=seabios/${file##*/}
 		add "$root/usr/share/$file" "/usr/share/${file%/*}/"
 	done
 }

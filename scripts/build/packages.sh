@@ -112,6 +112,10 @@ if [ ! -d "$root" ]; then
 	for deb in "$tmp"/debs/*.deb; do
 		dpkg-deb -x "$deb" "$tmp/root"
 	done
+	# Since Debian 13, programs and libraries are in /usr alone.
+	for dir in bin sbin lib lib64; do
+		[ -e "$tmp/root/$dir" ] || [ ! -d "$tmp/root/usr/$dir" ] || ln -s "usr/$dir" "$tmp/root/$dir"
+	done
 	chmod -R u+w,ug-s "$tmp/root"
 	# Renamed when complete. Where another run was faster, its root is as good.
 	mv -T "$tmp/root" "$root" 2> "$tmp/error" || [ -d "$root" ] ||

@@ -13,6 +13,7 @@ kernel=$(realpath "$1")
 
 say "building KVM without the series for $1: about a minute"
 copy=$build/unpatched
+rm -rf "$copy" # of a build that failed
 mkdir -p "$copy"
 logged "$copy/patch.log" copy_unpatched "$kernel" "$copy"
 logged "$copy/make.log" build_kvm "$kernel" "$copy"

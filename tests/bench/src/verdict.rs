@@ -29,7 +29,7 @@ const LEAN_TARGETS: [(&str, Target); 6] = [
     (OURS, Target::AtMost(36.0, ABSENT)),
     ("per_vcpu", Target::AtMost(41.0, ABSENT)),
     ("histograms", Target::AtMost(54.0, ABSENT)),
-    ("c_probe", Target::Times(1.5)),
+    ("c_probe", Target::Times(1.4)),
     ("bpf", Target::Times(10.0)),
     ("trace_both", Target::Times(33.0)),
 ];
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn peers_add_many_times_as_much() {
-        for (setup, times) in [("c_probe", 1.5), ("bpf", 10.0), ("trace_both", 33.0)] {
+        for (setup, times) in [("c_probe", 1.4), ("bpf", 10.0), ("trace_both", 33.0)] {
             let all = |ours: f64, peer| costs(&[("loaded", ours), (setup, peer)]);
             assert!(good(&all(20.0, 20.0 * times), setup));
             assert!(!good(&all(20.0, 20.0 * times - 1.0), setup));

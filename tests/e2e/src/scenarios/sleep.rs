@@ -114,6 +114,32 @@ impl Drop for Prior {
     }
 }
 
+/// The scheduler's fair server, switched off. Since 6.12, it gives a CPU to threads that a
+/// real-time thread has kept off it for a second.
+struct FairServer {
+    file: String,
+    runtime: String,
+}
+
+impl FairServer {
+    /// Switches it off; `None` if the kernel has none.
+    fn off(cpu: usize) -> Result<Option<Self>> {
+        let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime");
+        let Ok(runtime) = fs::read_to_string(&file) else {
+            return Ok(None);
+        };
+        fs::write(&file, "0").with_context(|| file.clone())?;
+        Ok(Some(Self { file, runtime }))
+    }
+}
+
+impl Drop for FairServer {
+    fn drop(&mut self) {
+        // Later tests do not starve a thread.
+        let _ = fs::write(&self.file, &self.runtime);
+    }
+}
+
 /// Keeps threads without a higher priority off the CPU until `stop`.
 fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     cpus::pin(0, &[cpu])?;
@@ -159,6 +185,7 @@ fn asleep(
     // By default real-time threads leave 5 % of the time to others.
     let limit = "/proc/sys/kernel/sched_rt_runtime_us";
     fs::write(limit, "-1").context(limit)?;
+    let _server = FairServer::off(cpu)?;
     let _prior = Prior::on(cpu)?;
     // The thread of another VM may still be there.
     let timers = kernel_threads(&format!("kvm-pit/{}", std::process::id()))?;
@@ -190,7 +217,8 @@ fn asleep(
             }
             let exits = stat.read()?;
             meanwhile()?;
-            ensure!(sleeps(tid.load(Relaxed)), "the handler woke up by itself");
+            let same = stat.read()? == exits && sleeps(tid.load(Relaxed));
+            ensure!(same, "the handler woke up by itself");
             Ok(exits)
         };
         let watched = watch();
