@@ -46,10 +46,10 @@ if [ "$machine" = bochs ]; then
 	lean | distro | 6.12-lean | 7.3) options+=(--table "$top/tests/bench/README.md") ;;
 	esac
 fi
-# Some peers are written for KVM as it was.
+# Peers are written for KVM as it was.
 case $flavour${setups[*]} in
 6.12-lean) setups=(unpatched absent recording_off loaded per_vcpu histograms c_probe bpf trace_exit trace_both perf_kvm_stat) ;;
-7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms trace_exit trace_both perf_kvm_stat) ;;
+7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms) ;;
 esac
 
 # wanted SETUP
