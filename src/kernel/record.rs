@@ -37,9 +37,9 @@ const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 /// # Safety
 ///
 /// Preemption is disabled, and the memory for all of this is in use. `sample` is valid
-/// for reads. With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's profile, which
-/// was made with counters, or null if it has none; or `profile` has the layout of one, and
-/// nobody else writes it. Only its counters are used.
+/// for reads. With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's
+/// profile, which was made with counters, or null if it has none; or `profile` has the
+/// layout of one, and nobody else writes it. Only its counters are used.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
     sample: *const Sample,

@@ -304,6 +304,9 @@ impl State {
     /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
+            if self.leave_ended() {
+                continue;
+            }
             let Selection { vms, vcpu, .. } = self.selection();
             self.notice = Some(match (vms.as_slice(), vcpu) {
                 ([vm], Some(vcpu)) => format!("vCPU {vcpu} of VM {vm} has ended."),
@@ -316,6 +319,26 @@ impl State {
                 self.places.push(Place::new(Selection::everything()));
             }
         }
+    }
+
+    /// Leaves those of several VMs that have ended, but not all. Says whether there were any.
+    fn leave_ended(&mut self) -> bool {
+        let is_there = |vm: &String| {
+            let vms = vec![vm.clone()];
+            let selection = Selection {
+                vms,
+                ..Selection::everything()
+            };
+            selection.check_owners(&[&self.since]).is_ok()
+        };
+        let vms = self.selection().vms.clone();
+        let (there, ended): (Vec<_>, Vec<_>) = vms.into_iter().partition(is_there);
+        if there.is_empty() || ended.is_empty() {
+            return false;
+        }
+        self.notice = Some(format!("VM {} has ended.", ended.join(", ")));
+        self.place_mut().selection.vms = there;
+        true
     }
 
     fn compute(&mut self) -> Result<()> {

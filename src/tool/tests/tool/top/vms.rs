@@ -94,6 +94,23 @@ fn a_vm_that_ends_is_left() {
 }
 
 #[test]
+fn one_of_several_vms_that_ends_is_left() {
+    let counts = Growing::new();
+    let vms = ["412", "977"].map(String::from);
+    let mut state = State::new(read(counts), Order::Rate, &vms).unwrap();
+    state.take(Ok(read(counts.later(1))));
+    let ended = Growing {
+        ended: true,
+        ..counts.later(2)
+    };
+    state.take(Ok(read(ended)));
+    assert_eq!(state.notice.as_deref(), Some("VM 977 has ended."));
+    assert_eq!(state.selection().vms, ["412"]);
+    assert_eq!(names(&state), ["CPUID"]);
+    assert_eq!(state.rows[0].since.exits, 1800);
+}
+
+#[test]
 fn a_vm_must_be_there_at_first() {
     let e = State::new(read(Growing::new()), Order::Rate, &["5".into()]).unwrap_err();
     assert!(e.to_string().contains("there is no VM 5"), "{e}");
