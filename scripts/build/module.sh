@@ -8,7 +8,22 @@ set -euo pipefail
 
 [ $# = 1 ] || die "usage: $0 FLAVOUR"
 module=$build/$1-module
+kernel=$build/$1
+
+# A module lasts until something in it changes, or in the kernel that it is built for.
+inputs() {
+	realpath "$kernel"
+	cd "$top"
+	find Kbuild Cargo.toml src "$kernel"/{.config,Module.symvers,rust/libkernel.rmeta} "$kernel/series/" \
+		-type f -exec sha256sum {} + | sort
+}
+key=$(inputs | sha256sum)
+if [ -e "$module/kvm_exitprof.ko" ] && [ "$key" = "$(cat "$module/key" 2>/dev/null)" ]; then
+	exit
+fi
+
 rm -rf "$module"
 mkdir -p "$module"
 cp -r "$top/Kbuild" "$top/Cargo.toml" "$top/src" "$module"
-logged "$module/make.log" "$top/scripts/build/make.sh" "$build/$1" M="$module" modules
+logged "$module/make.log" "$top/scripts/build/make.sh" "$kernel" M="$module" modules
+echo "$key" >"$module/key"

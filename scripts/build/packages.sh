@@ -43,7 +43,7 @@ tmp=$(mktemp -d "$cache/packages.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$tmp/debs/partial" "$tmp/root"
 
-# Runs beside each other share apt's cache.
+# Runs beside each other share apt's lists. They fetch packages side by side.
 exec 8> "$cache/apt.lock"
 flock 8
 
@@ -52,22 +52,26 @@ flock 8
 apt=(
 	apt-get -qq -y
 	-o Dir::State::status="$tmp/status"
-	-o Dir::Cache="$cache/apt"
+	-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
 	-o Dir::Cache::archives="$tmp/debs"
 	-o APT::Install-Recommends=false
 	-o APT::Sandbox::User=root
 	-o Debug::NoLocking=true
 )
 
-# download PACKAGE...: sets root, whose name is a hash of all the packages' file
-# names (they hold the versions), and fetches them if that root is not there yet.
-download() {
-	local install=(install)
-	[ ! "$only" ] || install=(download)
+install=(install)
+[ ! "$only" ] || install=(download)
+
+# resolve PACKAGE...: sets root, whose name is a hash of all the packages' file names (they
+# hold the versions).
+resolve() {
 	"${apt[@]}" --print-uris "${install[@]}" "$@" 2> "$tmp/error" |
 		awk '{ print $2, $3 }' | sort > "$tmp/list" || return
 	root=$cache/packages-$(sha256sum < "$tmp/list" | cut -c 1-16)
-	[ ! -d "$root" ] || return 0
+}
+
+# download PACKAGE...: fetches them. Fails if the mirror has newer ones by now.
+download() {
 	say "fetching $(awk '{ n += $2 } END { print NR " packages, " int(n / 1e6) " MB" }' "$tmp/list"): $*"
 	(cd "$tmp/debs" && "${apt[@]}" --download-only "${install[@]}" "$@") 2> "$tmp/error"
 }
@@ -101,23 +105,30 @@ if [ "$backports$release" ]; then
 	[ ! "$backports" ] || apt+=(-t "$lists")
 fi
 
-# The lists may be absent, or out of date.
-if ! download "$@"; then
+# The lists may be absent.
+if ! resolve "$@"; then
 	update "$lists"
-	download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
+	resolve "$@" || die "apt-get cannot find $*: $(< "$tmp/error")"
 fi
+flock -u 8
 
-exec 8>&-
+exec 7> "$cache/apt/${root##*/}.lock"
+flock 7
 if [ ! -d "$root" ]; then
-	for deb in "$tmp"/debs/*.deb; do
-		dpkg-deb -x "$deb" "$tmp/root"
-	done
+	# Or out of date.
+	if ! download "$@"; then
+		flock 8
+		update "$lists"
+		resolve "$@" && download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
+		flock -u 8
+	fi
+	printf '%s\0' "$tmp"/debs/*.deb | xargs -0 -P "$(nproc)" -I{} dpkg-deb -x {} "$tmp/root"
 	# Since Debian 13, programs and libraries are in /usr alone.
 	for dir in bin sbin lib lib64; do
 		[ -e "$tmp/root/$dir" ] || [ ! -d "$tmp/root/usr/$dir" ] || ln -s "usr/$dir" "$tmp/root/$dir"
 	done
 	chmod -R u+w,ug-s "$tmp/root"
-	# Renamed when complete. Where another run was faster, its root is as good.
+	# Renamed when complete. Where there is one by now, it is as good.
 	mv -T "$tmp/root" "$root" 2> "$tmp/error" || [ -d "$root" ] ||
 		die "cannot create $root: $(< "$tmp/error")"
 fi
