@@ -12,9 +12,11 @@ kernel=$build/$1
 
 # A module lasts until something in it changes, or in the kernel that it is built for.
 inputs() {
+	local source=$kernel
+	[ ! -e "$kernel/source" ] || source=$kernel/source
 	realpath "$kernel"
 	cd "$top"
-	find Kbuild Cargo.toml src "$kernel"/{.config,Module.symvers,rust/libkernel.rmeta} "$kernel/series/" \
+	find Kbuild Cargo.toml src "$kernel"/{.config,Module.symvers,rust/libkernel.rmeta} "$source/series/" \
 		-type f -exec sha256sum {} + | sort
 }
 key=$(inputs | sha256sum)
