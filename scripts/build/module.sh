@@ -17,7 +17,7 @@ inputs() {
 	realpath "$kernel"
 	cd "$top"
 	find Kbuild Cargo.toml src "$kernel"/{.config,Module.symvers,rust/libkernel.rmeta} "$source/series/" \
-		-type f -exec sha256sum {} + | sort
+		-type f ! -name '*.o' ! -name '.*.cmd' ! -name bindings.rs -exec sha256sum {} + | sort
 }
 key=$(inputs | sha256sum)
 if [ -e "$module/kvm_exitprof.ko" ] && [ "$key" = "$(cat "$module/key" 2>/dev/null)" ]; then
