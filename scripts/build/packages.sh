@@ -119,7 +119,7 @@ if [ ! -d "$root" ]; then
 	if ! download "$@"; then
 		flock 8
 		update "$lists"
-		resolve "$@" && download "$@" || die "apt-get cannot fetch $*: $(< "$tmp/error")"
+		{ resolve "$@" && download "$@"; } || die "apt-get cannot fetch $*: $(< "$tmp/error")"
 		flock -u 8
 	fi
 	printf '%s\0' "$tmp"/debs/*.deb | xargs -0 -P "$(nproc)" -I{} dpkg-deb -x {} "$tmp/root"
