@@ -41,6 +41,11 @@ for isa in false true; do
 	check "record::<$isa, false, true>" $((2 + 5)) $((1 + part))
 	check "record::<$isa, true, false>" $((2 + 2)) $((1 + 2))
 	check "record::<$isa, true, true>" $((2 + 5 + 2)) $((1 + 2 + part))
+	# Two counters and four totals of the CPU. The sample's times; the phases' pointer; the last
+	# time and the current cell, read and written; the guest, and three cells.
+	phases=$((3 + 1 + 2 + 2 + 1 + 3))
+	check "record_phases::<$isa, false>" $((2 + 4)) $((1 + 2 + phases))
+	check "record_phases::<$isa, true>" $((2 + 5 + 4)) $((1 + 2 + part + phases))
 	check "record_untimed::<$isa, false>" 2 1
 	check "record_untimed::<$isa, true>" $((2 + 2)) $((1 + 2))
 done

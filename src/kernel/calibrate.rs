@@ -40,7 +40,13 @@ pub(crate) unsafe fn calibrate(record: Record) {
         Ok(profile) => profile,
         Err(_) => return,
     };
-    let sample = Sample { exit: 0, result: 1 };
+    let sample = Sample {
+        exit: 0,
+        result: 1,
+        entered: 0,
+        exited: 0,
+        began: 0,
+    };
     let (mut sample_cycles, mut record_cycles) = (u64::MAX, u64::MAX);
     for _ in 0..ROUNDS {
         cpu::without_preemption(|| {

@@ -13,7 +13,7 @@ use crate::{
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use kernel::prelude::*;
 
-pub(crate) use params::{log, recording};
+pub(crate) use params::{log, phases, recording};
 
 /// The kernel that the module is built for: see Kbuild.
 pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
@@ -80,6 +80,10 @@ pub(crate) fn check() -> Result {
     HISTOGRAMS.store(params::histograms(), Relaxed);
     if !per_vcpu() && matches!(scope(), Some(Scope::Vm | Scope::Vcpu)) {
         pr_info!("cannot load: per_vcpu=N requires scope=host or scope=off\n");
+        return Err(einval());
+    }
+    if !per_vcpu() && phases() {
+        pr_info!("cannot load: phases=Y requires per_vcpu=Y\n");
         return Err(einval());
     }
     Ok(())

@@ -6,11 +6,16 @@ use crate::{
     block::Owned,
     config, epoch,
     host::{Host, KeepsHost},
+    phases::{Phases, ATTEMPTS},
     profile::{
         cells::Cells,
         counts::Profile,
         isa::Isa,
-        leaf::{Command, Identity, Protocol, Scope, SnapshotState, FEATURE_SNAPSHOT, VERSION},
+        leaf::{
+            Command, Identity, Protocol, Scope, SnapshotState, FEATURE_PHASES, FEATURE_SNAPSHOT,
+            VERSION,
+        },
+        phases::Totals,
         query::{Responder, When},
         reason::Kernel,
         throttle::QueryBudget,
@@ -20,6 +25,7 @@ use crate::{
     sys::{clock, cpu, memory::Wait},
     vm::Vcpu,
 };
+use core::ops::Add;
 
 /// The size of a cache line in bytes.
 const LINE: usize = 64;
@@ -34,9 +40,10 @@ struct Live<'a> {
     own: Option<&'a Vcpu>,
 }
 
-impl Spread for Live<'_> {
-    /// Sleeps first if the vCPU has exceeded its budget.
-    fn each(&self, read: Read, mut with: impl FnMut(Cells<'_>)) {
+impl Live<'_> {
+    /// Takes what it costs to read `lines` cache lines in each place from the vCPU's
+    /// budget. Sleeps if the vCPU has exceeded that.
+    fn spend(&self, lines: usize) {
         let budget = match self.own {
             Some(own) => &own.head.budget,
             None => &SHARED_BUDGET,
@@ -47,18 +54,52 @@ impl Spread for Live<'_> {
             // Only the vCPU's task writes its counters, so reading them disturbs nobody.
             _ => 0,
         };
-        let lines = match read {
+        match budget.take(lines.saturating_mul(places) as u64, clock::now()) {
+            0 => (),
+            ns => clock::wait(ns),
+        }
+    }
+
+    /// The cycles in each phase; `None` if phases are not recorded.
+    fn phases(&self) -> Option<Totals> {
+        if !config::phases() {
+            return None;
+        }
+        let of = |vcpu: &Vcpu| {
+            clock::cond_resched();
+            vcpu.head.phases.get().map(Phases::totals)
+        };
+        match (self.scope, self.own) {
+            (Scope::Host, _) => {
+                self.spend(2);
+                Some(self.host.totals())
+            }
+            (Scope::Vm, Some(own)) => {
+                self.spend(Phases::size() / LINE * ATTEMPTS);
+                Some(
+                    own.vm()
+                        .vcpus()
+                        .filter_map(of)
+                        .fold(Totals::default(), Totals::add),
+                )
+            }
+            (Scope::Vcpu, Some(own)) => of(own),
+            (Scope::Vm | Scope::Vcpu, None) => None,
+        }
+    }
+}
+
+impl Spread for Live<'_> {
+    /// Sleeps first if the vCPU has exceeded its budget.
+    fn each(&self, read: Read, mut with: impl FnMut(Cells<'_>)) {
+        self.spend(match read {
             // A counter, and a number of untimed exits.
             Read::One => 2,
             Read::All => {
                 let bytes = config::isa().slots().saturating_mul(SLOT_SIZE);
                 bytes.saturating_add(LINE - 1) / LINE
             }
-        };
-        match budget.take(lines.saturating_mul(places) as u64, clock::now()) {
-            0 => (),
-            ns => clock::wait(ns),
-        }
+        });
         // Reading the counters of another CPU misses the cache many times.
         let with = |cells: Cells<'_>| {
             with(cells);
@@ -149,6 +190,7 @@ impl<'a> Guest<'a> {
             scope: self.live.scope,
             identity: self.current_identity(),
             block,
+            phases: self.live.phases(),
         })
     }
 }
@@ -167,9 +209,10 @@ impl Responder for Guest<'_> {
             version: VERSION,
             isa: config::isa() as u8,
             scope: self.live.scope as u8,
-            features: match config::per_vcpu() {
-                true => FEATURE_SNAPSHOT,
-                false => 0,
+            features: match (config::per_vcpu(), config::phases()) {
+                (false, _) => 0,
+                (true, false) => FEATURE_SNAPSHOT,
+                (true, true) => FEATURE_SNAPSHOT | FEATURE_PHASES,
             },
             kernel: config::KERNEL as u8,
             epoch: self.epoch,
@@ -204,6 +247,13 @@ impl Responder for Guest<'_> {
         match when {
             When::Now => Some(&self.live),
             When::Snapshot => self.held().0.map(|held| &*held.block as &dyn Profile),
+        }
+    }
+
+    fn phases(&self, when: When) -> Option<Totals> {
+        match when {
+            When::Now => self.live.phases(),
+            When::Snapshot => self.held().0?.phases,
         }
     }
 }

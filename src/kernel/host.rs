@@ -9,6 +9,7 @@ use crate::{
         cells::{Cells, Counter, HistogramCell},
         histogram::Histogram,
         isa::Isa,
+        phases::{Phase, Spent, Totals, PHASES},
     },
     spread::{Read, Spread, SLOT_SIZE},
     sys::{
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 use core::{
+    arch::asm,
     marker::PhantomData,
     mem, ptr,
     sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed},
@@ -42,6 +44,8 @@ const _: () = assert!(Isa::MAX_SLOTS <= 2 * PER_PART);
 /// registration, and `record()` only after it has patched its code. The parameters' lock
 /// orders the rest.
 struct InUse {
+    /// The cycles of all vCPUs by phase, and in the guest.
+    phases: AtomicPtr<AtomicU64>,
     counters: AtomicPtr<Counter>,
     untimed: AtomicPtr<AtomicU64>,
     histograms: [AtomicPtr<HistogramCell>; 2],
@@ -49,6 +53,7 @@ struct InUse {
 }
 
 static IN_USE: InUse = InUse {
+    phases: AtomicPtr::new(ptr::null_mut()),
     counters: AtomicPtr::new(ptr::null_mut()),
     untimed: AtomicPtr::new(ptr::null_mut()),
     histograms: [
@@ -98,6 +103,73 @@ pub(crate) unsafe fn histogram(isa: Isa, slot: usize) -> *mut HistogramCell {
         .cast()
 }
 
+/// Adds to the cycles of a phase.
+///
+/// # Safety
+///
+/// Preemption is disabled, and the memory is in use.
+pub(crate) unsafe fn spend(phase: Phase, cycles: u64) {
+    // SAFETY: The caller guarantees that the address is in per-CPU memory. An aligned
+    // addition is atomic on its CPU, the only one that writes it.
+    unsafe {
+        asm!(
+            "add qword ptr gs:[{phases} + {phase} * 8], {cycles}",
+            phases = in(reg) IN_USE.phases.load(Relaxed),
+            phase = in(reg) phase as usize,
+            cycles = in(reg) cycles,
+            options(nostack),
+        );
+    }
+}
+
+// The assembly below relies on these places.
+const _: () = assert!(
+    Phase::ExitPath as usize == 0
+        && Phase::Handler as usize == 1
+        && Phase::RunLoop as usize == 2
+        && PHASES == 8
+);
+
+/// Adds the cycles between two exits: in the run loop, and in the guest.
+///
+/// # Safety
+///
+/// As for [`spend`].
+#[inline(always)]
+pub(crate) unsafe fn spend_between(run_loop: u64, guest: u64) {
+    // SAFETY: As in `spend()`.
+    unsafe {
+        asm!(
+            "add qword ptr gs:[{phases} + 16], {run_loop}",
+            "add qword ptr gs:[{phases} + 64], {guest}",
+            phases = in(reg) IN_USE.phases.load(Relaxed),
+            run_loop = in(reg) run_loop,
+            guest = in(reg) guest,
+            options(nostack),
+        );
+    }
+}
+
+/// Adds the cycles of an exit: in its path, and in its handler.
+///
+/// # Safety
+///
+/// As for [`spend`].
+#[inline(always)]
+pub(crate) unsafe fn spend_in_exit(exit_path: u64, handler: u64) {
+    // SAFETY: As in `spend()`.
+    unsafe {
+        asm!(
+            "add qword ptr gs:[{phases}], {exit_path}",
+            "add qword ptr gs:[{phases} + 8], {handler}",
+            phases = in(reg) IN_USE.phases.load(Relaxed),
+            exit_path = in(reg) exit_path,
+            handler = in(reg) handler,
+            options(nostack),
+        );
+    }
+}
+
 /// The offset of element `index` of an array of `T` in bytes. Offsets are small, and
 /// 32-bit arithmetic takes an instruction less than 64-bit.
 #[inline(always)]
@@ -114,6 +186,7 @@ pub(crate) struct Memory {
     counters: PerCpu<Counter>,
     untimed: PerCpu<AtomicU64>,
     histograms: [Option<PerCpu<HistogramCell>>; 2],
+    phases: PerCpu<AtomicU64>,
 }
 
 impl Memory {
@@ -124,7 +197,11 @@ impl Memory {
             false => 0,
         };
         let slot = SLOT_SIZE.wrapping_mul(2).wrapping_add(histogram);
-        config::isa().slots().wrapping_mul(slot)
+        let phases = mem::size_of::<[AtomicU64; PHASES + 1]>();
+        config::isa()
+            .slots()
+            .wrapping_mul(slot)
+            .wrapping_add(phases)
     }
 
     /// Allocates counters, and histograms unless `histograms=N`. They are not in use
@@ -148,6 +225,7 @@ impl Memory {
             counters: PerCpu::try_new(slots.wrapping_mul(2))?,
             untimed: PerCpu::try_new(slots.wrapping_mul(2))?,
             histograms: [part(first)?, part(rest)?],
+            phases: PerCpu::try_new(PHASES + 1)?,
         })
     }
 
@@ -157,6 +235,7 @@ impl Memory {
             let part = from.as_ref().map_or(ptr::null_mut(), PerCpu::as_ptr);
             to.store(part, Relaxed);
         }
+        IN_USE.phases.store(self.phases.as_ptr(), Relaxed);
         IN_USE.untimed.store(self.untimed.as_ptr(), Relaxed);
         IN_USE.id.store(clock::random_u64(), Relaxed);
         IN_USE.counters.store(self.counters.as_ptr(), Relaxed);
@@ -166,6 +245,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         IN_USE.counters.store(ptr::null_mut(), Relaxed);
+        IN_USE.phases.store(ptr::null_mut(), Relaxed);
         IN_USE.untimed.store(ptr::null_mut(), Relaxed);
         for part in &IN_USE.histograms {
             part.store(ptr::null_mut(), Relaxed);
@@ -255,8 +335,35 @@ impl<'a> Host<'a> {
             .then(|| arrays(part).filter_map(move |cpu: &[HistogramCell]| cpu.get(index)))
     }
 
+    fn phases(&self) -> impl Iterator<Item = &'a [AtomicU64]> {
+        // SAFETY: By the type's invariant, the memory is in use. `Memory::try_new()`
+        // allocated arrays of this length.
+        unsafe { PerCpu::arrays(IN_USE.phases.load(Relaxed), PHASES + 1) }
+    }
+
+    /// The cycles of all vCPUs in the guest and in each phase that has ended.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for cpu in self.phases() {
+            let mut cycles = [0; PHASES];
+            for (to, from) in cycles.iter_mut().zip(cpu) {
+                *to = from.load(Relaxed);
+            }
+            let guest = cpu.get(PHASES).map_or(0, |guest| guest.load(Relaxed));
+            totals = totals
+                + Totals {
+                    guest,
+                    spent: Spent(cycles),
+                };
+        }
+        totals
+    }
+
     /// Sets all counters to zero. Nobody may add to them meanwhile.
     pub(crate) fn clear(&self) {
+        self.phases()
+            .flatten()
+            .for_each(|cycles| cycles.store(0, Relaxed));
         for (all, unattributed) in self.cpus() {
             all.clear();
             unattributed.clear();

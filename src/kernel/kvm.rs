@@ -8,16 +8,18 @@ use crate::{
     files::Files,
     guest::Guest,
     host::{self, Host, KeepsHost},
-    log,
+    log, phases,
     profile::{
         isa::Isa,
         leaf::{self, Registers},
         query::Query,
     },
     reading::Reading,
-    record::{record, record_untimed},
+    record::{record, record_pause, record_phases, record_untimed},
     sys::{
-        contract::{self, Ops, Record, RecordUntimed, Sample, VcpuInfo},
+        contract::{
+            self, Ops, PauseState, Record, RecordPhases, RecordUntimed, Recording, Sample, VcpuInfo,
+        },
         error::from_errno,
         params::ParamLock,
     },
@@ -36,14 +38,17 @@ use kernel::prelude::*;
 #[allow(clippy::assertions_on_constants)] // One is the model's, the other C's.
 const _: () = assert!(leaf::DISCOVERY == contract::CPUID_BASE);
 
-const fn ops(record: Record, record_untimed: RecordUntimed) -> Ops {
+const fn ops(record: Record, record_untimed: RecordUntimed, record_phases: RecordPhases) -> Ops {
     Ops {
         version: contract::VERSION,
         size: mem::size_of::<Ops>() as u32,
         sample_size: mem::size_of::<Sample>() as u32,
         vcpu_size: mem::size_of::<VcpuInfo>() as u32,
+        pause_size: mem::size_of::<PauseState>() as u32,
         record: Some(record),
         record_untimed: Some(record_untimed),
+        record_phases: Some(record_phases),
+        record_pause: Some(record_pause),
         cpuid: Some(cpuid),
         attach: Some(attach),
         reset: Some(reset),
@@ -56,7 +61,11 @@ fn current_ops() -> (&'static Ops, Record) {
     macro_rules! ops {
         ($svm:literal, $vcpu:literal, $histogram:literal) => {{
             const RECORD: Record = record::<$svm, $vcpu, $histogram>;
-            static OPS: Ops = ops(RECORD, record_untimed::<$svm, $vcpu>);
+            static OPS: Ops = ops(
+                RECORD,
+                record_untimed::<$svm, $vcpu>,
+                record_phases::<$svm, $histogram>,
+            );
             (&OPS, RECORD)
         }};
     }
@@ -246,7 +255,7 @@ impl Profiler {
             return Err(from_errno(r.unsigned_abs()));
         }
         REGISTERED.store(ops as *const Ops as *mut Ops, Relaxed);
-        set_recording(lock, config::recording());
+        resume(lock);
         Ok(Profiler {
             files,
             _memory: memory,
@@ -264,8 +273,12 @@ impl Profiler {
         // SAFETY: The pointer is null, or came from a `&'static Ops`. The owner holds the
         // lock.
         if let Some(ops) = unsafe { REGISTERED.swap(ptr::null_mut(), Relaxed).as_ref() } {
-            // SAFETY: `register()` has registered these callbacks.
-            unsafe { contract::unregister(ops) };
+            // SAFETY: `register()` has registered these callbacks. Phases are stopped before
+            // KVM forgets the vCPUs, which may not exist any more then.
+            unsafe {
+                switch(ops, Recording::Nothing);
+                contract::unregister(ops);
+            }
         }
     }
 }
@@ -276,13 +289,43 @@ impl Drop for Profiler {
     }
 }
 
-/// Switches the recording of exits on or off. Does nothing if the profiler is not
+/// Switches recording to what the parameters say. Does nothing if the profiler is not
 /// registered.
-pub(crate) fn set_recording(lock: &ParamLock, on: bool) {
+pub(crate) fn resume(lock: &ParamLock) {
+    set_recording(
+        lock,
+        match (config::recording(), config::phases()) {
+            (false, _) => Recording::Nothing,
+            (true, false) => Recording::Exits,
+            (true, true) => Recording::Phases,
+        },
+    );
+}
+
+/// Switches recording. Phases do not begin before KVM is switched in all places, and end
+/// afterwards.
+///
+/// # Safety
+///
+/// The callbacks are registered.
+unsafe fn switch(ops: &'static Ops, recording: Recording) {
+    phases::allow(false);
+    // SAFETY: The caller guarantees that the callbacks are registered.
+    unsafe { contract::set_recording(ops, recording) };
+    match recording {
+        Recording::Phases => phases::allow(true),
+        _ => Reading::begin().stop_phases(),
+    }
+}
+
+fn set_recording(lock: &ParamLock, recording: Recording) {
     if let Some(ops) = registered(lock) {
+        if recording == Recording::Phases {
+            Reading::begin().make_phases();
+        }
         // SAFETY: `register()` has registered these callbacks, and the lock keeps them
         // registered.
-        unsafe { contract::set_recording(ops, on) };
+        unsafe { switch(ops, recording) };
     }
 }
 
@@ -292,9 +335,9 @@ pub(crate) fn start_from_zero(lock: &ParamLock) {
     if registered(lock).is_some() {
         // While recording is off, KVM records no exit. It also drops exits that began
         // before.
-        set_recording(lock, false);
+        set_recording(lock, Recording::Nothing);
         clear(lock);
-        set_recording(lock, config::recording());
+        resume(lock);
     }
 }
 

@@ -16,6 +16,7 @@ mod host;
 mod kvm;
 mod log;
 mod params;
+mod phases;
 #[path = "../profile/lib.rs"]
 #[allow(dead_code, unreachable_pub)] // The tools use the rest.
 mod profile;

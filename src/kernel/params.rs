@@ -3,7 +3,6 @@
 //! Actions when a parameter is written.
 
 use crate::{
-    config,
     host::Host,
     kvm,
     reading::Reading,
@@ -11,7 +10,7 @@ use crate::{
     table::{self, Log},
 };
 
-/// Parameter `recording` was written.
+/// Parameter `recording` or `phases` was written.
 ///
 /// # Safety
 ///
@@ -20,7 +19,7 @@ use crate::{
 unsafe extern "C" fn exitprof_recording_changed() {
     // SAFETY: `sys/params.c` holds the lock during the call.
     let lock = unsafe { ParamLock::held() };
-    kvm::set_recording(&lock, config::recording());
+    kvm::resume(&lock);
 }
 
 /// Parameter `reset` was written.

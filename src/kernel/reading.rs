@@ -4,18 +4,18 @@
 
 use crate::{
     config,
-    profile::counts::Tally,
+    phases::Phases,
     sys::{
         clock,
         lock::{Guard, Mutex, ReadingMutex},
     },
     vm::{Vcpu, Vm},
-    vms::{self, Begun, Tallies, NO_EXITS},
+    vms::{self, Begun, Ended},
 };
 
 // SAFETY: No other `Mutex` has this mutex. Its holder may wait for memory or for the log.
 // Only readings and resets wait for it.
-static READING: Mutex<ReadingMutex, Tallies> = unsafe { Mutex::new(ReadingMutex, NO_EXITS) };
+static READING: Mutex<ReadingMutex, Ended> = unsafe { Mutex::new(ReadingMutex, Ended::NONE) };
 
 /// A reading of all VMs, as they were when it began. Meanwhile, counters do not restart
 /// from zero, and the counters of vCPUs that end stay as they are. Only other readings
@@ -25,7 +25,7 @@ static READING: Mutex<ReadingMutex, Tallies> = unsafe { Mutex::new(ReadingMutex,
 ///
 /// It exists from `begin_reading()` to `end_reading()`.
 pub(crate) struct Reading {
-    ended: Guard<'static, ReadingMutex, Tallies>,
+    ended: Guard<'static, ReadingMutex, Ended>,
     begun: Begun,
 }
 
@@ -65,20 +65,42 @@ impl Reading {
         self.begun.vcpus
     }
 
-    /// The tallies of the vCPUs that had ended when the reading began, by slot.
-    pub(crate) fn ended(&self) -> &[Tally] {
-        &*self.ended
+    /// The sums of the vCPUs that had ended when the reading began.
+    pub(crate) fn ended(&self) -> &Ended {
+        &self.ended
+    }
+
+    /// Makes places for the phases of all vCPUs. A vCPU that is attached meanwhile makes
+    /// its own, if `phases` was set before.
+    pub(crate) fn make_phases(&self) {
+        for vm in self.vms() {
+            vm.vcpus().for_each(vms::make_phases);
+        }
+    }
+
+    /// Stops the phases of all vCPUs. KVM records none meanwhile.
+    pub(crate) fn stop_phases(&self) {
+        for vm in self.vms() {
+            vm.attached()
+                .filter_map(|vcpu| vcpu.head.phases.get())
+                .for_each(Phases::stop);
+        }
     }
 
     /// Sets the counters of all vCPUs to zero. Nobody may add to them meanwhile.
     pub(crate) fn clear(&mut self) {
         for vm in self.vms() {
             // All vCPUs, including those that end meanwhile.
-            vm.attached().for_each(|vcpu| vcpu.cells().clear());
+            for vcpu in vm.attached() {
+                vcpu.cells().clear();
+                if let Some(phases) = vcpu.head.phases.get() {
+                    phases.clear();
+                }
+            }
             clock::cond_resched();
         }
         vms::clear_ended();
-        self.ended.copy_from_slice(&NO_EXITS);
+        self.ended.clear();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         histogram,
         isa::Isa,
     },
-    sys::contract::Sample,
+    sys::contract::{PauseState, Sample},
     vm::Vcpu,
 };
 use core::{
@@ -114,6 +114,90 @@ unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(prof
     // SAFETY: The caller fulfils the contract of `record()`. `other_slot()` is less than
     // `Isa::slots()`.
     unsafe { add_untimed::<VCPU>(isa, isa.other_slot(), profile) };
+}
+
+/// Records an exit, and the phases that end with it: KVM's `record_phases()`.
+///
+/// # Safety
+///
+/// As for [`record`] with `VCPU`.
+pub(crate) unsafe extern "C" fn record_phases<const SVM: bool, const HISTOGRAM: bool>(
+    profile: *mut c_void,
+    sample: *const Sample,
+    cycles: u64,
+    tsc: u64,
+) {
+    let isa = if SVM { Isa::Svm } else { Isa::Vmx };
+    // SAFETY: The caller fulfils the contract of `record_phases()`.
+    match isa.own_slot(unsafe { reason(sample) }) {
+        Some(slot) if !profile.is_null() && (!HISTOGRAM || histogram::is_ordinary(cycles)) => {
+            let bucket = histogram::log2(cycles);
+            // SAFETY: As in `record()`.
+            unsafe {
+                add::<true, HISTOGRAM>(isa, slot, profile, cycles, bucket);
+                add_phases(slot, profile, sample, tsc);
+            }
+        }
+        // SAFETY: The caller fulfils the contract of `record_phases()`.
+        _ => unsafe { record_rare_phases::<SVM, HISTOGRAM>(profile, sample, cycles, tsc) },
+    }
+}
+
+/// [`record_rare`] with phases, and for a vCPU without a profile.
+///
+/// # Safety
+///
+/// As for [`record_phases`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn record_rare_phases<const SVM: bool, const HISTOGRAM: bool>(
+    profile: *mut c_void,
+    sample: *const Sample,
+    cycles: u64,
+    tsc: u64,
+) {
+    let isa = if SVM { Isa::Svm } else { Isa::Vmx };
+    // SAFETY: The caller fulfils the contract of `record_phases()`.
+    unsafe {
+        record_rare::<SVM, true, HISTOGRAM>(profile, sample, cycles);
+        add_phases(isa.slot(reason(sample)), profile, sample, tsc);
+    }
+}
+
+/// Adds the phases that end with an exit.
+///
+/// # Safety
+///
+/// As for [`record_phases`]. `slot` is less than [`Isa::slots`].
+#[inline(always)]
+unsafe fn add_phases(slot: usize, profile: *mut c_void, sample: *const Sample, tsc: u64) {
+    // SAFETY: The caller guarantees that this is the vCPU's profile or null, and that the
+    // sample is valid.
+    if let (Some(vcpu), sample) = unsafe { (profile.cast::<Vcpu>().as_ref(), &*sample) } {
+        if let Some(phases) = vcpu.head.phases.get() {
+            // SAFETY: `slot` is less than the number of slots.
+            unsafe { phases.add_exit(slot, sample, tsc) };
+        }
+    }
+}
+
+/// Records the end of a pause: KVM's `record_pause()`.
+///
+/// # Safety
+///
+/// KVM calls this: see `record_pause()` in `asm/kvm_exit_profiler.h`.
+pub(crate) unsafe extern "C" fn record_pause(
+    profile: *mut c_void,
+    sample: *const Sample,
+    pause: *const PauseState,
+    cycles: i64,
+) {
+    // SAFETY: KVM passes the vCPU's profile or null.
+    let vcpu = unsafe { profile.cast::<Vcpu>().as_ref() };
+    if let Some(phases) = vcpu.and_then(|vcpu| vcpu.head.phases.get()) {
+        // SAFETY: KVM's arguments are valid.
+        unsafe { phases.add_pause(&*sample, pause, cycles) };
+    }
 }
 
 /// The basic exit reason (VMX) or the exit code (SVM) of an exit. A guest hypervisor can

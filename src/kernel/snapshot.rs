@@ -4,7 +4,10 @@
 
 use crate::{
     block::Owned,
-    profile::leaf::{Identity, Scope, SnapshotState},
+    profile::{
+        leaf::{Identity, Scope, SnapshotState},
+        phases::Totals,
+    },
 };
 use core::cell::UnsafeCell;
 
@@ -15,6 +18,8 @@ pub(crate) struct Held {
     pub(crate) scope: Scope,
     pub(crate) identity: Identity,
     pub(crate) block: Owned<()>,
+    /// `None` if phases were not recorded.
+    pub(crate) phases: Option<Totals>,
 }
 
 /// A place for a vCPU's snapshot. Protected by KVM's vcpu->mutex, which the vCPU's task

@@ -119,7 +119,7 @@ pub(crate) fn by_vcpu(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) ->
         }
         clock::cond_resched();
     }
-    let ended = reading.ended().iter();
+    let ended = reading.ended().tallies.iter();
     row(
         "ended",
         &"",

@@ -7,10 +7,12 @@ use crate::{
     config, epoch,
     host::{self, Host},
     log,
+    phases::{Phases, Place},
     profile::{
         counts::{Profile, Tally},
         isa::Name,
-        text::{Account, Head, Line, Owner, Row, VERSION},
+        phases::{Spent, Trips, USERSPACE_EXITS},
+        text::{Account, Cause, ClockRow, Head, Line, Owner, PhasesRow, Row, TripsRow, VERSION},
     },
     reading::Reading,
     sys::{clock, cpu},
@@ -25,6 +27,8 @@ use core::fmt::{self, Write};
 /// If `to` has no memory.
 pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> fmt::Result {
     let mut lines = Lines { to, count: 0 };
+    // Each vCPU's in turn.
+    let copy = Place::new();
     let epoch = epoch::current();
     lines.put(Line::Head(head(host, epoch)))?;
     lines.put(Line::Account(account(reading)))?;
@@ -43,10 +47,33 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 id,
             };
             lines.rows(owner, |slot| vcpu.slot(slot), None)?;
+            if let Some(phases) = vcpu.head.phases.get() {
+                let copy = copy.make().map_err(|_| fmt::Error)?;
+                phases.copy_to(copy);
+                let (since, until) = copy.period();
+                let clock = ClockRow {
+                    owner,
+                    since,
+                    until,
+                    guest: copy.guest(),
+                };
+                lines.phases(clock, |slot| copy.spent(slot), |exit| copy.trips(exit))?;
+            }
         }
     }
-    let ended = |slot| reading.ended().get(slot).copied().unwrap_or_default();
-    lines.rows(Owner::Ended, ended, None)?;
+    let ended = reading.ended();
+    let tally = |slot| ended.tallies.get(slot).copied().unwrap_or_default();
+    lines.rows(Owner::Ended, tally, None)?;
+    let ended = &ended.phases;
+    let clock = ClockRow {
+        owner: Owner::Ended,
+        since: 0,
+        until: ended.elapsed,
+        guest: ended.guest,
+    };
+    let spent = |slot| ended.spent.get(slot).copied().unwrap_or_default();
+    let trips = |exit| ended.trips.get(exit).copied().unwrap_or_default();
+    lines.phases(clock, spent, trips)?;
     let unattributed = host.unattributed();
     lines.rows(Owner::Unattributed, |slot| unattributed.slot(slot), None)?;
     let count = lines.count.wrapping_add(1);
@@ -69,17 +96,21 @@ fn head(host: &Host<'_>, epoch: u32) -> Head {
         recording: config::recording(),
         per_vcpu: config::per_vcpu(),
         histograms: config::histograms(),
+        phases: config::recording() && config::phases(),
     }
 }
 
 fn account(reading: &Reading) -> Account {
     let of_cpus = host::Memory::size().wrapping_mul(cpu::possible() as usize);
     let of_vcpus = Vcpu::size(config::vcpu_slots()).wrapping_mul(reading.count());
+    let phases = reading.vms().flat_map(|vm| reading.vcpus(vm));
+    let phases = phases.filter(|vcpu| vcpu.head.phases.get().is_some());
+    let of_phases = Phases::size().wrapping_mul(phases.count());
     let (sample_cycles, record_cycles) = overhead();
     Account {
         sample_cycles,
         record_cycles,
-        memory_bytes: of_cpus.wrapping_add(of_vcpus) as u64,
+        memory_bytes: of_cpus.wrapping_add(of_vcpus).wrapping_add(of_phases) as u64,
         suppressed: log::suppressed(),
     }
 }
@@ -91,6 +122,48 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// Writes a line for the clock, for each reason that took time, and for each
+    /// `KVM_EXIT_*` that occurred; nothing if the clock never ran.
+    fn phases(
+        &mut self,
+        clock: ClockRow<'_>,
+        spent: impl Fn(usize) -> Spent,
+        trips: impl Fn(usize) -> Trips,
+    ) -> fmt::Result {
+        let (isa, owner) = (config::isa(), clock.owner);
+        if clock.since == clock.until {
+            return Ok(());
+        }
+        self.put(Line::Clock(clock))?;
+        for slot in 0..=isa.slots() {
+            let spent = spent(slot);
+            if spent == Spent::NONE {
+                continue;
+            }
+            let cause = match slot == Phases::before_first() {
+                true => Cause::Run,
+                false => Cause::Exit(isa.reason(slot)),
+            };
+            let reason = match cause {
+                Cause::Exit(Some(reason)) => reason,
+                _ => u32::MAX,
+            };
+            self.put(Line::Phases(PhasesRow {
+                owner,
+                cause,
+                name: isa.name(reason),
+                spent,
+            }))?;
+        }
+        for exit in 0..USERSPACE_EXITS {
+            let trips = trips(exit);
+            if trips.trips > 0 {
+                self.put(Line::Trips(TripsRow { owner, exit, trips }))?;
+            }
+        }
+        Ok(())
+    }
+
     fn put(&mut self, line: Line<'_, Name>) -> fmt::Result {
         self.count = self.count.wrapping_add(1);
         self.to.write_fmt(format_args!("{line}\n"))

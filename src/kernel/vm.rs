@@ -9,12 +9,13 @@
 use crate::{
     block::{Block, Owned},
     config,
+    phases::Place,
     profile::{cells::Cells, throttle::QueryBudget},
     snapshot::Snapshots,
     spread::{Read, Spread},
     sys::{
         clock,
-        contract::VcpuInfo,
+        contract::{PauseState, VcpuInfo},
         debugfs::{Dir, Name},
         lock::{Mutex, OwnMutex},
         memory::{self, Wait},
@@ -50,6 +51,10 @@ pub(crate) struct Head {
     pub(crate) budget: QueryBudget,
     /// The snapshot that the vCPU holds.
     pub(crate) snapshots: Snapshots,
+    /// Where its time goes.
+    pub(crate) phases: Place,
+    /// KVM's state of the vCPU's pause, which exists until the vCPU has ended.
+    pub(crate) pause: *const PauseState,
     /// Its directory in debugfs. Only the tasks that attach and detach the vCPU use it.
     dir: UnsafeCell<Option<Dir>>,
     /// The generation of readings in which the vCPU ended; 0 before.
@@ -88,8 +93,8 @@ pub(crate) struct Vm {
     pub(crate) next: AtomicPtr<Vm>,
 }
 
-// SAFETY: Tasks share a vCPU as follows. `vm`, `number` and `id` do not change once it is
-// in a list; `budget`, `ended` and `next` are atomic. `dir` and `snapshots` have unsafe
+// SAFETY: Tasks share a vCPU as follows. `vm`, `number`, `id` and `pause` do not change once
+// it is in a list; `budget`, `phases`, `ended` and `next` are atomic. `dir` and `snapshots` have unsafe
 // accessors whose contracts name the only task that may use them.
 unsafe impl Sync for Head {}
 
@@ -112,13 +117,15 @@ impl Vcpu {
     ///
     /// The caller does nothing with the result but to drop it, or to pass it to
     /// [`Vm::add`].
-    pub(crate) unsafe fn try_new(number: u32) -> Result<Owned<Head>> {
+    pub(crate) unsafe fn try_new(info: &VcpuInfo) -> Result<Owned<Head>> {
         let head = Head {
             vm: NonNull::dangling(),
-            number,
+            number: info.vcpu_id,
             id: clock::random_u64(),
             budget: QueryBudget::new(),
             snapshots: Snapshots::default(),
+            phases: Place::new(),
+            pause: info.pause,
             dir: UnsafeCell::new(None),
             ended: AtomicU64::new(0),
             next: AtomicPtr::new(ptr::null_mut()),
@@ -152,6 +159,11 @@ impl Vcpu {
     pub(crate) unsafe fn dir(&self) -> &mut Option<Dir> {
         // SAFETY: Only one task attaches or detaches a vCPU at a time.
         unsafe { &mut *self.head.dir.get() }
+    }
+
+    /// Whether the vCPU has not ended. Stays so while the caller holds the list's lock.
+    pub(crate) fn is_live(&self) -> bool {
+        self.head.ended.load(Relaxed) == 0
     }
 
     /// Whether the vCPU had not ended when the reading of `generation` began.
@@ -281,8 +293,7 @@ impl Vm {
 
     /// The vCPUs that have not ended.
     pub(crate) fn vcpus(&self) -> impl Iterator<Item = &Vcpu> {
-        self.attached()
-            .filter(|vcpu| vcpu.head.ended.load(Relaxed) == 0)
+        self.attached().filter(|vcpu| vcpu.is_live())
     }
 }
 

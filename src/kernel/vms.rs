@@ -8,7 +8,12 @@
 //! When a vCPU ends, its counts are added to those of ended vCPUs, so no exit is lost.
 
 use crate::{
-    profile::{counts::Tally, isa::Isa},
+    config,
+    profile::{
+        counts::Tally,
+        isa::Isa,
+        phases::{Spent, Trips, USERSPACE_EXITS},
+    },
     sys::{
         contract::VcpuInfo,
         lock::{Mutex, VmsMutex},
@@ -35,6 +40,79 @@ pub(crate) const NO_EXITS: Tallies = [Tally {
     untimed: 0,
 }; Isa::MAX_SLOTS];
 
+/// What is known of vCPUs that have ended.
+pub(crate) struct Ended {
+    pub(crate) tallies: Tallies,
+    pub(crate) phases: EndedPhases,
+}
+
+/// The sums of the phases of vCPUs that have ended.
+pub(crate) struct EndedPhases {
+    /// The cycles from the begin to the end of their clocks.
+    pub(crate) elapsed: u64,
+    /// The cycles in the guest.
+    pub(crate) guest: u64,
+    /// The cycles by slot, and those before the first exit.
+    pub(crate) spent: [Spent; Isa::MAX_SLOTS + 1],
+    /// Exits to userspace by `KVM_EXIT_*`.
+    pub(crate) trips: [Trips; USERSPACE_EXITS],
+}
+
+impl Ended {
+    pub(crate) const NONE: Ended = Ended {
+        tallies: NO_EXITS,
+        phases: EndedPhases {
+            elapsed: 0,
+            guest: 0,
+            spent: [Spent::NONE; Isa::MAX_SLOTS + 1],
+            trips: [Trips {
+                trips: 0,
+                cycles: 0,
+            }; USERSPACE_EXITS],
+        },
+    };
+
+    /// Adds a vCPU that has ended.
+    fn add(&mut self, vcpu: &Vcpu) {
+        let cells = vcpu.cells();
+        for (slot, ended) in self.tallies.iter_mut().enumerate() {
+            *ended = *ended + cells.slot(slot);
+        }
+        let phases = match vcpu.head.phases.get() {
+            Some(phases) => phases,
+            None => return,
+        };
+        // KVM's state exists until the vCPU has ended.
+        phases.stop();
+        let (since, until) = phases.period();
+        let sum = &mut self.phases;
+        sum.elapsed = sum.elapsed.wrapping_add(until.wrapping_sub(since));
+        sum.guest = sum.guest.wrapping_add(phases.guest());
+        for (slot, spent) in sum.spent.iter_mut().enumerate() {
+            *spent = *spent + phases.spent(slot);
+        }
+        for (exit, trips) in sum.trips.iter_mut().enumerate() {
+            *trips = *trips + phases.trips(exit);
+        }
+    }
+
+    fn copy_from(&mut self, other: &Ended) {
+        self.tallies.copy_from_slice(&other.tallies);
+        let (to, from) = (&mut self.phases, &other.phases);
+        to.elapsed = from.elapsed;
+        to.guest = from.guest;
+        to.spent.copy_from_slice(&from.spent);
+        to.trips.copy_from_slice(&from.trips);
+    }
+
+    /// Sets all to zero.
+    pub(crate) fn clear(&mut self) {
+        // In a static, because it is too large for the stack.
+        static NONE: Ended = Ended::NONE;
+        self.copy_from(&NONE);
+    }
+}
+
 /// The VM that was added last. Written under [`VMS`].
 static LAST: AtomicPtr<Vm> = AtomicPtr::new(ptr::null_mut());
 
@@ -42,22 +120,22 @@ static LAST: AtomicPtr<Vm> = AtomicPtr::new(ptr::null_mut());
 struct Vms {
     /// The number of vCPUs that have not ended.
     vcpus: usize,
-    /// The tallies of ended vCPUs.
-    ended: Tallies,
+    ended: Ended,
     /// The number of readings that have begun, plus 1.
     generation: u64,
     /// Whether a reading is in progress, which keeps all VMs in the list.
     reading: bool,
 }
 
-// Held for short loops over VMs or slots. Nothing sleeps under it.
+// Held for short loops over VMs or slots. The mutexes of phases are taken under it; their
+// holders do not sleep either.
 // SAFETY: No other `Mutex` has this mutex.
 static VMS: Mutex<VmsMutex, Vms> = unsafe {
     Mutex::new(
         VmsMutex,
         Vms {
             vcpus: 0,
-            ended: NO_EXITS,
+            ended: Ended::NONE,
             generation: 1,
             reading: false,
         },
@@ -119,7 +197,7 @@ impl Vms {
 /// May sleep.
 pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     // SAFETY: The vCPU is dropped, or passed to `Vm::add()`.
-    let vcpu = unsafe { Vcpu::try_new(info.vcpu_id) }?;
+    let vcpu = unsafe { Vcpu::try_new(info) }?;
     let mut vms = VMS.lock();
     let vm = match vms.find(info.vm) {
         Some(vm) => vm,
@@ -144,7 +222,31 @@ pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     };
     vms.vcpus = vms.vcpus.wrapping_add(1);
     // SAFETY: The lock is held, and the VM is in the list.
-    Ok(unsafe { Vm::add(vm, vcpu) })
+    let profile = unsafe { Vm::add(vm, vcpu) };
+    drop(vms);
+    // After the vCPU is in the list: see `Reading::make_phases()`.
+    if config::phases() {
+        // SAFETY: KVM does not end a vCPU that is not attached yet.
+        make_phases(unsafe { Vcpu::borrow(profile) });
+    }
+    Ok(profile)
+}
+
+/// Makes a place for the phases of a vCPU, unless it has one or has ended. Without memory,
+/// its phases are not recorded.
+///
+/// # Context
+///
+/// May sleep.
+pub(crate) fn make_phases(vcpu: &Vcpu) {
+    if let Ok(phases) = vcpu.head.phases.make() {
+        let _vms = VMS.lock();
+        if vcpu.is_live() {
+            // SAFETY: The vCPU ends under the lock, and `Ended::add()` calls `stop()` then. When
+            // KVM is to forget all vCPUs, recording has been stopped before.
+            unsafe { phases.begin(vcpu.head.pause) };
+        }
+    }
 }
 
 /// Ends a vCPU. Returns its VM if it was the VM's last vCPU. The caller then removes the
@@ -158,10 +260,7 @@ pub(crate) unsafe fn end(profile: NonNull<c_void>) -> Option<NonNull<Vm>> {
     let mut vms = VMS.lock();
     // SAFETY: The vCPU has not ended, so its VM is not freed before the lock is released.
     let vcpu = unsafe { Vcpu::borrow(profile) };
-    let cells = vcpu.cells();
-    for (slot, ended) in vms.ended.iter_mut().enumerate() {
-        *ended = *ended + cells.slot(slot);
-    }
+    vms.ended.add(vcpu);
     vms.vcpus = vms.vcpus.saturating_sub(1);
     // SAFETY: The lock is held, and the caller ends each vCPU once.
     unsafe { vcpu.end(vms.generation) }
@@ -196,25 +295,25 @@ pub(crate) struct Begun {
 }
 
 /// Begins a reading: keeps all VMs in the list until [`end_reading`], and copies the
-/// tallies of ended vCPUs to `ended`.
+/// sums of vCPUs that have ended to `ended`.
 ///
 /// # Safety
 ///
 /// There is no other reading until [`end_reading`]: the end of any reading frees VMs.
-pub(crate) unsafe fn begin_reading(ended: &mut Tallies) -> Begun {
+pub(crate) unsafe fn begin_reading(ended: &mut Ended) -> Begun {
     let mut vms = VMS.lock();
     vms.generation = vms.generation.wrapping_add(1);
     vms.reading = true;
-    ended.copy_from_slice(&vms.ended);
+    ended.copy_from(&vms.ended);
     Begun {
         generation: vms.generation,
         vcpus: vms.vcpus,
     }
 }
 
-/// Sets the tallies of ended vCPUs to zero.
+/// Forgets what vCPUs that have ended had.
 pub(crate) fn clear_ended() {
-    VMS.lock().ended.copy_from_slice(&NO_EXITS);
+    VMS.lock().ended.clear();
 }
 
 /// Ends a reading: frees the VMs that it kept.

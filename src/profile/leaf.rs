@@ -36,6 +36,9 @@ pub const HIDDEN: u32 = 0x4fff_ff02;
 pub const IDENTITY: u32 = 0x4fff_ff04;
 /// The leaf of the untimed exits of a reason.
 pub const UNTIMED: u32 = 0x4fff_ff05;
+/// The leaf of the cycles in a phase, or in the guest: see
+/// [`Totals::cycles`](super::phases::Totals::cycles).
+pub const PHASE: u32 = 0x4fff_ff06;
 /// The leaf of the vCPU's [`SnapshotState`], and the first leaf that answers from it.
 pub const SNAPSHOT: u32 = 0x4fff_ffe0;
 /// The leaf of the exits of all reasons.
@@ -98,6 +101,8 @@ impl Scope {
 
 /// The feature bit of [`Protocol`] that says that snapshots are available.
 pub const FEATURE_SNAPSHOT: u8 = 1;
+/// The feature bit of [`Protocol`] that says that phases are recorded.
+pub const FEATURE_PHASES: u8 = 2;
 
 /// What a guest does with its vCPU's snapshot: a subleaf of [`SNAPSHOT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +211,8 @@ impl From<Registers> for Identity {
 /// | EAX      | 23:16 | instruction set: 1 VMX, 2 SVM                          |
 /// | EAX      | 31:24 | scope: 1 host, 2 the VM that asks, 3 the vCPU          |
 /// | EBX      | 0     | snapshots are available: [`SNAPSHOT`]                  |
-/// | EBX      | 7:1   | reserved for features: 0                               |
+/// | EBX      | 1     | phases are recorded: [`PHASE`]                         |
+/// | EBX      | 7:2   | reserved for features: 0                               |
 /// | EBX      | 15:8  | kernel that decides which reasons are handled:         |
 /// |          |       | 0 Linux 6.1 to 6.12, 1 Linux 7.3                       |
 /// | EBX      | 31:16 | reserved: 0                                            |

@@ -23,6 +23,7 @@ pub mod counts;
 pub mod histogram;
 pub mod isa;
 pub mod leaf;
+pub mod phases;
 pub mod query;
 pub mod query_log;
 pub mod queue;

@@ -7,9 +7,10 @@ use super::{
     isa::Isa,
     leaf::{
         join, split, Command, Identity, Protocol, Registers, SnapshotState, CYCLES, DISCOVERY,
-        EXITS, HIDDEN, IDENTITY, PRESENT, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS, UNDEFINED,
-        UNTIMED,
+        EXITS, HIDDEN, IDENTITY, PHASE, PRESENT, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
+        UNDEFINED, UNTIMED,
     },
+    phases::Totals,
     reason::Kernel,
 };
 
@@ -32,6 +33,10 @@ pub trait Responder {
 
     /// The counters; `None` if there is no snapshot.
     fn profile(&self, when: When) -> Option<&dyn Profile>;
+
+    /// The cycles in each phase; `None` if there is no snapshot, or if phases are not
+    /// recorded.
+    fn phases(&self, when: When) -> Option<Totals>;
 }
 
 /// The time of a figure.
@@ -53,6 +58,8 @@ pub enum Figure {
     Identity,
     /// Leaf [`UNTIMED`].
     Untimed { reason: u32 },
+    /// Leaf [`PHASE`].
+    Phase { number: u32 },
     /// Leaf [`TOTAL_EXITS`].
     TotalExits,
     /// Leaf [`TOTAL_CYCLES`].
@@ -70,6 +77,7 @@ impl Figure {
             HIDDEN => Figure::Hidden,
             IDENTITY => Figure::Identity,
             UNTIMED => Figure::Untimed { reason: subleaf },
+            PHASE => Figure::Phase { number: subleaf },
             TOTAL_EXITS => Figure::TotalExits,
             TOTAL_CYCLES => Figure::TotalCycles,
             EXITS => Figure::Exits { reason: subleaf },
@@ -145,6 +153,10 @@ impl Query {
             Query::Figure(when, Figure::Identity) => responder
                 .identity(when)
                 .map_or(Answer::Undefined, |identity| Answer::Other(identity.into())),
+            Query::Figure(when, Figure::Phase { number }) => responder
+                .phases(when)
+                .and_then(|totals| totals.cycles(number))
+                .map_or(Answer::Undefined, Answer::Cycles),
             Query::Figure(when, figure) => {
                 let (isa, kernel) = (responder.isa(), responder.kernel());
                 let profile = responder.profile(when);
@@ -173,7 +185,9 @@ impl Query {
             Figure::TotalExits | Figure::Exits { .. } | Figure::Untimed { .. } => {
                 Answer::Exits(join(r.eax, r.ebx))
             }
-            Figure::TotalCycles | Figure::Cycles { .. } => Answer::Cycles(join(r.ecx, r.ebx)),
+            Figure::TotalCycles | Figure::Cycles { .. } | Figure::Phase { .. } => {
+                Answer::Cycles(join(r.ecx, r.ebx))
+            }
             Figure::Hidden => Answer::Both(join(r.eax, r.ebx), join(r.ecx, r.edx)),
             Figure::Identity => Answer::Other(r),
         }
@@ -194,7 +208,7 @@ impl Figure {
             Figure::Exits { reason } => Answer::Exits(visible(reason)?.exits),
             Figure::Cycles { reason } => Answer::Cycles(visible(reason)?.cycles),
             Figure::Untimed { reason } => Answer::Exits(visible(reason)?.untimed),
-            Figure::Identity => return None,
+            Figure::Identity | Figure::Phase { .. } => return None,
         })
     }
 }

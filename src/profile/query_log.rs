@@ -34,7 +34,7 @@ impl LogLine {
             _ => return None,
         };
         let value = match (figure, answer) {
-            (Figure::Untimed { .. }, _) => return None,
+            (Figure::Untimed { .. } | Figure::Phase { .. }, _) => return None,
             (_, Answer::Exits(value) | Answer::Cycles(value)) => Some(value),
             (Figure::Exits { .. } | Figure::Cycles { .. }, Answer::Undefined) => None,
             _ => return None,
@@ -58,7 +58,7 @@ impl fmt::Display for LogLine {
             Figure::Cycles { reason } => {
                 write!(f, "{CYCLES:#x}, Exit number {reason}. Total cycles=")?
             }
-            Figure::Hidden | Figure::Identity | Figure::Untimed { .. } => (),
+            Figure::Hidden | Figure::Identity | Figure::Untimed { .. } | Figure::Phase { .. } => (),
         }
         match self.value {
             Some(value) => write!(f, "{value}")?,

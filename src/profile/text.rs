@@ -6,12 +6,15 @@
 //! separates them. A value has no space. Numbers are decimal unless noted.
 //!
 //! ```text
-//! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1
+//! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1 phases=1
 //! account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0
 //! host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 log2=9:3
 //! attached vm=412-11 vcpu=0 id=b492b66fbe98f273
 //! vcpu vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exits=3 cycles=1900 untimed=0
-//! end epoch=7 lines=6
+//! vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=100000 until=904000 guest=700000
+//! vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 halted=0 preempted=0 sleeping=0
+//! vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 exit=2 name=IO trips=1 cycles=100000
+//! end epoch=7 lines=9
 //! ```
 //!
 //! | kind         | content                                                        |
@@ -23,12 +26,17 @@
 //! | vcpu         | exits of this vCPU, by reason                                  |
 //! | ended        | exits of vCPUs that have ended, by reason                      |
 //! | unattributed | exits of vCPUs without their own counters, by reason           |
+//! | vcpu_clock, ended_clock | the period in which phases were recorded: [`ClockRow`] |
+//! | vcpu_phases, ended_phases | the cycles in each phase, by reason: [`PhasesRow`] |
+//! | vcpu_userspace, ended_userspace | exits to userspace, by KVM_EXIT_*: [`TripsRow`] |
 //! | end          | the last line: the epoch again, and the number of lines        |
 //!
 //! A reason without an exit has no line. All lines are read at one time, apart from
 //! exits that are handled meanwhile. The counters never restart from zero between two
 //! lines. While nothing runs, the lines `vcpu`, `ended` and `unattributed` of a reason add
-//! up to its line `host`. With `per_vcpu=0`, all exits are `unattributed`.
+//! up to its line `host`. With `per_vcpu=0`, all exits are `unattributed`. While a vCPU is in
+//! userspace or halted, its `guest` and the phases of all its reasons add up to `until` minus
+//! `since`.
 //!
 //! The version changes when a reader of the old version would misunderstand the new one. A
 //! reader must skip kinds and keys that it does not know. Version 1 had no `id` and
@@ -39,6 +47,7 @@ use super::{
     counts::Tally,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
+    phases::{userspace_exit_name, Phase, Spent, Trips, PHASES, USERSPACE_EXITS},
 };
 use core::{fmt, str::FromStr};
 
@@ -73,6 +82,8 @@ pub struct Head {
     pub per_vcpu: bool,
     /// 1 if the lines `host` have histograms, 0 if not.
     pub histograms: bool,
+    /// 1 if phases are recorded, 0 if not or if it is not told.
+    pub phases: bool,
 }
 
 /// What the profiler itself uses.
@@ -128,6 +139,53 @@ pub struct Row<'a, N> {
     pub histogram: Option<Histogram>,
 }
 
+/// The time of a vCPU in which phases were recorded, or that of all vCPUs that have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockRow<'a> {
+    /// Whose time it is: [`Owner::Vcpu`] or [`Owner::Ended`].
+    pub owner: Owner<'a>,
+    /// The TSC when phases were recorded first, plus the cycles in which they were not; or
+    /// 0 for ended vCPUs.
+    pub since: u64,
+    /// The TSC until which the numbers are; for ended vCPUs, the cycles of all of them.
+    pub until: u64,
+    /// The cycles in the guest.
+    pub guest: u64,
+}
+
+/// What a reason led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An exit of this reason. `None` is written as `other`.
+    Exit(Option<u32>),
+    /// KVM_RUN, before the first exit: `none`.
+    Run,
+}
+
+/// The cycles in each phase after exits of one owner and reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhasesRow<'a, N> {
+    /// Whose cycles they are: [`Owner::Vcpu`] or [`Owner::Ended`].
+    pub owner: Owner<'a>,
+    /// What led there.
+    pub cause: Cause,
+    /// The reason's name, `other` or `none`.
+    pub name: N,
+    /// The cycles by phase: see [`Phase::key`].
+    pub spent: Spent,
+}
+
+/// The exits to userspace of one owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TripsRow<'a> {
+    /// Whose exits they are: [`Owner::Vcpu`] or [`Owner::Ended`].
+    pub owner: Owner<'a>,
+    /// The KVM_EXIT_*. The last one, [`USERSPACE_EXITS`] - 1, stands for later ones, too.
+    pub exit: usize,
+    /// `trips` and `cycles`.
+    pub trips: Trips,
+}
+
 /// A line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Described above.
@@ -136,6 +194,9 @@ pub enum Line<'a, N> {
     Head(Head),
     Account(Account),
     Row(Row<'a, N>),
+    Clock(ClockRow<'a>),
+    Phases(PhasesRow<'a, N>),
+    Trips(TripsRow<'a>),
     Attached {
         vm: &'a str,
         vcpu: u32,
@@ -155,7 +216,7 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
             Line::Head(head) => write!(
                 f,
                 "profile version={} isa={} id={:016x} epoch={} tsc_khz={} time_ns={} since_ns={} \
-                 cpus={} recording={} per_vcpu={} histograms={}",
+                 cpus={} recording={} per_vcpu={} histograms={} phases={}",
                 head.version,
                 match head.isa {
                     Isa::Vmx => "vmx",
@@ -170,6 +231,7 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 u8::from(head.recording),
                 u8::from(head.per_vcpu),
                 u8::from(head.histograms),
+                u8::from(head.phases),
             ),
             Line::Account(account) => write!(
                 f,
@@ -180,6 +242,30 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 account.suppressed,
             ),
             Line::Row(row) => row.fmt(f),
+            Line::Clock(row) => {
+                row.owner.fmt(f, "_clock")?;
+                let (since, until, guest) = (row.since, row.until, row.guest);
+                write!(f, " since={since} until={until} guest={guest}")
+            }
+            Line::Phases(row) => {
+                row.owner.fmt(f, "_phases")?;
+                match row.cause {
+                    Cause::Exit(Some(reason)) => write!(f, " reason={reason} name={}", row.name)?,
+                    Cause::Exit(None) => f.write_str(" reason=other name=other")?,
+                    Cause::Run => f.write_str(" reason=none name=none")?,
+                }
+                for phase in Phase::ALL {
+                    write!(f, " {}={}", phase.key(), row.spent.of(phase))?;
+                }
+                Ok(())
+            }
+            Line::Trips(row) => {
+                row.owner.fmt(f, "_userspace")?;
+                let name = userspace_exit_name(row.exit).unwrap_or("other");
+                write!(f, " exit={} name={name}", row.exit)?;
+                let Trips { trips, cycles } = row.trips;
+                write!(f, " trips={trips} cycles={cycles}")
+            }
             Line::Attached { vm, vcpu, id } => {
                 write!(f, "attached vm={vm} vcpu={vcpu} id={id:016x}")
             }
@@ -189,14 +275,23 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
     }
 }
 
+impl Owner<'_> {
+    /// Writes the kind of a line, with `suffix`, and the owner's fields.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>, suffix: &str) -> fmt::Result {
+        match self {
+            Owner::Host => write!(f, "host{suffix}"),
+            Owner::Vcpu { vm, vcpu, id } => {
+                write!(f, "vcpu{suffix} vm={vm} vcpu={vcpu} id={id:016x}")
+            }
+            Owner::Ended => write!(f, "ended{suffix}"),
+            Owner::Unattributed => write!(f, "unattributed{suffix}"),
+        }
+    }
+}
+
 impl<N: fmt::Display> fmt::Display for Row<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.owner {
-            Owner::Host => f.write_str("host")?,
-            Owner::Vcpu { vm, vcpu, id } => write!(f, "vcpu vm={vm} vcpu={vcpu} id={id:016x}")?,
-            Owner::Ended => f.write_str("ended")?,
-            Owner::Unattributed => f.write_str("unattributed")?,
-        }
+        self.owner.fmt(f, "")?;
         match self.reason {
             Some(reason) => write!(f, " reason={reason} name={}", self.name)?,
             None => f.write_str(" reason=other name=other")?,
@@ -324,6 +419,9 @@ impl<'a> Fields<'a> {
             recording: self.flag(recording)?,
             per_vcpu: self.flag("per_vcpu")?,
             histograms: self.flag(histograms)?,
+            phases: self
+                .get("phases")
+                .map_or(Ok(false), |_| self.flag("phases"))?,
         })
     }
 
@@ -377,6 +475,49 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl<'a> Fields<'a> {
+    fn clock(&self, owner: Owner<'a>) -> Result<ClockRow<'a>, Malformed> {
+        Ok(ClockRow {
+            owner,
+            since: self.number("since")?,
+            until: self.number("until")?,
+            guest: self.number("guest")?,
+        })
+    }
+
+    fn phases(&self, owner: Owner<'a>) -> Result<PhasesRow<'a, &'a str>, Malformed> {
+        let mut cycles = [0; PHASES];
+        for (cycles, phase) in cycles.iter_mut().zip(Phase::ALL) {
+            *cycles = self.number(phase.key())?;
+        }
+        Ok(PhasesRow {
+            owner,
+            cause: match self.text("reason")? {
+                "none" => Cause::Run,
+                "other" => Cause::Exit(None),
+                _ => Cause::Exit(Some(self.number("reason")?)),
+            },
+            name: self.text("name")?,
+            spent: Spent(cycles),
+        })
+    }
+
+    fn trips(&self, owner: Owner<'a>) -> Result<TripsRow<'a>, Malformed> {
+        let exit = self.number("exit")?;
+        Ok(TripsRow {
+            owner,
+            exit: match exit < USERSPACE_EXITS {
+                true => exit,
+                false => return Err(Malformed::Invalid("exit")),
+            },
+            trips: Trips {
+                trips: self.number("trips")?,
+                cycles: self.number("cycles")?,
+            },
+        })
+    }
+}
+
 impl<'a> Line<'a, &'a str> {
     /// Parses a line without its line feed.
     ///
@@ -390,7 +531,17 @@ impl<'a> Line<'a, &'a str> {
             let id = fields.id_since_version_2()?;
             Ok((fields.text("vm")?, fields.number("vcpu")?, id))
         };
+        let owner = || {
+            let (vm, vcpu, id) = vcpu()?;
+            Ok(Owner::Vcpu { vm, vcpu, id })
+        };
         Ok(match kind {
+            "vcpu_clock" => Line::Clock(fields.clock(owner()?)?),
+            "ended_clock" => Line::Clock(fields.clock(Owner::Ended)?),
+            "vcpu_phases" => Line::Phases(fields.phases(owner()?)?),
+            "ended_phases" => Line::Phases(fields.phases(Owner::Ended)?),
+            "vcpu_userspace" => Line::Trips(fields.trips(owner()?)?),
+            "ended_userspace" => Line::Trips(fields.trips(Owner::Ended)?),
             "profile" => Line::Head(fields.head()?),
             "account" => Line::Account(fields.account()?),
             "host" => Line::Row(fields.row(Owner::Host)?),

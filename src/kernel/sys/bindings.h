@@ -15,6 +15,7 @@ struct dentry;
 /* params.c: parameters, and the lock under which they are written. */
 extern bool exitprof_log;
 extern bool exitprof_recording;
+extern bool exitprof_phases;
 extern bool exitprof_per_vcpu;
 extern bool exitprof_histograms;
 extern int exitprof_scope;

@@ -4,14 +4,23 @@
 
 use super::bindings;
 pub(crate) use super::bindings::{
-    kvm_exit_profiler as Ops, kvm_exit_profiler_vcpu as VcpuInfo, kvm_exit_sample as Sample,
+    kvm_exit_pause_state as PauseState, kvm_exit_profiler as Ops,
+    kvm_exit_profiler_vcpu as VcpuInfo, kvm_exit_sample as Sample,
     KVM_EXIT_PROFILER_CPUID_BASE as CPUID_BASE, KVM_EXIT_PROFILER_VERSION as VERSION,
 };
-use core::ffi::{c_int, c_void};
+use core::{
+    ffi::{c_int, c_void},
+    ptr,
+    sync::atomic::{fence, Ordering::Acquire},
+};
 
 /// The type of `record()`.
 pub(crate) type Record =
     unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample, cycles: u64);
+
+/// The type of `record_phases()`.
+pub(crate) type RecordPhases =
+    unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample, cycles: u64, tsc: u64);
 
 /// The type of `record_untimed()`.
 pub(crate) type RecordUntimed = unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample);
@@ -44,12 +53,67 @@ pub(crate) unsafe fn unregister(ops: &'static Ops) {
     unsafe { bindings::kvm_unregister_exit_profiler(ops) };
 }
 
-/// Switches the recording of exits on or off.
+/// What KVM records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recording {
+    Nothing,
+    Exits,
+    /// Exits and phases.
+    Phases,
+}
+
+/// Switches recording.
 ///
 /// # Safety
 ///
 /// `ops` is registered.
-pub(crate) unsafe fn set_recording(ops: &'static Ops, on: bool) {
+pub(crate) unsafe fn set_recording(ops: &'static Ops, recording: Recording) {
+    let recording = match recording {
+        Recording::Nothing => bindings::kvm_exit_recording_KVM_EXIT_RECORD_NONE,
+        Recording::Exits => bindings::kvm_exit_recording_KVM_EXIT_RECORD_EXITS,
+        Recording::Phases => bindings::kvm_exit_recording_KVM_EXIT_RECORD_PHASES,
+    };
     // SAFETY: The caller guarantees that `ops` is registered.
-    unsafe { bindings::kvm_set_exit_recording(ops, on) };
+    unsafe { bindings::kvm_set_exit_recording(ops, recording) };
+}
+
+/// What a [`PauseState`] had at one time.
+#[derive(Clone, Copy)]
+pub(crate) struct Pause {
+    pub(crate) since: u64,
+    pub(crate) seq: u32,
+    pub(crate) pause: u16,
+    pub(crate) userspace_exit: u16,
+}
+
+impl Pause {
+    /// That of a vCPU that is in no pause.
+    pub(crate) const NONE: Pause = Pause {
+        since: 0,
+        seq: 0,
+        pause: 0,
+        userspace_exit: 0,
+    };
+
+    /// Reads the state, which the vCPU's task may write meanwhile. `seq` is read after what
+    /// was read before, and before the rest.
+    ///
+    /// # Safety
+    ///
+    /// The state exists.
+    pub(crate) unsafe fn read(state: *const PauseState) -> Pause {
+        fence(Acquire);
+        // SAFETY: The caller guarantees that the state exists. Its fields are aligned
+        // numbers.
+        unsafe {
+            let seq = ptr::read_volatile(ptr::addr_of!((*state).seq));
+            fence(Acquire);
+            Pause {
+                seq,
+                since: ptr::read_volatile(ptr::addr_of!((*state).since)),
+                pause: ptr::read_volatile(ptr::addr_of!((*state).pause)),
+                userspace_exit: ptr::read_volatile(ptr::addr_of!((*state).userspace_exit)),
+            }
+        }
+    }
 }

@@ -6,6 +6,9 @@
 
 MODULE_VERSION(EXITPROF_VERSION);
 
+/* Used by set functions before its declaration as a parameter. */
+bool exitprof_per_vcpu = true;
+
 bool exitprof_log = true;
 module_param_named(log, exitprof_log, bool, 0644);
 MODULE_PARM_DESC(log, "Log guests' queries of leaves 0x4ffffffc-0x4fffffff, rate-limited (default Y)");
@@ -29,6 +32,32 @@ bool exitprof_recording = true;
 module_param_cb(recording, &recording_ops, &exitprof_recording, 0644);
 __MODULE_PARM_TYPE(recording, "bool");
 MODULE_PARM_DESC(recording, "Record VM exits; if N, the counts so far stay readable (default Y)");
+
+static int set_phases(const char *val, const struct kernel_param *kp)
+{
+	bool on;
+	int r = kstrtobool(val ?: "Y", &on);
+
+	/* At load, per_vcpu may be parsed later: see config.rs. */
+	if (!r && on && !exitprof_per_vcpu)
+		r = -EINVAL;
+	if (r)
+		return r;
+	WRITE_ONCE(exitprof_phases, on);
+	exitprof_recording_changed();
+	return 0;
+}
+
+static const struct kernel_param_ops phases_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_phases,
+	.get = param_get_bool,
+};
+
+bool exitprof_phases;
+module_param_cb(phases, &phases_ops, &exitprof_phases, 0644);
+__MODULE_PARM_TYPE(phases, "bool");
+MODULE_PARM_DESC(phases, "Divide each vCPU's time into phases (default N)");
 
 static int set_report(const char *val, const struct kernel_param *kp)
 {
@@ -69,7 +98,6 @@ module_param_cb(reset, &reset_ops, NULL, 0200);
 __MODULE_PARM_TYPE(reset, "string");
 MODULE_PARM_DESC(reset, "Write 1 to restart all counters from zero");
 
-bool exitprof_per_vcpu = true;
 module_param_named(per_vcpu, exitprof_per_vcpu, bool, 0444);
 MODULE_PARM_DESC(per_vcpu, "Count exits by vCPU, too (default Y)");
 

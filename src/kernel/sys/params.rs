@@ -68,6 +68,12 @@ pub(crate) fn recording() -> bool {
     unsafe { read(ptr::addr_of!(bindings::exitprof_recording)) }
 }
 
+/// Parameter `phases`.
+pub(crate) fn phases() -> bool {
+    // SAFETY: C writes only true and false.
+    unsafe { read(ptr::addr_of!(bindings::exitprof_phases)) }
+}
+
 /// Parameter `per_vcpu`, which is constant.
 pub(crate) fn per_vcpu() -> bool {
     // SAFETY: C writes only true and false.

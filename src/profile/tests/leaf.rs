@@ -9,6 +9,7 @@ use profile::{
     counts::{Profile, Tally},
     isa::Isa,
     leaf::{self, Identity, Protocol, Registers, Scope},
+    phases::Totals,
     query::{Answer, Query, Responder},
     reason::{Kernel, Status},
 };
@@ -148,8 +149,8 @@ fn unassigned_leaves_read_zero_and_others_are_not_ours() {
     let before = vcpu.clone();
     for eax in [0x4fff_ff03, 0x4fff_ffe1, 0x4fff_ffe3]
         .into_iter()
-        .chain(0x4fff_ff06..=0x4fff_ffdf)
-        .chain(0x4fff_ffe6..=0x4fff_ffeb)
+        .chain(0x4fff_ff07..=0x4fff_ffdf)
+        .chain(0x4fff_ffe7..=0x4fff_ffeb)
         .chain(0x4fff_fff0..=0x4fff_fffb)
     {
         for ecx in [0, 1, 2, 10, u32::MAX] {
@@ -211,6 +212,14 @@ fn rule(vcpu: &Vcpu, eax: u32, ecx: u32) -> [u32; 4] {
             _ => unreachable!(),
         }
     };
+    let phase = |phases: Option<Totals>| match (phases, ecx) {
+        (Some(phases), 0) => [0, high(phases.guest), low(phases.guest), 0],
+        (Some(phases), 1..=8) => {
+            let cycles = phases.spent.0[ecx as usize - 1];
+            [0, high(cycles), low(cycles), 0]
+        }
+        _ => UNDEFINED,
+    };
     match eax & 0xff {
         0x00 => [
             0x4fff_ffff,
@@ -224,6 +233,8 @@ fn rule(vcpu: &Vcpu, eax: u32, ecx: u32) -> [u32; 4] {
             vcpu.identity.epoch,
             50_000,
         ],
+        0x06 => phase(vcpu.phases),
+        0xe6 => phase(vcpu.held.as_ref().and(vcpu.held_phases)),
         leaf @ (0x02 | 0x04 | 0x05 | 0xfc..=0xff) => {
             figure(leaf & 0xf, vcpu.identity, &vcpu.live.0)
         }
@@ -243,7 +254,7 @@ fn rule(vcpu: &Vcpu, eax: u32, ecx: u32) -> [u32; 4] {
 
 proptest! {
     #[test]
-    fn every_leaf_answers_by_its_rule(vcpu in any_vcpu(), ecx in any_reason(), small in 0u32..4) {
+    fn every_leaf_answers_by_its_rule(vcpu in any_vcpu(), ecx in any_reason(), small in 0u32..10) {
         for eax in 0x4fff_ff00..=0x4fff_ffff {
             for ecx in [ecx, small] {
                 let answer = vcpu.clone().cpuid(eax, ecx);
@@ -277,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn every_answer_can_be_decoded(vcpu in any_vcpu(), ecx in any_reason(), small in 0u32..4) {
+    fn every_answer_can_be_decoded(vcpu in any_vcpu(), ecx in any_reason(), small in 0u32..10) {
         for eax in 0x4fff_ff00..=0x4fff_ffff {
             for ecx in [ecx, small] {
                 let query = Query::new(eax, ecx).unwrap();

@@ -6,22 +6,34 @@ use profile::{
     counts::Tally,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
-    text::{Account, Head, Line, Malformed, Owner, Row, OLDEST, VERSION},
+    phases::{Spent, Trips, USERSPACE_EXITS},
+    text::{
+        Account, Cause, ClockRow, Head, Line, Malformed, Owner, PhasesRow, Row, TripsRow, OLDEST,
+        VERSION,
+    },
 };
 use proptest::prelude::*;
 
 const HEAD: &str = "profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 \
-                    time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1";
+                    time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1 \
+                    phases=1";
 const ACCOUNT: &str = "account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0";
 const HOST: &str = "host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 \
                     log2=9:3";
 const ATTACHED: &str = "attached vm=412-11 vcpu=0 id=b492b66fbe98f273";
 const VCPU: &str = "vcpu vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exits=3 \
                     cycles=1900 untimed=0";
-const END: &str = "end epoch=7 lines=6";
+const CLOCK: &str = "vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=100000 until=904000 \
+                     guest=700000";
+const PHASES: &str = "vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
+                      exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 \
+                      halted=0 preempted=0 sleeping=0";
+const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 exit=2 name=IO trips=1 \
+                     cycles=100000";
+const END: &str = "end epoch=7 lines=9";
 
 /// A line of each kind.
-const LINES: [&str; 8] = [
+const LINES: [&str; 14] = [
     HEAD,
     ACCOUNT,
     HOST,
@@ -29,6 +41,13 @@ const LINES: [&str; 8] = [
     VCPU,
     "ended reason=other name=other exits=1 cycles=0 untimed=1",
     "unattributed reason=4294967295 name=ERR exits=18446744073709551615 cycles=2 untimed=3",
+    CLOCK,
+    PHASES,
+    TRIPS,
+    "ended_clock since=0 until=1 guest=18446744073709551615",
+    "ended_phases reason=none name=none exit_path=1 handler=2 run_loop=3 userspace=4 polling=5 \
+     halted=6 preempted=7 sleeping=8",
+    "ended_userspace exit=47 name=other trips=1 cycles=2",
     END,
 ];
 
@@ -45,7 +64,10 @@ fn the_documented_lines_are_those_that_are_written() {
         .lines()
         .map(|line| line.strip_prefix("//! ").unwrap())
         .collect();
-    assert_eq!(lines, [HEAD, ACCOUNT, HOST, ATTACHED, VCPU, END]);
+    assert_eq!(
+        lines,
+        [HEAD, ACCOUNT, HOST, ATTACHED, VCPU, CLOCK, PHASES, TRIPS, END]
+    );
     for line in lines.iter().chain(&LINES) {
         assert_eq!(parse(line).to_string(), *line);
     }
@@ -65,6 +87,7 @@ fn each_field_gets_into_its_place() {
         recording: true,
         per_vcpu: true,
         histograms: true,
+        phases: true,
     };
     assert_eq!(parse(HEAD), Line::Head(head));
     let account = Account {
@@ -101,7 +124,35 @@ fn each_field_gets_into_its_place() {
         ..row
     };
     assert_eq!(parse(VCPU), Line::Row(row));
-    assert_eq!(parse(END), Line::End { epoch: 7, lines: 6 });
+    let owner = Owner::Vcpu { vm, vcpu, id };
+    let clock = ClockRow {
+        owner,
+        since: 100_000,
+        until: 904_000,
+        guest: 700_000,
+    };
+    assert_eq!(parse(CLOCK), Line::Clock(clock));
+    let phases = PhasesRow {
+        owner,
+        cause: Cause::Exit(Some(10)),
+        name: "CPUID",
+        spent: Spent([900, 1900, 1200, 100_000, 0, 0, 0, 0]),
+    };
+    assert_eq!(parse(PHASES), Line::Phases(phases));
+    assert_eq!(
+        clock.guest + phases.spent.total(),
+        clock.until - clock.since
+    );
+    let trips = TripsRow {
+        owner,
+        exit: 2,
+        trips: Trips {
+            trips: 1,
+            cycles: 100_000,
+        },
+    };
+    assert_eq!(parse(TRIPS), Line::Trips(trips));
+    assert_eq!(parse(END), Line::End { epoch: 7, lines: 9 });
     assert_eq!((OLDEST, VERSION), (1, 2));
 }
 
@@ -117,7 +168,9 @@ fn a_line_without_a_field_that_it_must_have_says_which() {
         for (key, field) in fields(line) {
             let optional = match key {
                 "untimed" | "log2" => true,
-                "id" => line != HEAD,
+                "id" | "phases" => line != HEAD || key == "phases",
+                // Only `exit` is read.
+                "name" => line == TRIPS || line.starts_with("ended_userspace"),
                 _ => false,
             };
             let less = line.replacen(&format!(" {field}"), "", 1);
@@ -137,7 +190,8 @@ fn a_field_without_a_valid_value_is_named() {
             let text = ["vm", "name"].contains(&key);
             for value in ["", "x", "-1", "1.5", "99999999999999999999"] {
                 // Numbers may be 64 bits long, and text may be anything.
-                let valid = text && !value.is_empty() || (key, value) == ("log2", "");
+                let unread = key == "name" && line.contains("_userspace ");
+                let valid = text && !value.is_empty() || (key, value) == ("log2", "") || unread;
                 let changed = line.replacen(field, &format!("{key}={value}"), 1);
                 let want = Malformed::Invalid(key);
                 assert_eq!(
@@ -201,10 +255,10 @@ fn any_word() -> impl Strategy<Value = String> {
 
 fn any_head() -> impl Strategy<Value = Head> {
     let isa = prop_oneof![Just(Isa::Vmx), Just(Isa::Svm)];
-    let (numbers, times, flags) = (any::<[u32; 3]>(), any::<[u64; 3]>(), any::<[bool; 3]>());
+    let (numbers, times, flags) = (any::<[u32; 3]>(), any::<[u64; 3]>(), any::<[bool; 4]>());
     (isa, numbers, times, flags).prop_map(
         |(isa, [epoch, tsc_khz, cpus], [id, time_ns, since_ns], flags)| {
-            let [recording, per_vcpu, histograms] = flags;
+            let [recording, per_vcpu, histograms, phases] = flags;
             Head {
                 version: VERSION,
                 isa,
@@ -217,6 +271,7 @@ fn any_head() -> impl Strategy<Value = Head> {
                 recording,
                 per_vcpu,
                 histograms,
+                phases,
             }
         },
     )
@@ -259,11 +314,13 @@ struct Parts {
     name: String,
     tally: Tally,
     histogram: Option<Histogram>,
+    spent: Spent,
+    exit: usize,
 }
 
 prop_compose! {
     fn any_parts()(
-        kind in 0u8..8,
+        kind in 0u8..14,
         head in any_head(),
         (vm, name) in (any_word(), any_word()),
         (vcpu, id) in any::<(u32, u64)>(),
@@ -271,6 +328,8 @@ prop_compose! {
         [sample_cycles, record_cycles, memory_bytes, suppressed] in any::<[u64; 4]>(),
         [exits, cycles, untimed] in any::<[u64; 3]>(),
         histogram in prop::option::of(any_histogram()),
+        spent in any::<[u64; 8]>().prop_map(Spent),
+        exit in 0..USERSPACE_EXITS,
     ) -> Parts {
         Parts {
             kind,
@@ -283,6 +342,8 @@ prop_compose! {
             name: reason.map_or("other".into(), |_| name),
             tally: Tally { exits, cycles, untimed },
             histogram,
+            spent,
+            exit,
         }
     }
 }
@@ -297,7 +358,40 @@ impl Parts {
             tally: self.tally,
             histogram: self.histogram,
         };
+        let vcpu_owner = Owner::Vcpu { vm, vcpu, id };
+        let clock = |owner| ClockRow {
+            owner,
+            since: self.tally.exits,
+            until: self.tally.cycles,
+            guest: self.tally.untimed,
+        };
+        let phases = |owner| PhasesRow {
+            owner,
+            cause: match (self.reason, self.exit) {
+                (None, 0..=9) => Cause::Run,
+                (reason, _) => Cause::Exit(reason),
+            },
+            name: match (self.reason, self.exit) {
+                (None, 0..=9) => "none",
+                _ => self.name.as_str(),
+            },
+            spent: self.spent,
+        };
+        let trips = |owner| TripsRow {
+            owner,
+            exit: self.exit,
+            trips: Trips {
+                trips: self.tally.exits,
+                cycles: self.tally.cycles,
+            },
+        };
         match self.kind {
+            8 => Line::Clock(clock(vcpu_owner)),
+            9 => Line::Clock(clock(Owner::Ended)),
+            10 => Line::Phases(phases(vcpu_owner)),
+            11 => Line::Phases(phases(Owner::Ended)),
+            12 => Line::Trips(trips(vcpu_owner)),
+            13 => Line::Trips(trips(Owner::Ended)),
             0 => Line::Head(self.head),
             1 => Line::Account(self.account),
             2 => Line::Row(row(Owner::Host)),

@@ -34,6 +34,7 @@ fn version_1_is_still_read() {
             recording: true,
             per_vcpu: false,
             histograms: true,
+            phases: false,
         }
     );
     let off = head.replace("sampling=1", "sampling=0");

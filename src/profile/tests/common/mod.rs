@@ -8,6 +8,7 @@ use profile::{
     counts::{Profile, Tally},
     isa::Isa,
     leaf::{Command, Identity, Protocol, Registers, SnapshotState},
+    phases::{Spent, Totals, PHASES},
     query::{Query, Responder, When},
     reason::{Kernel, Status},
 };
@@ -206,6 +207,9 @@ pub struct Vcpu {
     pub live: Counts,
     pub held: Option<(Identity, Counts)>,
     pub taken: u32,
+    /// The phases, live and of the snapshot; `None` if they are not recorded.
+    pub phases: Option<Totals>,
+    pub held_phases: Option<Totals>,
 }
 
 impl Responder for Vcpu {
@@ -234,6 +238,7 @@ impl Responder for Vcpu {
             Command::Release => self.held = None,
             Command::Take => {
                 self.held = Some((self.identity, self.live.clone()));
+                self.held_phases = self.phases;
                 self.taken = self.taken.wrapping_add(1);
             }
             Command::Tell => (),
@@ -257,6 +262,13 @@ impl Responder for Vcpu {
             When::Snapshot => self.held.as_ref().map(|(_, counts)| counts as &dyn Profile),
         }
     }
+
+    fn phases(&self, when: When) -> Option<Totals> {
+        match when {
+            When::Now => self.phases,
+            When::Snapshot => self.held.as_ref().and(self.held_phases),
+        }
+    }
 }
 
 impl Vcpu {
@@ -271,6 +283,8 @@ impl Vcpu {
             live,
             held: None,
             taken: 0x8000_0000,
+            phases: None,
+            held_phases: None,
         }
     }
 
@@ -320,18 +334,30 @@ pub fn any_identity() -> impl Strategy<Value = Identity> {
     any::<(u64, u32)>().prop_map(|(id, epoch)| Identity { id, epoch })
 }
 
+/// Any phases, or none.
+pub fn any_totals() -> impl Strategy<Value = Option<Totals>> {
+    let totals = any::<(u64, [u64; PHASES])>().prop_map(|(guest, cycles)| Totals {
+        guest,
+        spent: Spent(cycles),
+    });
+    prop::option::of(totals)
+}
+
 /// A vCPU that has counted anything, and may hold a snapshot of anything else.
 pub fn any_vcpu() -> impl Strategy<Value = Vcpu> {
     (any_isa(), any_kernel()).prop_flat_map(|(isa, kernel)| {
         let held = prop::option::of((any_identity(), any_counts(isa)));
-        let all = (any_identity(), any_counts(isa), held, any::<u32>());
-        all.prop_map(move |(identity, live, held, taken)| Vcpu {
+        let phases = (any_totals(), any_totals());
+        let all = (any_identity(), any_counts(isa), held, any::<u32>(), phases);
+        all.prop_map(move |(identity, live, held, taken, phases)| Vcpu {
             isa,
             kernel,
             identity,
             live,
             held,
             taken,
+            phases: phases.0,
+            held_phases: phases.1,
         })
     })
 }

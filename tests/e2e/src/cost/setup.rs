@@ -10,13 +10,14 @@ use anyhow::Result;
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// All setups. The first is what the others are compared with.
-pub const SETUPS: [(&str, Setup); 12] = [
+pub const SETUPS: [(&str, Setup); 13] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
     ("recording_off", |host| load(host, "recording=N")),
     ("loaded", |host| load(host, "per_vcpu=N histograms=N")),
     ("per_vcpu", |host| load(host, "histograms=N")),
     ("histograms", |host| load(host, "")),
+    ("phases", |host| load(host, "phases=Y")),
     ("shared_atomics", |host| {
         host.unload_all()?;
         host.forget();

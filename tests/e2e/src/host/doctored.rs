@@ -19,19 +19,20 @@ pub struct Change {
 }
 
 /// The first fields of the contract, and three pointers that relocation fills in.
-const fn contract([version, size, sample, vcpu]: [u8; 4]) -> [u8; 40] {
-    let mut ops = [0; 40];
+const fn contract([version, size, sample, vcpu, clock]: [u8; 5]) -> [u8; 48] {
+    let mut ops = [0; 48];
     ops[0] = version;
     ops[4] = size;
     ops[8] = sample;
     ops[12] = vcpu;
+    ops[16] = clock;
     ops
 }
 
-/// The contract's version and size, and the sizes of a sample and of a vCPU's
-/// description.
-const CONTRACT: [u8; 40] = contract([VERSION, 64, 16, 24]);
-const VERSION: u8 = 3;
+/// The contract's version and size, and the sizes of a sample, of a vCPU's description
+/// and of its pause.
+const CONTRACT: [u8; 48] = contract([VERSION, 88, 40, 32, 16]);
+const VERSION: u8 = 4;
 
 /// A contract with another number.
 const fn changed(name: &'static str, to: &'static [u8]) -> Change {
@@ -43,10 +44,12 @@ const fn changed(name: &'static str, to: &'static [u8]) -> Change {
     }
 }
 
-pub const OTHER_CONTRACT: Change = changed("other_contract", &contract([VERSION - 1, 64, 16, 24]));
-pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([VERSION, 72, 16, 24]));
-pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([VERSION, 64, 24, 24]));
-pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([VERSION, 64, 16, 32]));
+pub const OTHER_CONTRACT: Change =
+    changed("other_contract", &contract([VERSION - 1, 88, 40, 32, 16]));
+pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([VERSION, 96, 40, 32, 16]));
+pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([VERSION, 88, 48, 32, 16]));
+pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([VERSION, 88, 40, 40, 16]));
+pub const OTHER_PAUSE: Change = changed("other_pause", &contract([VERSION, 88, 40, 32, 24]));
 
 pub const SECOND_PROFILER: Change = Change {
     name: "second_profiler",

@@ -13,8 +13,8 @@ pub mod tenant;
 mod tracepoint;
 
 pub use doctored::{
-    Change, Doctored, OTHER_CONTRACT, OTHER_LAYOUT, OTHER_SAMPLE, OTHER_VCPU, SECOND_PROFILER,
-    WITHOUT_MEMORY, WITHOUT_VCPU_MEMORY,
+    Change, Doctored, OTHER_CONTRACT, OTHER_LAYOUT, OTHER_PAUSE, OTHER_SAMPLE, OTHER_VCPU,
+    SECOND_PROFILER, WITHOUT_MEMORY, WITHOUT_VCPU_MEMORY,
 };
 pub use kmsg::Kmsg;
 pub use state::{Host, State};

@@ -7,8 +7,8 @@
 use crate::vmm::{Regs, Vm};
 use anyhow::{Result, ensure};
 pub use profile::leaf::{
-    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
-    UNTIMED, of_snapshot,
+    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PHASE, PROTOCOL, SNAPSHOT, TOTAL_CYCLES,
+    TOTAL_EXITS, UNTIMED, of_snapshot,
 };
 
 /// The signature of the profiler.

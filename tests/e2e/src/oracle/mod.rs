@@ -10,6 +10,7 @@ mod histogram;
 pub mod leaf;
 pub mod log;
 mod model;
+pub mod phases;
 pub mod probe;
 mod rising;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use crate::vmm::cpu::{self, Isa};
 use crate::vmm::{Query, Regs};
 use profile::counts::{Profile, Tally};
 use profile::leaf::{Command, Identity, Protocol, Registers, SnapshotState};
+use profile::phases::Totals;
 use profile::query::{Responder, When};
 use profile::reason::Kernel;
 
@@ -89,6 +90,11 @@ impl Responder for Guest<'_> {
 
     fn profile(&self, when: When) -> Option<&dyn Profile> {
         self.can_answer(when).then_some(self.model)
+    }
+
+    /// Phases are not recorded.
+    fn phases(&self, _: When) -> Option<Totals> {
+        None
     }
 }
 

@@ -20,7 +20,7 @@ pub fn command(vcpu: &mut Vcpu, subleaf: u32) -> Result<(bool, u32)> {
 /// The live leaf that answers what `leaf` answers from a snapshot, if it does.
 pub fn live(leaf: u32) -> Option<u32> {
     match leaf {
-        0x4fff_ffe2 | 0x4fff_ffe4 | 0x4fff_ffe5 => Some(leaf - 0xe0),
+        0x4fff_ffe2 | 0x4fff_ffe4..=0x4fff_ffe6 => Some(leaf - 0xe0),
         0x4fff_ffec..=0x4fff_ffef => Some(leaf + 0x10),
         _ => None,
     }

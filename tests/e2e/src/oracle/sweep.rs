@@ -94,7 +94,9 @@ impl Sweep {
             0x4fff_ffff => of_reason(Figure::Cycles),
             0x4fff_ffe0 if ecx <= 2 => Want::Snapshot(ecx),
             0x4fff_ffe0 => Want::Is(leaf::UNDEFINED),
-            0x4fff_ff03 | 0x4fff_ff06..0x4fff_fffc => Want::Is([0; 4]),
+            // Phases are not recorded.
+            0x4fff_ff06 => Want::Is(leaf::UNDEFINED),
+            0x4fff_ff03 | 0x4fff_ff07..0x4fff_fffc => Want::Is([0; 4]),
             _ => bail!("not KVM's own answer"),
         })
     }

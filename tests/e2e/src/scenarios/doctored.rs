@@ -4,8 +4,8 @@
 use crate::harness::Test;
 use crate::host::module::{self, PROFILER};
 use crate::host::{
-    Change, Doctored, Host, Kmsg, OTHER_CONTRACT, OTHER_LAYOUT, OTHER_SAMPLE, OTHER_VCPU,
-    SECOND_PROFILER, State, WITHOUT_MEMORY,
+    Change, Doctored, Host, Kmsg, OTHER_CONTRACT, OTHER_LAYOUT, OTHER_PAUSE, OTHER_SAMPLE,
+    OTHER_VCPU, SECOND_PROFILER, State, WITHOUT_MEMORY,
 };
 use crate::oracle::growth::still_counts;
 use anyhow::{Result, ensure};
@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test<Host>> {
         refused("load.other_layout", State::Absent, &OTHER_LAYOUT),
         refused("load.other_sample", State::Absent, &OTHER_SAMPLE),
         refused("load.other_vcpu", State::Absent, &OTHER_VCPU),
+        refused("load.other_pause", State::Absent, &OTHER_PAUSE),
         refused("load.second_profiler", State::Profiled, &SECOND_PROFILER),
         Test::new("load.without_memory", State::Absent, without_memory),
     ]

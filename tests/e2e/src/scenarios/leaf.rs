@@ -147,10 +147,10 @@ fn handled(_: &mut Host) -> Result<String> {
 }
 
 fn unassigned(_: &mut Host) -> Result<String> {
-    let leaves = [0x4fff_ff03].into_iter().chain(0x4fff_ff06..0x4fff_ffe0);
+    let leaves = [0x4fff_ff03].into_iter().chain(0x4fff_ff07..0x4fff_ffe0);
     let leaves = leaves.chain([0x4fff_ffe1, 0x4fff_ffe3]);
     let leaves = leaves
-        .chain(0x4fff_ffe6..0x4fff_ffec)
+        .chain(0x4fff_ffe7..0x4fff_ffec)
         .chain(0x4fff_fff0..0x4fff_fffc_u32);
     let asked: Vec<_> = leaves.flat_map(|leaf| [(leaf, 0), (leaf, 48)]).collect();
     let mut vm = Vm::plain()?;

@@ -14,6 +14,7 @@ mod leaf;
 mod load;
 mod log;
 mod nested;
+mod phases;
 mod profile;
 mod query;
 mod recording;
@@ -45,6 +46,7 @@ pub fn all(effort: Effort) -> Vec<Test<Host>> {
     tests.extend(identity::tests());
     tests.extend(query::tests());
     tests.extend(profile::tests());
+    tests.extend(phases::tests());
     tests.extend(control::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());

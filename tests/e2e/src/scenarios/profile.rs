@@ -292,8 +292,12 @@ fn account(host: &mut Host) -> Result<String> {
     let cpus = cpus::possible()? as u64;
     // Two counters of 16 bytes and two numbers of untimed exits of 8, for the host and
     // for the unattributed. A histogram has minimum, maximum and 30 buckets of 8 bytes.
-    ensure!(least % (48 * cpus) == 0, "{least} bytes for {cpus} CPUs");
-    let slots = least / 48 / cpus;
+    // The totals of the guest and eight phases are 8 bytes each.
+    let slots = (least / cpus - 72) / 48;
+    ensure!(
+        least == (48 * slots + 72) * cpus,
+        "{least} bytes for {cpus} CPUs"
+    );
     ensure!(slots == cpu::isa().slots() as u64, "{slots} slots");
     ensure!(
         histograms == slots * 256 * cpus,

@@ -151,9 +151,49 @@ fn occupy(cpu: usize, occupied: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
+/// Keeps a thread that repeats `work` off its CPU for `time`. Returns the ticks of the TSC
+/// for which that was.
+pub fn kept_off(time: Duration, mut work: impl FnMut() -> Result<()> + Send) -> Result<u64> {
+    let (all, cpu) = (cpus::usable()?, cpus::second()?);
+    let limit = "/proc/sys/kernel/sched_rt_runtime_us";
+    fs::write(limit, "-1").context(limit)?;
+    let _server = FairServer::off(cpu)?;
+    let (occupied, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let ticks = thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            cpus::pin(0, &[cpu])?;
+            while !stop.load(Relaxed) {
+                work()?;
+            }
+            anyhow::Ok(())
+        });
+        let others: Vec<_> = all.iter().copied().filter(|&other| other != cpu).collect();
+        cpus::pin(0, &others)?;
+        thread::sleep(Duration::from_millis(20));
+        let over = AtomicBool::new(false);
+        let ticks = thread::scope(|scope| {
+            let occupant = scope.spawn(|| occupy(cpu, &occupied, &over));
+            while !occupied.load(Relaxed) && !occupant.is_finished() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let start = cpus::tsc();
+            thread::sleep(time);
+            let ticks = cpus::tsc() - start;
+            over.store(true, Relaxed);
+            occupant.join().ok().context("the occupant panicked")??;
+            anyhow::Ok(ticks)
+        });
+        stop.store(true, Relaxed);
+        worker.join().ok().context("the worker panicked")??;
+        ticks
+    });
+    cpus::pin(0, &all)?;
+    ticks
+}
+
 /// A VM with a timer, and a program that sets the timer, waits until it is due, and
 /// sets it again. That is when the handler sleeps.
-fn guest() -> Result<(Vm, Program)> {
+pub fn guest() -> Result<(Vm, Program)> {
     let vm = Vm::new(&Config {
         irqchip: true,
         pit: true,
@@ -176,7 +216,7 @@ fn guest() -> Result<(Vm, Program)> {
 
 /// Runs the guest until its handler sleeps, and does `meanwhile` then. Returns the
 /// exits that KVM had counted by then, including the one that is being handled.
-fn asleep(
+pub fn asleep(
     (vm, program): &mut (Vm, Program),
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<u64> {

@@ -106,6 +106,7 @@ pub const UD: Reason = Reason(0, 0x46);
 pub const INTERRUPT: Reason = Reason(1, 0x60);
 pub const SHUTDOWN: Reason = Reason(2, 0x7f);
 pub const CPUID: Reason = Reason(10, 0x72);
+pub const HLT: Reason = Reason(12, 0x78);
 pub const HYPERCALL: Reason = Reason(18, 0x81);
 pub const DR_READ: Reason = Reason(29, 0x20);
 pub const IO: Reason = Reason(30, 0x7b);

@@ -110,6 +110,25 @@ impl Vcpu {
         Stat::open(&self.fd, name)
     }
 
+    /// Halts until the thread is kicked, and wakes then. The VM must have an irqchip.
+    pub fn halt_until_kicked(&mut self) -> Result<()> {
+        let program = Program::repeated(Op::Hlt, 1, 0);
+        self.memory.write(self.commands(), &program.bytes());
+        match self.fd.run() {
+            Err(e) if e.errno() == libc::EINTR => {}
+            Err(e) => return Err(e).context("KVM_RUN"),
+            Ok(exit) => {
+                let exit = format!("{exit:?}");
+                ensure!(exit == "Intr", "a kick ended the halt with {exit}");
+            }
+        }
+        let mp_state = KVM_MP_STATE_RUNNABLE;
+        self.fd.set_mp_state(kvm_mp_state { mp_state })?;
+        let end = self.enter()?;
+        ensure!(end == End::Done, "the halt ended with {end:?}");
+        Ok(())
+    }
+
     /// Gives FS a selector that its descriptor forbids. A CPU without unrestricted
     /// guests refuses such a state, so KVM emulates instructions until the guest has
     /// mended it ([`Op::MendFs`]).

@@ -25,7 +25,7 @@ struct Layers {
 }
 
 const MODEL: Layers = Layers {
-    order: "lib > query_log text > query > leaf > cells > counts histogram > isa > vmx svm \
+    order: "lib > query_log text > query > leaf > phases > cells > counts histogram > isa > vmx svm \
             > reason throttle queue table",
     alone: &["throttle", "queue", "table"],
     elsewhere: &[],
@@ -35,7 +35,7 @@ const MODEL: Layers = Layers {
 /// `sys` has all that differs between kernels, so nobody else knows the bindings.
 const MODULE: Layers = Layers {
     order: "main > params > kvm > files > table text > guest log calibrate > record reading \
-            > vms > vm > snapshot host > block > spread > epoch config > profile > sys > bindings",
+            > vms > vm > phases > snapshot host > block > spread > epoch config > profile > sys > bindings",
     alone: &[],
     elsewhere: &["profile", "bindings"],
     private: &[("bindings", "sys")],
@@ -49,7 +49,7 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main build > lib > cli > commands > render > comparison > view > select rate > delta \
+    order: "main build > lib > cli > commands > render > comparison budget > view > select rate > delta \
             > continuity source > snapshot > reasons columns > profile",
     alone: &["rate", "columns"],
     elsewhere: &["profile"],

@@ -3,8 +3,8 @@
 
 use crate::harness::Random;
 use crate::oracle::leaf::{
-    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PROTOCOL, SNAPSHOT, TOTAL_CYCLES, TOTAL_EXITS,
-    UNTIMED, of_snapshot,
+    CYCLES, DISCOVERY, EXITS, HIDDEN, IDENTITY, PHASE, PROTOCOL, SNAPSHOT, TOTAL_CYCLES,
+    TOTAL_EXITS, UNTIMED, of_snapshot,
 };
 use crate::vmm::Query;
 
@@ -19,14 +19,16 @@ pub fn is_logged((eax, _): Query) -> bool {
 }
 
 /// Assigned leaves. Those with a subleaf are here more than once.
-const ASSIGNED: [u32; 24] = [
+const ASSIGNED: [u32; 26] = [
     DISCOVERY,
     PROTOCOL,
     HIDDEN,
     IDENTITY,
     UNTIMED,
     UNTIMED,
+    PHASE,
     SNAPSHOT,
+    of_snapshot(PHASE),
     of_snapshot(HIDDEN),
     of_snapshot(IDENTITY),
     of_snapshot(UNTIMED),

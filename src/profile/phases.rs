@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a vCPU's time goes to, apart from running the guest.
+
+use core::{
+    ops::Add,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// A part of a vCPU's time. It belongs to the reason of the VM exit that led there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[repr(u8)]
+pub enum Phase {
+    /// From the exit to the handler. The host serves interrupts here.
+    ExitPath = 0,
+    /// In KVM's `handle_exit()`.
+    Handler = 1,
+    /// From the handler to the next entry, and to and from userspace.
+    RunLoop = 2,
+    /// In userspace: from the return of KVM_RUN to the next KVM_RUN.
+    Userspace = 3,
+    /// Halted, while the vCPU's task polls for a wakeup.
+    Polling = 4,
+    /// Halted, while the vCPU's task sleeps.
+    Halted = 5,
+    /// Switched out in KVM, though the vCPU's task could run.
+    Preempted = 6,
+    /// Switched out in KVM, because the vCPU's task waits, for example for memory.
+    Sleeping = 7,
+}
+
+/// The number of phases.
+pub const PHASES: usize = 8;
+
+impl Phase {
+    /// All phases, by number.
+    pub const ALL: [Phase; PHASES] = [
+        Phase::ExitPath,
+        Phase::Handler,
+        Phase::RunLoop,
+        Phase::Userspace,
+        Phase::Polling,
+        Phase::Halted,
+        Phase::Preempted,
+        Phase::Sleeping,
+    ];
+
+    /// The phase of a pause, by `enum kvm_exit_pause` in `asm/kvm_exit_profiler.h`.
+    pub fn of_pause(pause: u16) -> Option<Phase> {
+        match pause {
+            0 => Some(Phase::Userspace),
+            1 => Some(Phase::Polling),
+            2 => Some(Phase::Halted),
+            3 => Some(Phase::Preempted),
+            4 => Some(Phase::Sleeping),
+            _ => None,
+        }
+    }
+
+    /// Its key in the text of profiles.
+    pub fn key(self) -> &'static str {
+        match self {
+            Phase::ExitPath => "exit_path",
+            Phase::Handler => "handler",
+            Phase::RunLoop => "run_loop",
+            Phase::Userspace => "userspace",
+            Phase::Polling => "polling",
+            Phase::Halted => "halted",
+            Phase::Preempted => "preempted",
+            Phase::Sleeping => "sleeping",
+        }
+    }
+}
+
+/// Cycles of the host's TSC by [`Phase`], modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent(pub [u64; PHASES]);
+
+impl Spent {
+    /// No time.
+    pub const NONE: Spent = Spent([0; PHASES]);
+
+    /// The cycles of all phases.
+    pub fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, more| sum.wrapping_add(*more))
+    }
+
+    /// The cycles of `phase`.
+    pub fn of(&self, phase: Phase) -> u64 {
+        self.0.get(phase as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds to `phase`.
+    pub fn spend(&mut self, phase: Phase, cycles: u64) {
+        if let Some(sum) = self.0.get_mut(phase as usize) {
+            *sum = sum.wrapping_add(cycles);
+        }
+    }
+}
+
+impl Add for Spent {
+    type Output = Spent;
+
+    fn add(mut self, other: Spent) -> Spent {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.wrapping_add(more);
+        }
+        self
+    }
+}
+
+/// Cycles of the host's TSC in the guest and in each phase, modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Totals {
+    pub guest: u64,
+    pub spent: Spent,
+}
+
+impl Totals {
+    /// The cycles that leaf [`PHASE`](super::leaf::PHASE) answers for a subleaf: 0 is the
+    /// guest, and 1 and up are the phases. `None` for all others.
+    pub fn cycles(&self, subleaf: u32) -> Option<u64> {
+        match subleaf.checked_sub(1) {
+            None => Some(self.guest),
+            Some(phase) => self.spent.0.get(phase as usize).copied(),
+        }
+    }
+}
+
+impl Add for Totals {
+    type Output = Totals;
+
+    fn add(self, other: Totals) -> Totals {
+        Totals {
+            guest: self.guest.wrapping_add(other.guest),
+            spent: self.spent + other.spent,
+        }
+    }
+}
+
+/// The counters of a reason's [`Spent`], in a cache line.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct SpentCell(pub [AtomicU64; PHASES]);
+
+impl SpentCell {
+    /// The cycles as they are now.
+    pub fn load(&self) -> Spent {
+        let mut spent = Spent::NONE;
+        for (to, from) in spent.0.iter_mut().zip(&self.0) {
+            *to = from.load(Relaxed);
+        }
+        spent
+    }
+
+    /// Adds to `phase`. Nobody else may add meanwhile.
+    #[inline(always)]
+    pub fn spend(&self, phase: Phase, cycles: u64) {
+        if let Some(cell) = self.0.get(phase as usize) {
+            cell.store(cell.load(Relaxed).wrapping_add(cycles), Relaxed);
+        }
+    }
+
+    /// Sets all to zero. Nobody may add meanwhile.
+    pub fn clear(&self) {
+        self.0.iter().for_each(|cell| cell.store(0, Relaxed));
+    }
+}
+
+/// The number of KVM_EXIT_* that are told apart: the last one stands for all others, too.
+/// See `struct kvm_run` in `uapi/linux/kvm.h`.
+pub const USERSPACE_EXITS: usize = 48;
+
+/// The index of a `KVM_EXIT_*`, which may be any number.
+pub fn userspace_exit(exit: u16) -> usize {
+    usize::from(exit).min(USERSPACE_EXITS - 1)
+}
+
+/// Exits to userspace, and the time there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trips {
+    /// How often KVM_RUN returned, and began again.
+    pub trips: u64,
+    /// The cycles of the host's TSC in between.
+    pub cycles: u64,
+}
+
+impl Add for Trips {
+    type Output = Trips;
+
+    fn add(self, other: Trips) -> Trips {
+        Trips {
+            trips: self.trips.wrapping_add(other.trips),
+            cycles: self.cycles.wrapping_add(other.cycles),
+        }
+    }
+}
+
+/// The name of a `KVM_EXIT_*` that x86 has, without the prefix; `None` for others.
+pub fn userspace_exit_name(exit: usize) -> Option<&'static str> {
+    Some(match exit {
+        0 => "UNKNOWN",
+        1 => "EXCEPTION",
+        2 => "IO",
+        3 => "HYPERCALL",
+        4 => "DEBUG",
+        5 => "HLT",
+        6 => "MMIO",
+        7 => "IRQ_WINDOW_OPEN",
+        8 => "SHUTDOWN",
+        9 => "FAIL_ENTRY",
+        10 => "INTR",
+        11 => "SET_TPR",
+        12 => "TPR_ACCESS",
+        16 => "NMI",
+        17 => "INTERNAL_ERROR",
+        24 => "SYSTEM_EVENT",
+        26 => "IOAPIC_EOI",
+        27 => "HYPERV",
+        29 => "X86_RDMSR",
+        30 => "X86_WRMSR",
+        31 => "DIRTY_RING_FULL",
+        32 => "AP_RESET_HOLD",
+        33 => "X86_BUS_LOCK",
+        34 => "XEN",
+        37 => "NOTIFY",
+        39 => "MEMORY_FAULT",
+        40 => "TDX",
+        43 => "SNP_REQ_CERTS",
+        _ => return None,
+    })
+}
