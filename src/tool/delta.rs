@@ -5,7 +5,7 @@
 use crate::{
     continuity::Break,
     reasons,
-    snapshot::{Counter, Owner, Reading, Snapshot, histogram},
+    snapshot::{Counter, Owner, Reading, Snapshot, budget::Budget, histogram},
 };
 use foldhash::{HashMap, HashSet};
 use profile::histogram::Histogram;
@@ -91,8 +91,33 @@ impl Snapshot {
         counters.retain(|counter| counter.exits > 0);
         Ok(Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
+            budgets: self.budgets_since(earlier),
             ..self.with(counters)
         })
+    }
+}
+
+impl Snapshot {
+    /// What was added to the budgets since `earlier`, which this snapshot continues.
+    fn budgets_since(&self, earlier: &Snapshot) -> Vec<Budget> {
+        let index: HashMap<&Owner, &Budget> =
+            earlier.budgets.iter().map(|b| (&b.owner, b)).collect();
+        let now: HashSet<&Owner> = self.budgets.iter().map(|b| &b.owner).collect();
+        let mut added = self.budgets.clone();
+        for budget in &mut added {
+            if let Some(before) = index.get(&budget.owner) {
+                budget.subtract(before);
+            }
+            if budget.owner == Owner::Ended {
+                // What vCPUs had before they ended is not part of the difference.
+                let gone = |b: &&Budget| b.owner != Owner::Ended && !now.contains(&b.owner);
+                for gone in earlier.budgets.iter().filter(gone) {
+                    budget.subtract(gone);
+                }
+            }
+        }
+        added.retain(|budget| budget.elapsed > 0);
+        added
     }
 }
 

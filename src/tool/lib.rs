@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+mod budget;
 pub mod cli;
 pub mod columns;
 pub mod commands;

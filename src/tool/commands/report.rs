@@ -4,12 +4,13 @@
 
 use super::{clock::Clock, seconds::seconds, show::Show};
 use crate::{
+    budget::Breakdown,
     continuity::REPLACED,
     rate::Stability,
     render::{
         Format,
         buckets::Histogram,
-        facts,
+        budget, facts,
         rows::{self, Words},
         table,
         units::Unit,
@@ -37,6 +38,10 @@ pub struct Arguments {
     /// Show the histogram of each reason, too
     #[arg(long = "histogram")]
     histograms: bool,
+    /// Show where the time of vCPUs went: in the guest, in each phase of handling exits, and
+    /// off the CPU. The module parameter phases must be Y
+    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "reasons", "net", "all", "words"])]
+    phases: bool,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
@@ -55,6 +60,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         input,
         show,
         histograms,
+        phases,
         rate,
         choice,
     } = arguments;
@@ -68,6 +74,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     };
     let snapshot = source.read()?;
     let selection = &show.selection;
+    if *phases {
+        return print_phases(&snapshot, show, out);
+    }
     let view = View::new(&snapshot, selection)?;
     view.check_order(selection.sort)?;
     let mut exporter = show.format().exporter();
@@ -124,6 +133,18 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         "too few intervals to tell whether the rate is stable"
     );
     Ok(())
+}
+
+/// Prints where the time went.
+fn print_phases(snapshot: &Snapshot, show: &Show, out: &mut impl Write) -> Result<()> {
+    let (selection, unit) = (&show.selection, show.unit(snapshot));
+    let breakdown = Breakdown::new(snapshot, selection)?;
+    let (grid, facts) = (
+        budget::grid(snapshot, &breakdown),
+        facts::PhaseReport::new(snapshot, &breakdown),
+    );
+    let sheet = budget::sheet(&grid, &facts, snapshot, selection, &breakdown, unit);
+    show.format().exporter().sheet(&sheet, out)
 }
 
 /// The histograms of the rows.

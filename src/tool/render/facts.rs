@@ -4,6 +4,7 @@
 //! schema.
 
 use crate::{
+    budget::Breakdown,
     comparison::{Comparison, Part, Times},
     continuity::Break,
     rate::Stability,
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use profile::{isa::Isa, text::Account};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// The version of the format. It changes when a program written for the old one would
 /// misunderstand the new one.
@@ -60,6 +62,81 @@ pub struct Report {
     rate: Option<Stability>,
     /// Of `stat`: the end of the interval, in seconds since the first one began.
     time: Option<f64>,
+}
+
+/// What `report --phases` prints: a line.
+#[derive(Serialize, JsonSchema)]
+pub struct PhaseReport {
+    /// Version of the format: 3, as of `report`.
+    version: u32,
+    /// Where it was read.
+    #[serde(rename = "source")]
+    origin: Origin,
+    /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
+    isa: Isa,
+    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    tsc_khz: u32,
+    /// When it was read: date and time of day (UTC).
+    clock: Option<Timestamp>,
+    /// The time of all selected vCPUs while phases were recorded, in cycles.
+    elapsed: u128,
+    /// Where it went: the guest, and each phase. They add up to `elapsed`.
+    budget: Vec<Share>,
+    /// The exits to userspace.
+    userspace_exits: Vec<Trips>,
+}
+
+/// A part of the time.
+#[derive(Serialize, JsonSchema)]
+struct Share {
+    /// `guest`, or a phase: `exit_path`, `handler`, `run_loop`, `userspace`, `polling`,
+    /// `halted`, `preempted` or `sleeping`.
+    phase: &'static str,
+    /// The time in cycles.
+    cycles: u128,
+    /// Its share in percent; null if no time has passed.
+    percent: Option<f64>,
+}
+
+/// Exits to userspace.
+#[derive(Serialize, JsonSchema)]
+struct Trips {
+    /// The number of the KVM_EXIT_*.
+    exit: u32,
+    /// Its name without the prefix, or "other".
+    name: Arc<str>,
+    /// How often userspace was entered and left.
+    trips: u128,
+    /// The cycles there.
+    cycles: u128,
+}
+
+impl PhaseReport {
+    /// What is known of `breakdown`, which is of `snapshot`.
+    pub fn new(snapshot: &Snapshot, breakdown: &Breakdown) -> PhaseReport {
+        let share = |part: &crate::budget::Part| Share {
+            phase: part.name,
+            cycles: part.cycles,
+            percent: part.percent,
+        };
+        let trips = |trips: &crate::budget::Trips| Trips {
+            exit: trips.exit,
+            name: trips.name.clone(),
+            trips: trips.trips,
+            cycles: trips.cycles,
+        };
+        PhaseReport {
+            version: VERSION,
+            origin: snapshot.origin,
+            isa: snapshot.isa,
+            tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            elapsed: breakdown.elapsed,
+            budget: breakdown.parts.iter().map(share).collect(),
+            userspace_exits: breakdown.trips.iter().map(trips).collect(),
+        }
+    }
 }
 
 /// A sum of exits.

@@ -5,6 +5,7 @@
 //! A [`Sheet`](sheet::Sheet) has all that there is to show, and each format takes from it what it needs.
 
 pub mod buckets;
+pub mod budget;
 mod cells;
 pub mod changes;
 pub mod csv;

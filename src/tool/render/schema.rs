@@ -3,8 +3,8 @@
 //! The schema of what programs read, from the types and columns that are printed.
 
 use super::{
-    changes,
-    facts::{Diff, Report},
+    budget, changes,
+    facts::{Diff, PhaseReport, Report},
     grid::{Column, Head},
     repeated, rows,
     sweep::{self, Facts},
@@ -28,11 +28,13 @@ pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut all = vec![generator.subschema_for::<Snapshot>().to_value()];
     all.push(generator.subschema_for::<Report>().to_value());
+    all.push(generator.subschema_for::<PhaseReport>().to_value());
     all.push(generator.subschema_for::<Diff>().to_value());
     all.push(generator.subschema_for::<Facts>().to_value());
     all.push(generator.subschema_for::<repeated::Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
+    add_rows(&mut definitions, "PhaseReport", &heads(&budget::columns()));
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
     add_more_files(&mut definitions);
     add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
@@ -171,6 +173,7 @@ pub fn text() -> String {
         }
     };
     list("Rows of report and stat", &report_heads());
+    list("Rows of report --phases", &heads(&budget::columns()));
     list("Rows of diff", &heads(&changes::columns(2)));
     list("Rows of stat -r", &heads(&repeated::columns()));
     list("Rows of sweep", &heads(&sweep::columns()));

@@ -21,6 +21,15 @@ pub fn label(name: &str, text: impl Display) -> String {
 
 /// The line above a table: what it counts, and the unit of its times.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
+    format!("Exits of {}", whose(snapshot, selection, unit))
+}
+
+/// The line above a budget.
+pub fn time_head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
+    format!("Time of the vCPUs of {}", whose(snapshot, selection, unit))
+}
+
+fn whose(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     let vms = match selection.vms.as_slice() {
         [vm] => format!("VM {vm}"),
         vms => format!("VMs {}", vms.join(", ")),
@@ -41,7 +50,7 @@ pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| &*v.vm).collect();
-    let mut head = format!("Exits of {whose}; {times}");
+    let mut head = format!("{whose}; {times}");
     if snapshot.origin == Origin::Host && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
         let vms = counted(vms.len() as u64, "VM", "VMs");

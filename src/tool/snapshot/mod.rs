@@ -2,13 +2,17 @@
 
 //! The counters of a host or guest at one time.
 
+pub mod budget;
 pub mod histogram;
 pub mod id;
+mod owner;
 mod parse;
 pub mod shape;
 
+use budget::Budget;
 use id::Id;
 use jiff::Timestamp;
+pub use owner::{Owner, Vcpu};
 use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +75,9 @@ pub struct Snapshot {
     /// What was counted; reasons without exits may be missing.
     #[serde(rename = "rows")]
     pub counters: Vec<Counter>,
+    /// Where the time of vCPUs went, if phases were recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
 }
 
 /// Where a snapshot was read.
@@ -106,35 +113,6 @@ pub struct Reading {
 pub struct Period {
     /// The command that ran meanwhile, if one did.
     pub command: Option<String>,
-}
-
-/// A vCPU.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub struct Vcpu {
-    /// Its VM: `<pid>-<fd>`, as KVM's debugfs calls it.
-    pub vm: Arc<str>,
-    /// Its number in the VM.
-    pub vcpu: u32,
-    /// Tells vCPUs of the same name apart; none if the source does not say.
-    pub id: Option<Id>,
-}
-
-/// Whose exits a counter counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Owner {
-    /// All exits that the source sees. They include those of the other owners.
-    All,
-    /// A vCPU.
-    Vcpu(Vcpu),
-    /// vCPUs that have ended.
-    Ended,
-    /// vCPUs without counters of their own.
-    Unattributed,
-    /// In a guest: reasons that it cannot see one by one.
-    Hidden,
 }
 
 /// The counter of an owner and reason.
@@ -199,6 +177,7 @@ impl Snapshot {
             attached: self.attached.clone(),
             vm_names: self.vm_names.clone(),
             counters,
+            budgets: Vec::new(),
         }
     }
 

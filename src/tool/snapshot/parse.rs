@@ -2,10 +2,17 @@
 
 //! Parses snapshots: the file `profile` in debugfs, and recordings.
 
-use super::{Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu, id::Id};
+use super::{
+    Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu,
+    budget::{Budget, SpentRow, TripsRow},
+    id::Id,
+};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use foldhash::{HashMap, HashSet};
-use profile::text::{self, Line};
+use profile::{
+    phases::userspace_exit_name,
+    text::{self, Cause, Line},
+};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -44,6 +51,7 @@ impl Snapshot {
             attached: Vec::new(),
             vm_names: Default::default(),
             counters: Vec::new(),
+            budgets: Vec::new(),
         };
         let mut names = Names::default();
         // Of each counter.
@@ -63,6 +71,38 @@ impl Snapshot {
                         untimed: (head.version > text::OLDEST).then_some(row.tally.untimed),
                         ..Counter::new(&mut names, row)
                     });
+                }
+                Line::Clock(row) => {
+                    let budget = snapshot.budget(names.owner(row.owner));
+                    budget.elapsed = row.until.saturating_sub(row.since);
+                    budget.guest = row.guest;
+                }
+                Line::Phases(row) => {
+                    let name = names.get(row.name);
+                    snapshot
+                        .budget(names.owner(row.owner))
+                        .spent
+                        .push(SpentRow {
+                            reason: match row.cause {
+                                Cause::Exit(reason) => reason,
+                                Cause::Run => None,
+                            },
+                            name,
+                            cycles: row.spent.into(),
+                        });
+                }
+                Line::Trips(row) => {
+                    let name = userspace_exit_name(row.exit).unwrap_or("other");
+                    let name = names.get(name);
+                    snapshot
+                        .budget(names.owner(row.owner))
+                        .trips
+                        .push(TripsRow {
+                            exit: row.exit as u32, // Less than USERSPACE_EXITS.
+                            name,
+                            trips: row.trips.trips,
+                            cycles: row.trips.cycles,
+                        });
                 }
                 Line::End { epoch, lines } => {
                     ensure!(
@@ -101,6 +141,22 @@ impl Snapshot {
         snapshot.settled(|counter| format!("row {}", counter + 1))
     }
 
+    /// The budget of `owner`, which is made if there is none yet.
+    fn budget(&mut self, owner: Owner) -> &mut Budget {
+        // Rows of an owner mostly follow each other.
+        if self.budgets.last().is_none_or(|last| last.owner != owner) {
+            self.budgets.push(Budget {
+                owner,
+                elapsed: 0,
+                guest: 0,
+                spent: Vec::new(),
+                trips: Vec::new(),
+            });
+        }
+        let last = self.budgets.len() - 1;
+        &mut self.budgets[last]
+    }
+
     /// Keeps each name once.
     fn share_names(&mut self) {
         let mut names = Names::default();
@@ -124,13 +180,15 @@ impl Snapshot {
             counter.settle();
         }
         self.add_up(&place)?;
+        self.budgets = merged(std::mem::take(&mut self.budgets));
         let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
         });
         let names = (self.counters.iter().map(|c| &c.name)).chain(vms);
         let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
-        for name in names.chain(attached) {
+        let budgets = self.budgets.iter().flat_map(Budget::names);
+        for name in names.chain(attached).chain(budgets) {
             ensure!(
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
                 "{name:?} is not the name of a reason or VM"
@@ -181,6 +239,22 @@ impl Snapshot {
     }
 }
 
+/// One budget for each owner: without ids, vCPUs of two VMs may have the same name.
+fn merged(budgets: Vec<Budget>) -> Vec<Budget> {
+    let mut places: HashMap<Owner, usize> = HashMap::default();
+    let mut all: Vec<Budget> = Vec::with_capacity(budgets.len());
+    for budget in budgets {
+        match places.get(&budget.owner) {
+            Some(&place) => all[place].add(budget),
+            None => {
+                places.insert(budget.owner.clone(), all.len());
+                all.push(budget);
+            }
+        }
+    }
+    all
+}
+
 /// Refuses a profile whose first line, `line`, has an unknown version. Parsing that line
 /// might fail for any other reason, so this comes first.
 fn check_version(line: &str) -> Result<()> {
@@ -211,6 +285,15 @@ impl Names {
         self.0.insert(Arc::clone(&name));
         name
     }
+
+    fn owner(&mut self, owner: text::Owner<'_>) -> Owner {
+        match owner {
+            text::Owner::Host => Owner::All,
+            text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(self, vm, vcpu, id)),
+            text::Owner::Ended => Owner::Ended,
+            text::Owner::Unattributed => Owner::Unattributed,
+        }
+    }
 }
 
 impl Vcpu {
@@ -226,12 +309,7 @@ impl Vcpu {
 impl Counter {
     fn new(names: &mut Names, row: text::Row<'_, &str>) -> Counter {
         Counter {
-            owner: match row.owner {
-                text::Owner::Host => Owner::All,
-                text::Owner::Vcpu { vm, vcpu, id } => Owner::Vcpu(Vcpu::new(names, vm, vcpu, id)),
-                text::Owner::Ended => Owner::Ended,
-                text::Owner::Unattributed => Owner::Unattributed,
-            },
+            owner: names.owner(row.owner),
             reason: row.reason,
             name: names.get(row.name),
             exits: row.tally.exits,

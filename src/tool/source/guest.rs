@@ -121,6 +121,7 @@ impl<C: Cpuid> Guest<C> {
         };
 
         let (counters, cpuid_at) = self.counters(isa, protocol, when);
+        let phases = self.leaves.phases(protocol, when);
         let total = held.map(|_| {
             let mut total = |leaf| self.leaves.number(when, leaf, 0).unwrap_or(0);
             (total(leaf::TOTAL_EXITS), total(leaf::TOTAL_CYCLES))
@@ -177,6 +178,7 @@ impl<C: Cpuid> Guest<C> {
             attached: Vec::new(),
             vm_names: Default::default(),
             counters,
+            budgets: phases.into_iter().collect(),
         }))
     }
 

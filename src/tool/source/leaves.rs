@@ -2,11 +2,18 @@
 
 //! Reads the profiler's CPUID leaves one by one.
 
-use crate::reasons;
+use crate::{
+    reasons,
+    snapshot::{
+        Owner,
+        budget::{Budget, SpentRow},
+    },
+};
 use anyhow::{Context, Result, ensure};
 use profile::{
     isa::Isa,
     leaf::{self, Identity, Protocol, Registers, Scope},
+    phases::{Phase, Spent},
     query::{Answer, Query, When},
     reason::{Kernel, Status},
 };
@@ -153,6 +160,30 @@ impl<C: Cpuid> LeafReader<C> {
             Answer::Both(exits, cycles) => Some((exits, cycles)),
             _ => None,
         }
+    }
+
+    /// Reads where the time of vCPUs went; `None` if the host does not record phases.
+    pub fn phases(&mut self, protocol: Protocol, when: When) -> Option<Budget> {
+        if protocol.features & leaf::FEATURE_PHASES == 0 {
+            return None;
+        }
+        let guest = self.number(when, leaf::PHASE, 0)?;
+        let mut spent = Spent::NONE;
+        for (subleaf, phase) in (1..).zip(Phase::ALL) {
+            spent.spend(phase, self.number(when, leaf::PHASE, subleaf)?);
+        }
+        Some(Budget {
+            owner: Owner::All,
+            elapsed: guest.wrapping_add(spent.total()),
+            guest,
+            // The leaves do not tell reasons apart.
+            spent: vec![SpentRow {
+                reason: None,
+                name: "all".into(),
+                cycles: spent.into(),
+            }],
+            trips: Vec::new(),
+        })
     }
 
     /// Reads a number of exits or cycles; `None` if there is no such reason or no snapshot.

@@ -8,6 +8,7 @@ use profile::cells::{Cells, Counter};
 use profile::counts::{Profile, Tally};
 use profile::isa::Isa;
 use profile::leaf::{Command, EXITS, HIDDEN, Identity, Protocol, SnapshotState, TOTAL_CYCLES};
+use profile::phases::Totals;
 use profile::query::{Query, Responder, When};
 use profile::reason::Kernel;
 use std::arch::asm;
@@ -148,6 +149,10 @@ impl Responder for Host<'_> {
 
     fn profile(&self, _: When) -> Option<&dyn Profile> {
         Some(self)
+    }
+
+    fn phases(&self, _: When) -> Option<Totals> {
+        unreachable!("nobody asks for it")
     }
 }
 

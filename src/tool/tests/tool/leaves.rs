@@ -8,6 +8,7 @@ use profile::{
     counts::{Profile, Tally},
     isa::Isa,
     leaf::{self, Command, Identity, Protocol, Registers, Scope},
+    phases::Totals,
     query::{Figure, Query, Responder, When},
     reason::Kernel,
 };
@@ -51,6 +52,8 @@ pub struct State {
     pub version: u16,
     pub identity: Identity,
     pub features: u8,
+    /// Where the time went, if phases are recorded.
+    pub phases: Option<Totals>,
     pub scope: u8,
     pub loaded: bool,
     /// There is no memory for snapshots.
@@ -109,6 +112,13 @@ impl Responder for State {
         match when {
             When::Now => Some(&self.counts),
             When::Snapshot => self.held.as_ref().map(|held| &held.1 as &dyn Profile),
+        }
+    }
+
+    fn phases(&self, when: When) -> Option<Totals> {
+        match when {
+            When::Now => self.phases,
+            When::Snapshot => self.held.as_ref().and(self.phases),
         }
     }
 }
@@ -197,6 +207,7 @@ impl Host {
                 epoch: 5,
             },
             features: leaf::FEATURE_SNAPSHOT,
+            phases: None,
             scope: scope as u8,
             loaded: true,
             poor: false,

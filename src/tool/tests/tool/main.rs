@@ -19,6 +19,7 @@ mod host;
 mod interval;
 mod leaves;
 mod period;
+mod phases;
 mod properties;
 mod schema;
 mod signals;

@@ -16,6 +16,7 @@ use profile::{
     counts::Tally,
     histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
+    phases::{PHASES, Spent, Trips, USERSPACE_EXITS},
     text::{self, Account, Head, Line},
 };
 use proptest::prelude::*;
@@ -43,11 +44,11 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     let head = (
         any::<[u32; 3]>(),
         any::<[u64; 3]>(),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
         any::<bool>(),
     )
         .prop_map(
-            |([epoch, tsc_khz, cpus], [id, time_ns, since_ns], [a, b, c], vmx)| {
+            |([epoch, tsc_khz, cpus], [id, time_ns, since_ns], [a, b, c, d], vmx)| {
                 Line::Head(Head {
                     version: text::VERSION,
                     isa: if vmx { Isa::Vmx } else { Isa::Svm },
@@ -60,6 +61,7 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
                     recording: a,
                     per_vcpu: b,
                     histograms: c,
+                    phases: d,
                 })
             },
         );
@@ -73,6 +75,39 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     });
     let vcpu = || (names(), any::<u32>(), any::<u64>());
     let attached = vcpu().prop_map(|(vm, vcpu, id)| Line::Attached { vm, vcpu, id });
+    let timed = || {
+        prop_oneof![
+            vcpu().prop_map(|(vm, vcpu, id)| text::Owner::Vcpu { vm, vcpu, id }),
+            Just(text::Owner::Ended),
+        ]
+    };
+    let clock = (timed(), any::<[u64; 3]>()).prop_map(|(owner, [since, until, guest])| {
+        Line::Clock(text::ClockRow {
+            owner,
+            since,
+            until,
+            guest,
+        })
+    });
+    let phases = (timed(), any::<u32>(), names(), any::<[u64; PHASES]>()).prop_map(
+        |(owner, reason, name, cycles)| {
+            Line::Phases(text::PhasesRow {
+                owner,
+                cause: text::Cause::Exit(Some(reason)),
+                name,
+                spent: Spent(cycles),
+            })
+        },
+    );
+    let trips = (timed(), 0..USERSPACE_EXITS, any::<[u64; 2]>()).prop_map(
+        |(owner, exit, [trips, cycles])| {
+            Line::Trips(text::TripsRow {
+                owner,
+                exit,
+                trips: Trips { trips, cycles },
+            })
+        },
+    );
     let owner = prop_oneof![
         Just(text::Owner::Host),
         vcpu().prop_map(|(vm, vcpu, id)| text::Owner::Vcpu { vm, vcpu, id }),
@@ -102,7 +137,7 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
             },
         );
     let end = any::<(u32, u64)>().prop_map(|(epoch, lines)| Line::End { epoch, lines });
-    prop_oneof![head, account, attached, row, end]
+    prop_oneof![head, account, attached, row, clock, phases, trips, end]
 }
 
 /// A snapshot with any counters.

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the time of vCPUs went: `report --phases`.
+
+use crate::{
+    host::{Host, PROFILE, data, exitprof, output},
+    leaves::{self, cpuid},
+    schema::check,
+};
+use exitprof::snapshot::{Owner, Snapshot};
+use profile::{
+    isa::Isa,
+    leaf::{FEATURE_PHASES, FEATURE_SNAPSHOT, Scope},
+    phases::{Spent, Totals},
+};
+use serde_json::Value;
+
+/// The report on the file `profile` of a host in Bochs, whose guest has booted, worked and
+/// ended.
+fn report(arguments: &[&str]) -> String {
+    let mut report = exitprof();
+    let text = output(
+        report
+            .args(["report", "--phases", "-i"])
+            .arg(data("phases.txt"))
+            .args(arguments),
+    );
+    if !arguments.contains(&"--format") {
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+    text
+}
+
+/// A profile of two VMs and of vCPUs that have ended. The numbers of each are multiples of
+/// its own.
+fn profile(scale: [u64; 3]) -> String {
+    let mut text = PROFILE
+        .lines()
+        .filter(|line| !line.starts_with("end "))
+        .map(|line| line.to_owned() + "\n")
+        .collect::<String>();
+    let epoch = PROFILE.lines().last().unwrap().split(' ').nth(1).unwrap();
+    let owners = [
+        ("vcpu", " vm=412-11 vcpu=0 id=b492b66fbe98f273"),
+        ("vcpu", " vm=977-14 vcpu=0 id=e0c5a2d6390b8f47"),
+        ("ended", ""),
+    ];
+    for ((kind, fields), scale) in owners.into_iter().zip(scale) {
+        if scale == 0 {
+            continue;
+        }
+        let [since, until] = [1000, 1000 + 1000 * scale];
+        let of = |number: u64| number * scale;
+        text += &format!(
+            "{kind}_clock{fields} since={since} until={until} guest={}\n",
+            of(400)
+        );
+        text += &format!(
+            "{kind}_phases{fields} reason=12 name=HLT exit_path={} handler={} run_loop={} \
+             userspace={} polling={} halted={} preempted={} sleeping={}\n",
+            of(10),
+            of(20),
+            of(30),
+            of(40),
+            of(50),
+            of(60),
+            of(70),
+            of(80),
+        );
+        text += &format!(
+            "{kind}_phases{fields} reason=none name=none exit_path=0 handler=0 run_loop={} \
+             userspace={} polling=0 halted=0 preempted=0 sleeping=0\n",
+            of(140),
+            of(100),
+        );
+        text += &format!(
+            "{kind}_userspace{fields} exit=2 name=IO trips={} cycles={}\n",
+            of(1),
+            of(40)
+        );
+    }
+    let lines = text.lines().count() + 1;
+    text + &format!("end {epoch} lines={lines}\n")
+}
+
+/// The report of a host with this profile as JSON.
+fn json(host: &Host, arguments: &[&str]) -> Value {
+    let mut report = host.exitprof("report");
+    let text = output(
+        report
+            .args(["--phases", "--format", "json"])
+            .args(arguments),
+    );
+    check(&text, "PhaseReport");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_budget_is_reported() {
+    insta::assert_snapshot!(report(&["--top", "6"]));
+}
+
+#[test]
+fn a_budget_is_csv() {
+    insta::assert_snapshot!(report(&["--top", "2", "--format", "csv"]));
+}
+
+#[test]
+fn a_budget_adds_up_to_the_time_that_passed() {
+    let budget = json(&Host::new(&profile([1, 2, 4])), &[]);
+    assert_eq!(budget["elapsed"], 7000);
+    let parts = budget["budget"].as_array().unwrap();
+    let sum: u64 = parts.iter().map(|p| p["cycles"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 7000);
+    assert_eq!(parts[0]["phase"], "guest");
+    assert_eq!(parts[0]["percent"], 40.0);
+    let rows = budget["rows"].as_array().unwrap();
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["spent"]),
+        (&"HLT".into(), &2520.into())
+    );
+    assert_eq!(
+        (&rows[1]["name"], &rows[1]["spent"]),
+        (&"none".into(), &1680.into())
+    );
+    for (phase, cycles) in [
+        ("exit_path", 70),
+        ("handler", 140),
+        ("run_loop", 210),
+        ("userspace", 280),
+        ("polling", 350),
+        ("halted", 420),
+        ("preempted", 490),
+        ("sleeping", 560),
+    ] {
+        assert_eq!(rows[0][phase], cycles, "{phase}");
+    }
+    let trips = &budget["userspace_exits"][0];
+    assert_eq!(
+        (&trips["name"], &trips["trips"], &trips["cycles"]),
+        (&"IO".into(), &7.into(), &280.into())
+    );
+}
+
+/// The shares stay those of all reasons.
+#[test]
+fn the_parts_are_of_all_reasons_even_if_few_are_shown() {
+    let host = Host::new(&profile([1, 2, 4]));
+    let (all, few) = (json(&host, &[]), json(&host, &["--top", "1"]));
+    assert_eq!(all["budget"], few["budget"]);
+    assert_eq!(few["rows"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_vm_has_a_budget_of_its_own() {
+    let host = Host::new(&profile([1, 2, 4]));
+    assert_eq!(json(&host, &["--vm", "412"])["elapsed"], 1000);
+    assert_eq!(
+        json(&host, &["--vm", "977-14", "--vcpu", "0"])["elapsed"],
+        2000
+    );
+}
+
+#[test]
+fn without_phases_the_report_says_how_to_get_them() {
+    let host = Host::new(PROFILE);
+    let report = host.exitprof("report").arg("--phases").assert().failure();
+    let text = String::from_utf8(report.get_output().stderr.clone()).unwrap();
+    assert!(
+        text.contains("/sys/module/kvm_exitprof/parameters/phases"),
+        "{text}"
+    );
+}
+
+/// What vCPUs had before is not part of the difference, even if they have ended meanwhile.
+#[test]
+fn a_period_has_what_was_added_in_it() {
+    let of = |scale| Snapshot::from_text(&profile(scale)).unwrap();
+    let (before, after) = (of([1, 2, 4]), of([3, 0, 9]));
+    let added = after.since(&before).unwrap().budgets;
+    let elapsed: Vec<_> = added
+        .iter()
+        .map(|b| (&b.owner, b.elapsed, b.guest))
+        .collect();
+    assert!(
+        matches!(elapsed[0], (Owner::Vcpu(_), 2000, 800)),
+        "{elapsed:?}"
+    );
+    // 9 minus 4, and minus the 2 of the vCPU that has ended.
+    assert_eq!(elapsed[1], (&Owner::Ended, 3000, 1200));
+    assert_eq!(added[1].spent[0].cycles.sleeping, 240);
+    assert_eq!(added[1].trips[0].trips, 3);
+    assert_eq!(elapsed.len(), 2);
+}
+
+#[test]
+fn a_recording_keeps_the_budgets() {
+    let host = Host::new(&profile([1, 2, 4]));
+    let text = output(host.exitprof("record").arg("-"));
+    check(&text, "Snapshot");
+    let snapshot = Snapshot::from_file(&text).unwrap();
+    assert_eq!(snapshot.budgets.len(), 3);
+    assert_eq!(snapshot.budgets[2].elapsed, 4000);
+}
+
+#[test]
+fn a_guest_reads_the_phases_of_its_scope() {
+    let host = leaves::Host::new(Isa::Vmx, Scope::Vm);
+    let totals = Totals {
+        guest: 1 << 40,
+        spent: Spent([1, 2, 3, 4, 5, 6, 7, 8]),
+    };
+    host.0.borrow_mut().phases = Some(totals);
+    host.0.borrow_mut().add(cpuid(Isa::Vmx), 3);
+    // The host does not say that it records phases.
+    assert!(host.guest().read().unwrap().budgets.is_empty());
+    host.0.borrow_mut().features = FEATURE_SNAPSHOT | FEATURE_PHASES;
+    let budgets = host.guest().read().unwrap().budgets;
+    assert_eq!(budgets.len(), 1);
+    assert_eq!(
+        (budgets[0].guest, budgets[0].elapsed),
+        (1 << 40, (1 << 40) + 36)
+    );
+    assert_eq!(budgets[0].spent[0].cycles.sleeping, 8);
+}
