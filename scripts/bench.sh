@@ -103,15 +103,24 @@ locked() {
 	objdump -d --no-show-raw-insn --disassemble="$symbol" "$2" | grep -cw lock || true
 }
 
+# locked_in_run OBJECT: how many KVM_RUN and the functions for it alone have.
+locked_in_run() {
+	local function sum=0
+	for function in kvm_arch_vcpu_ioctl_run vcpu_run vcpu_enter_guest; do
+		# grep reads to the end, or nm would fail at times.
+		! nm "$1" | grep " [tT] $function$" >/dev/null || sum=$((sum + $(locked $function "$1")))
+	done
+	echo $sum
+}
+
 # What runs at an exit, of KVM and of the module. That this writes memory of its CPU
 # alone, check-record.sh sees to.
 disassembly() {
-	local hook entering=vcpu_enter_guest shared=$peers/shared_atomics/arch/x86/kvm/kvm-intel.ko
+	local hook shared=$peers/shared_atomics/arch/x86/kvm/kvm-intel.ko
 	"$top/scripts/check-record.sh" "$module"
-	# What the hook adds to the function that it is inlined into; gcc inlines that one, too.
-	# grep reads to the end, or nm would fail at times.
-	nm "$kernel/unpatched/kvm.ko" | grep " t $entering$" >/dev/null || entering=kvm_arch_vcpu_ioctl_run
-	hook=$(($(locked $entering "$kernel/arch/x86/kvm/kvm.ko") - $(locked $entering "$kernel/unpatched/kvm.ko")))
+	# What the hook adds to the functions that it is inlined into, or to those that they are
+	# inlined into themselves.
+	hook=$(($(locked_in_run "$kernel/arch/x86/kvm/kvm.ko") - $(locked_in_run "$kernel/unpatched/kvm.ko")))
 	echo "locked loaded $((hook + $(locked "record::<false, false, false>" "$module")))"
 	! wanted shared_atomics || echo "locked shared_atomics $(locked vmx_handle_exit "$shared")"
 }
