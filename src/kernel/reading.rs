@@ -75,6 +75,7 @@ impl Reading {
     pub(crate) fn make_phases(&self) {
         for vm in self.vms() {
             vm.vcpus().for_each(vms::make_phases);
+            clock::cond_resched();
         }
     }
 
@@ -84,6 +85,7 @@ impl Reading {
             vm.attached()
                 .filter_map(|vcpu| vcpu.head.phases.get())
                 .for_each(Phases::stop);
+            clock::cond_resched();
         }
     }
 

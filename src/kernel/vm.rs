@@ -94,8 +94,8 @@ pub(crate) struct Vm {
 }
 
 // SAFETY: Tasks share a vCPU as follows. `vm`, `number`, `id` and `pause` do not change once
-// it is in a list; `budget`, `phases`, `ended` and `next` are atomic. `dir` and `snapshots` have unsafe
-// accessors whose contracts name the only task that may use them.
+// it is in a list; `budget`, `phases`, `ended` and `next` are atomic. `dir` and `snapshots`
+// have unsafe accessors whose contracts name the only task that may use them.
 unsafe impl Sync for Head {}
 
 // SAFETY: As for `Head`. `dir` has a mutex, and the list's lock protects `last`, `live` and

@@ -19,16 +19,17 @@ use crate::{
 };
 use profile::phases::Phase;
 
-/// The columns of the phases for programs, and the headings of their averages for people.
-const PHASES: [(&Meta, &str); Phase::ALL.len()] = [
-    (&columns::EXIT_PATH, "Path"),
-    (&columns::HANDLER, "Handler"),
-    (&columns::RUN_LOOP, "Loop"),
-    (&columns::USERSPACE, "User"),
-    (&columns::POLLING, "Poll"),
-    (&columns::HALTED, "Halt"),
-    (&columns::PREEMPTED, "Preempt"),
-    (&columns::SLEEPING, "Sleep"),
+/// The columns of the phases for programs, the headings of their averages for people, and how
+/// much each is needed: handlers and userspace most, and polling least.
+const PHASES: [(&Meta, &str, u8); Phase::ALL.len()] = [
+    (&columns::EXIT_PATH, "Path", 20),
+    (&columns::HANDLER, "Handler", 32),
+    (&columns::RUN_LOOP, "Loop", 21),
+    (&columns::USERSPACE, "User", 31),
+    (&columns::POLLING, "Poll", 10),
+    (&columns::HALTED, "Halt", 30),
+    (&columns::PREEMPTED, "Preempt", 22),
+    (&columns::SLEEPING, "Sleep", 12),
 ];
 
 /// The average of a phase, or its share, which only people see.
@@ -50,7 +51,7 @@ pub fn columns<'a>() -> Vec<Column<'a, Row>> {
         Column::new(&columns::SPENT, |row: &Row| row.cycles),
         Column::new(&columns::SPENT_PERCENT, |row: &Row| row.percent),
     ];
-    for (phase, (meta, _)) in Phase::ALL.into_iter().zip(PHASES) {
+    for (phase, (meta, ..)) in Phase::ALL.into_iter().zip(PHASES) {
         columns.push(Column::new(meta, move |row: &Row| {
             row.spent[phase as usize]
         }));
@@ -101,19 +102,14 @@ pub fn sheet<'a>(
         shown(4, columns::SPENT_PERCENT.label, 33),
     ];
     let first = columns().len();
-    for (index, (_, label)) in PHASES.into_iter().enumerate() {
-        let over = match snapshot.period {
-            Some(_) => "Time after an exit, on average",
-            None => "Share of the time",
-        };
+    let over = match snapshot.period {
+        Some(_) => "Time after an exit, on average",
+        None => "Share of the time",
+    };
+    for (index, (_, label, need)) in PHASES.into_iter().enumerate() {
         all.push(Shown {
             over: over.into(),
-            // Handlers and userspace are needed most, and polling least.
-            ..shown(
-                first + index,
-                label,
-                [20, 32, 21, 31, 10, 30, 22, 12][index],
-            )
+            ..shown(first + index, label, need)
         });
     }
     let mut title = vec![words::time_head(snapshot, selection, unit)];
