@@ -14,7 +14,7 @@ use crate::{
         phases::{userspace_exit, Phase, Spent, SpentCell, Totals, Trips, USERSPACE_EXITS},
     },
     sys::{
-        contract::{Pause, PauseState, Sample},
+        contract::{pause, Pause, PauseState, Sample},
         cpu,
         error::ENOMEM,
         lock::{Mutex, OwnMutex},
@@ -177,7 +177,7 @@ impl Phases {
     pub(crate) unsafe fn add_pause(&self, sample: &Sample, pause: *const PauseState, cycles: i64) {
         // SAFETY: KVM's pointer is valid.
         let pause = unsafe { Pause::read(pause) };
-        let phase = match Phase::of_pause(pause.pause) {
+        let phase = match phase_of(pause.pause) {
             Some(phase) => phase,
             None => return,
         };
@@ -271,7 +271,7 @@ impl Phases {
     /// the reason that others belong to.
     fn open(&self, last: u64, pause: Pause) -> Open {
         let mut spent = Spent::NONE;
-        match Phase::of_pause(pause.pause) {
+        match phase_of(pause.pause) {
             Some(phase) if pause.since != 0 && ends_run_loop(phase) => {
                 let positive = |cycles: u64| (cycles as i64).max(0) as u64;
                 spent.spend(phase, positive(cpu::tsc().wrapping_sub(pause.since)));
@@ -412,6 +412,18 @@ static ALLOWED: AtomicBool = AtomicBool::new(false);
 /// Lets phases begin to be recorded, or not.
 pub(crate) fn allow(allowed: bool) {
     ALLOWED.store(allowed, Relaxed);
+}
+
+/// The phase of a pause.
+fn phase_of(pause: u16) -> Option<Phase> {
+    match u32::from(pause) {
+        pause::USERSPACE => Some(Phase::Userspace),
+        pause::POLLING => Some(Phase::Polling),
+        pause::HALTED => Some(Phase::Halted),
+        pause::PREEMPTED => Some(Phase::Preempted),
+        pause::SLEEPING => Some(Phase::Sleeping),
+        _ => None,
+    }
 }
 
 /// Whether a pause of this phase begins in KVM's run loop. Others may begin anywhere.

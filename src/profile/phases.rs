@@ -47,18 +47,6 @@ impl Phase {
         Phase::Sleeping,
     ];
 
-    /// The phase of a pause, by `enum kvm_exit_pause` in `asm/kvm_exit_profiler.h`.
-    pub fn of_pause(pause: u16) -> Option<Phase> {
-        match pause {
-            0 => Some(Phase::Userspace),
-            1 => Some(Phase::Polling),
-            2 => Some(Phase::Halted),
-            3 => Some(Phase::Preempted),
-            4 => Some(Phase::Sleeping),
-            _ => None,
-        }
-    }
-
     /// Its key in the text of profiles.
     pub fn key(self) -> &'static str {
         match self {

@@ -14,6 +14,17 @@ use core::{
     sync::atomic::{fence, Ordering::Acquire},
 };
 
+/// Why a vCPU is paused.
+pub(crate) mod pause {
+    pub(crate) use super::bindings::{
+        kvm_exit_pause_KVM_EXIT_PAUSE_HALTED as HALTED,
+        kvm_exit_pause_KVM_EXIT_PAUSE_POLLING as POLLING,
+        kvm_exit_pause_KVM_EXIT_PAUSE_PREEMPTED as PREEMPTED,
+        kvm_exit_pause_KVM_EXIT_PAUSE_SLEEPING as SLEEPING,
+        kvm_exit_pause_KVM_EXIT_PAUSE_USERSPACE as USERSPACE,
+    };
+}
+
 /// The type of `record()`.
 pub(crate) type Record =
     unsafe extern "C" fn(profile: *mut c_void, sample: *const Sample, cycles: u64);
