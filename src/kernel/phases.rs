@@ -14,7 +14,7 @@ use crate::{
         phases::{userspace_exit, Phase, Spent, SpentCell, Totals, Trips, USERSPACE_EXITS},
     },
     sys::{
-        contract::{pause, Pause, PauseState, Sample},
+        contract::{self, Pause, PauseState, Sample},
         cpu,
         error::ENOMEM,
         lock::{Mutex, OwnMutex},
@@ -417,11 +417,11 @@ pub(crate) fn allow(allowed: bool) {
 /// The phase of a pause.
 fn phase_of(pause: u16) -> Option<Phase> {
     match u32::from(pause) {
-        pause::USERSPACE => Some(Phase::Userspace),
-        pause::POLLING => Some(Phase::Polling),
-        pause::HALTED => Some(Phase::Halted),
-        pause::PREEMPTED => Some(Phase::Preempted),
-        pause::SLEEPING => Some(Phase::Sleeping),
+        contract::USERSPACE => Some(Phase::Userspace),
+        contract::POLLING => Some(Phase::Polling),
+        contract::HALTED => Some(Phase::Halted),
+        contract::PREEMPTED => Some(Phase::Preempted),
+        contract::SLEEPING => Some(Phase::Sleeping),
         _ => None,
     }
 }

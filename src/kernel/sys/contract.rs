@@ -4,8 +4,12 @@
 
 use super::bindings;
 pub(crate) use super::bindings::{
-    kvm_exit_pause_state as PauseState, kvm_exit_profiler as Ops,
-    kvm_exit_profiler_vcpu as VcpuInfo, kvm_exit_sample as Sample,
+    kvm_exit_pause_KVM_EXIT_PAUSE_HALTED as HALTED,
+    kvm_exit_pause_KVM_EXIT_PAUSE_POLLING as POLLING,
+    kvm_exit_pause_KVM_EXIT_PAUSE_PREEMPTED as PREEMPTED,
+    kvm_exit_pause_KVM_EXIT_PAUSE_SLEEPING as SLEEPING,
+    kvm_exit_pause_KVM_EXIT_PAUSE_USERSPACE as USERSPACE, kvm_exit_pause_state as PauseState,
+    kvm_exit_profiler as Ops, kvm_exit_profiler_vcpu as VcpuInfo, kvm_exit_sample as Sample,
     KVM_EXIT_PROFILER_CPUID_BASE as CPUID_BASE, KVM_EXIT_PROFILER_VERSION as VERSION,
 };
 use core::{
@@ -13,17 +17,6 @@ use core::{
     ptr,
     sync::atomic::{fence, Ordering::Acquire},
 };
-
-/// Why a vCPU is paused.
-pub(crate) mod pause {
-    pub(crate) use super::bindings::{
-        kvm_exit_pause_KVM_EXIT_PAUSE_HALTED as HALTED,
-        kvm_exit_pause_KVM_EXIT_PAUSE_POLLING as POLLING,
-        kvm_exit_pause_KVM_EXIT_PAUSE_PREEMPTED as PREEMPTED,
-        kvm_exit_pause_KVM_EXIT_PAUSE_SLEEPING as SLEEPING,
-        kvm_exit_pause_KVM_EXIT_PAUSE_USERSPACE as USERSPACE,
-    };
-}
 
 /// The type of `record()`.
 pub(crate) type Record =
