@@ -10,8 +10,8 @@
 use crate::{
     config, host,
     profile::{
-        cells::Counter,
-        phases::{userspace_exit, Phase, Spent, SpentCell, Totals, Trips, USERSPACE_EXITS},
+        phases::{Phase, Spent, SpentCell, Totals},
+        trips::{TripTable, Trips},
     },
     sys::{
         contract::{self, Pause, PauseState, Sample},
@@ -52,8 +52,8 @@ pub(crate) struct Phases {
     since: AtomicU64,
     /// The TSC when recording was stopped.
     until: AtomicU64,
-    /// Exits to userspace.
-    userspace: [Counter; USERSPACE_EXITS],
+    /// Exits to userspace, by the number of the cell that their time goes to.
+    pub(crate) trips: TripTable,
     /// KVM's state of the vCPU's pause; null before [`begin`](Phases::begin). It exists
     /// until [`stop`](Phases::stop), and is used only while recording is not stopped.
     /// Readers lock it, so that it is not stopped meanwhile.
@@ -93,6 +93,11 @@ impl Phases {
     #[inline(always)]
     fn offset(slot: usize) -> usize {
         host::offset::<SpentCell>(slot).wrapping_add(Self::CELLS)
+    }
+
+    /// The number of the cell at an offset.
+    fn number(offset: usize) -> usize {
+        offset.wrapping_sub(Self::CELLS) / mem::size_of::<SpentCell>()
     }
 
     /// The cell at an offset.
@@ -214,10 +219,10 @@ impl Phases {
         let cycles = cycles.max(0) as u64;
         cell.spend(phase, cycles);
         if phase == Phase::Userspace {
-            if let Some(trips) = self.userspace.get(userspace_exit(pause.userspace_exit)) {
-                increase(&trips.exits, 1);
-                increase(&trips.cycles, cycles);
-            }
+            let offset = self.current.load(Relaxed) as usize;
+            let more = Trips { trips: 1, cycles };
+            self.trips
+                .add(Self::number(offset), pause.userspace_exit, more);
         }
         // SAFETY: KVM calls `record_pause()` with preemption disabled.
         unsafe {
@@ -261,10 +266,7 @@ impl Phases {
         self.since.store(0, Relaxed);
         self.until.store(0, Relaxed);
         self.cells().iter().for_each(SpentCell::clear);
-        for trips in &self.userspace {
-            trips.exits.store(0, Relaxed);
-            trips.cycles.store(0, Relaxed);
-        }
+        self.trips.clear();
     }
 
     /// The phase that the vCPU is in, if it began in KVM's run loop. Nobody outside knows
@@ -365,10 +367,7 @@ impl Phases {
                         .iter()
                         .for_each(|phase| to.spend(*phase, spent.of(*phase)));
                 }
-                for (to, from) in copy.userspace.iter().zip(&self.userspace) {
-                    to.exits.store(from.exits.load(Relaxed), Relaxed);
-                    to.cycles.store(from.cycles.load(Relaxed), Relaxed);
-                }
+                copy.trips.copy_from(&self.trips);
                 copy.guest.store(self.guest.load(Relaxed), Relaxed);
                 copy.since.store(self.since.load(Relaxed), Relaxed);
             })
@@ -390,16 +389,6 @@ impl Phases {
     /// The cycles that are attributed to `slot`.
     pub(crate) fn spent(&self, slot: usize) -> Spent {
         self.cells().get(slot).map_or(Spent::NONE, SpentCell::load)
-    }
-
-    /// The exits to userspace by `KVM_EXIT_*`.
-    pub(crate) fn trips(&self, exit: usize) -> Trips {
-        self.userspace
-            .get(exit)
-            .map_or(Trips::default(), |trips| Trips {
-                trips: trips.exits.load(Relaxed),
-                cycles: trips.cycles.load(Relaxed),
-            })
     }
 }
 

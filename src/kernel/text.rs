@@ -11,8 +11,9 @@ use crate::{
     profile::{
         counts::{Profile, Tally},
         isa::Name,
-        phases::{Spent, Trips, USERSPACE_EXITS},
+        phases::Spent,
         text::{Account, Cause, ClockRow, Head, Line, Owner, PhasesRow, Row, TripsRow, VERSION},
+        trips::TripTable,
     },
     reading::Reading,
     sys::{clock, cpu},
@@ -57,7 +58,7 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                     until,
                     guest: copy.guest(),
                 };
-                lines.phases(clock, |slot| copy.spent(slot), |exit| copy.trips(exit))?;
+                lines.phases(clock, |slot| copy.spent(slot), &copy.trips)?;
             }
         }
     }
@@ -72,8 +73,7 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
         guest: ended.guest,
     };
     let spent = |slot| ended.spent.get(slot).copied().unwrap_or_default();
-    let trips = |exit| ended.trips.get(exit).copied().unwrap_or_default();
-    lines.phases(clock, spent, trips)?;
+    lines.phases(clock, spent, &ended.trips)?;
     let unattributed = host.unattributed();
     lines.rows(Owner::Unattributed, |slot| unattributed.slot(slot), None)?;
     let count = lines.count.wrapping_add(1);
@@ -115,6 +115,16 @@ fn account(reading: &Reading) -> Account {
     }
 }
 
+/// What the time of a cell went to, and its name.
+fn cause(slot: usize) -> (Cause, Name) {
+    let isa = config::isa();
+    let reason = match slot == Phases::before_first() {
+        true => return (Cause::Run, isa.name(u32::MAX)),
+        false => isa.reason(slot),
+    };
+    (Cause::Exit(reason), isa.name(reason.unwrap_or(u32::MAX)))
+}
+
 /// Writes and counts lines.
 struct Lines<'a> {
     to: &'a mut dyn Write,
@@ -122,44 +132,40 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Writes a line for the clock, for each reason that took time, and for each
-    /// `KVM_EXIT_*` that occurred; nothing if the clock never ran.
+    /// Writes a line for the clock, for each reason that took time, and for each way that
+    /// led to userspace; nothing if the clock never ran.
     fn phases(
         &mut self,
         clock: ClockRow<'_>,
         spent: impl Fn(usize) -> Spent,
-        trips: impl Fn(usize) -> Trips,
+        trips: &TripTable,
     ) -> fmt::Result {
-        let (isa, owner) = (config::isa(), clock.owner);
+        let owner = clock.owner;
         if clock.since == clock.until {
             return Ok(());
         }
         self.put(Line::Clock(clock))?;
-        for slot in 0..=isa.slots() {
+        for slot in 0..=config::isa().slots() {
             let spent = spent(slot);
-            if spent == Spent::NONE {
-                continue;
+            if spent != Spent::NONE {
+                let (cause, name) = cause(slot);
+                self.put(Line::Phases(PhasesRow {
+                    owner,
+                    cause,
+                    name,
+                    spent,
+                }))?;
             }
-            let cause = match slot == Phases::before_first() {
-                true => Cause::Run,
-                false => Cause::Exit(isa.reason(slot)),
-            };
-            let reason = match cause {
-                Cause::Exit(Some(reason)) => reason,
-                _ => u32::MAX,
-            };
-            self.put(Line::Phases(PhasesRow {
+        }
+        for ((slot, exit), trips) in trips.rows() {
+            let (cause, name) = cause(slot);
+            self.put(Line::Trips(TripsRow {
                 owner,
                 cause,
-                name: isa.name(reason),
-                spent,
+                name,
+                exit,
+                trips,
             }))?;
-        }
-        for exit in 0..USERSPACE_EXITS {
-            let trips = trips(exit);
-            if trips.trips > 0 {
-                self.put(Line::Trips(TripsRow { owner, exit, trips }))?;
-            }
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use crate::{
     profile::{
         counts::Tally,
         isa::Isa,
-        phases::{Spent, Trips, USERSPACE_EXITS},
+        phases::Spent,
+        trips::TripTable,
     },
     sys::{
         contract::VcpuInfo,
@@ -54,8 +55,8 @@ pub(crate) struct EndedPhases {
     pub(crate) guest: u64,
     /// The cycles by slot, and those before the first exit.
     pub(crate) spent: [Spent; Isa::MAX_SLOTS + 1],
-    /// Exits to userspace by `KVM_EXIT_*`.
-    pub(crate) trips: [Trips; USERSPACE_EXITS],
+    /// Exits to userspace.
+    pub(crate) trips: TripTable,
 }
 
 impl Ended {
@@ -65,10 +66,7 @@ impl Ended {
             elapsed: 0,
             guest: 0,
             spent: [Spent::NONE; Isa::MAX_SLOTS + 1],
-            trips: [Trips {
-                trips: 0,
-                cycles: 0,
-            }; USERSPACE_EXITS],
+            trips: TripTable::EMPTY,
         },
     };
 
@@ -91,9 +89,7 @@ impl Ended {
         for (slot, spent) in sum.spent.iter_mut().enumerate() {
             *spent = *spent + phases.spent(slot);
         }
-        for (exit, trips) in sum.trips.iter_mut().enumerate() {
-            *trips = *trips + phases.trips(exit);
-        }
+        sum.trips.add_all(&phases.trips);
     }
 
     fn copy_from(&mut self, other: &Ended) {
@@ -102,7 +98,7 @@ impl Ended {
         to.elapsed = from.elapsed;
         to.guest = from.guest;
         to.spent.copy_from_slice(&from.spent);
-        to.trips.copy_from_slice(&from.trips);
+        to.trips.copy_from(&from.trips);
     }
 
     /// Sets all to zero.

@@ -32,4 +32,5 @@ mod svm;
 pub mod table;
 pub mod text;
 pub mod throttle;
+pub mod trips;
 mod vmx;

@@ -13,7 +13,7 @@
 //! vcpu vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exits=3 cycles=1900 untimed=0
 //! vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=100000 until=904000 guest=700000
 //! vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 halted=0 preempted=0 sleeping=0
-//! vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 exit=2 name=IO trips=1 cycles=100000
+//! vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000
 //! end epoch=7 lines=9
 //! ```
 //!
@@ -28,7 +28,7 @@
 //! | unattributed | exits of vCPUs without their own counters, by reason           |
 //! | vcpu_clock, ended_clock | the period in which phases were recorded: [`ClockRow`] |
 //! | vcpu_phases, ended_phases | the cycles in each phase, by reason: [`PhasesRow`] |
-//! | vcpu_userspace, ended_userspace | exits to userspace, by KVM_EXIT_*: [`TripsRow`] |
+//! | vcpu_userspace, ended_userspace | exits to userspace, by reason and KVM_EXIT_*: [`TripsRow`] |
 //! | end          | the last line: the epoch again, and the number of lines        |
 //!
 //! A reason without an exit has no line. All lines are read at one time, apart from
@@ -47,7 +47,8 @@ use super::{
     counts::Tally,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
-    phases::{userspace_exit_name, Phase, Spent, Trips, PHASES, USERSPACE_EXITS},
+    phases::{Phase, Spent, PHASES},
+    trips::{userspace_exit_name, Trips, USERSPACE_EXITS},
 };
 use core::{fmt, str::FromStr};
 
@@ -175,12 +176,17 @@ pub struct PhasesRow<'a, N> {
     pub spent: Spent,
 }
 
-/// The exits to userspace of one owner.
+/// The exits to userspace of one owner and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TripsRow<'a> {
+pub struct TripsRow<'a, N> {
     /// Whose exits they are: [`Owner::Vcpu`] or [`Owner::Ended`].
     pub owner: Owner<'a>,
-    /// The KVM_EXIT_*. The last one, [`USERSPACE_EXITS`] - 1, stands for later ones, too.
+    /// What led there. `other` also stands for all that do not fit into a vCPU's table.
+    pub cause: Cause,
+    /// The reason's name, `other` or `none`.
+    pub name: N,
+    /// The KVM_EXIT_*: `exit`, with its name as `exit_name`. The last one,
+    /// [`USERSPACE_EXITS`] - 1, stands for later ones, too.
     pub exit: usize,
     /// `trips` and `cycles`.
     pub trips: Trips,
@@ -196,7 +202,7 @@ pub enum Line<'a, N> {
     Row(Row<'a, N>),
     Clock(ClockRow<'a>),
     Phases(PhasesRow<'a, N>),
-    Trips(TripsRow<'a>),
+    Trips(TripsRow<'a, N>),
     Attached {
         vm: &'a str,
         vcpu: u32,
@@ -249,11 +255,7 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
             }
             Line::Phases(row) => {
                 row.owner.fmt(f, "_phases")?;
-                match row.cause {
-                    Cause::Exit(Some(reason)) => write!(f, " reason={reason} name={}", row.name)?,
-                    Cause::Exit(None) => f.write_str(" reason=other name=other")?,
-                    Cause::Run => f.write_str(" reason=none name=none")?,
-                }
+                row.cause.fmt(f, &row.name)?;
                 for phase in Phase::ALL {
                     write!(f, " {}={}", phase.key(), row.spent.of(phase))?;
                 }
@@ -261,8 +263,9 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
             }
             Line::Trips(row) => {
                 row.owner.fmt(f, "_userspace")?;
+                row.cause.fmt(f, &row.name)?;
                 let name = userspace_exit_name(row.exit).unwrap_or("other");
-                write!(f, " exit={} name={name}", row.exit)?;
+                write!(f, " exit={} exit_name={name}", row.exit)?;
                 let Trips { trips, cycles } = row.trips;
                 write!(f, " trips={trips} cycles={cycles}")
             }
@@ -285,6 +288,24 @@ impl Owner<'_> {
             }
             Owner::Ended => write!(f, "ended{suffix}"),
             Owner::Unattributed => write!(f, "unattributed{suffix}"),
+        }
+    }
+}
+
+impl Cause {
+    /// The number of the exit's reason, if it has one.
+    pub fn reason(self) -> Option<u32> {
+        match self {
+            Cause::Exit(reason) => reason,
+            Cause::Run => None,
+        }
+    }
+
+    fn fmt(self, f: &mut fmt::Formatter<'_>, name: &impl fmt::Display) -> fmt::Result {
+        match self {
+            Cause::Exit(Some(reason)) => write!(f, " reason={reason} name={name}"),
+            Cause::Exit(None) => f.write_str(" reason=other name=other"),
+            Cause::Run => f.write_str(" reason=none name=none"),
         }
     }
 }
@@ -492,20 +513,26 @@ impl<'a> Fields<'a> {
         }
         Ok(PhasesRow {
             owner,
-            cause: match self.text("reason")? {
-                "none" => Cause::Run,
-                "other" => Cause::Exit(None),
-                _ => Cause::Exit(Some(self.number("reason")?)),
-            },
+            cause: self.cause()?,
             name: self.text("name")?,
             spent: Spent(cycles),
         })
     }
 
-    fn trips(&self, owner: Owner<'a>) -> Result<TripsRow<'a>, Malformed> {
+    fn cause(&self) -> Result<Cause, Malformed> {
+        Ok(match self.text("reason")? {
+            "none" => Cause::Run,
+            "other" => Cause::Exit(None),
+            _ => Cause::Exit(Some(self.number("reason")?)),
+        })
+    }
+
+    fn trips(&self, owner: Owner<'a>) -> Result<TripsRow<'a, &'a str>, Malformed> {
         let exit = self.number("exit")?;
         Ok(TripsRow {
             owner,
+            cause: self.cause()?,
+            name: self.text("name")?,
             exit: match exit < USERSPACE_EXITS {
                 true => exit,
                 false => return Err(Malformed::Invalid("exit")),

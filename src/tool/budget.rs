@@ -57,13 +57,17 @@ pub struct Row {
     pub spent: [u128; Phase::ALL.len()],
 }
 
-/// Exits to userspace with a `KVM_EXIT_*`.
+/// Exits to userspace after exits of a reason, with a `KVM_EXIT_*`.
 #[derive(Clone, Debug)]
 pub struct Trips {
+    /// The reason's number, if it has one.
+    pub reason: Option<u32>,
+    /// The reason's name; "none" before the first exit.
+    pub name: Arc<str>,
     /// The number of the `KVM_EXIT_*`.
     pub exit: u32,
     /// Its name without the prefix.
-    pub name: Arc<str>,
+    pub exit_name: Arc<str>,
     /// How often userspace was entered and left.
     pub trips: u128,
     /// The cycles there.
@@ -88,7 +92,7 @@ impl Breakdown {
         let mut elapsed = 0;
         let mut guest = 0;
         let mut sums: BTreeMap<(Option<u32>, Arc<str>), [u128; Phase::ALL.len()]> = BTreeMap::new();
-        let mut trips: BTreeMap<(u32, Arc<str>), (u128, u128)> = BTreeMap::new();
+        let mut trips: BTreeMap<_, (u128, u128)> = BTreeMap::new();
         for budget in snapshot.budgets.iter().filter(|b| is_selected(&b.owner)) {
             elapsed += u128::from(budget.elapsed);
             guest += u128::from(budget.guest);
@@ -99,7 +103,8 @@ impl Breakdown {
                 }
             }
             for row in &budget.trips {
-                let sum = trips.entry((row.exit, row.name.clone())).or_default();
+                let key = (row.reason, &row.name, row.exit, &row.exit_name);
+                let sum = trips.entry(key).or_default();
                 sum.0 += u128::from(row.trips);
                 sum.1 += u128::from(row.cycles);
             }
@@ -149,9 +154,11 @@ impl Breakdown {
         rows.truncate(selection.top.unwrap_or(usize::MAX));
         let mut trips: Vec<Trips> = trips
             .into_iter()
-            .map(|((exit, name), (trips, cycles))| Trips {
+            .map(|((reason, name, exit, exit_name), (trips, cycles))| Trips {
+                reason,
+                name: name.clone(),
                 exit,
-                name,
+                exit_name: exit_name.clone(),
                 trips,
                 cycles,
             })

@@ -6,11 +6,12 @@ use profile::{
     counts::Tally,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
-    phases::{Spent, Trips, USERSPACE_EXITS},
+    phases::Spent,
     text::{
         Account, Cause, ClockRow, Head, Line, Malformed, Owner, PhasesRow, Row, TripsRow, OLDEST,
         VERSION,
     },
+    trips::{Trips, USERSPACE_EXITS},
 };
 use proptest::prelude::*;
 
@@ -28,8 +29,8 @@ const CLOCK: &str = "vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=10000
 const PHASES: &str = "vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
                       exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 \
                       halted=0 preempted=0 sleeping=0";
-const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 exit=2 name=IO trips=1 \
-                     cycles=100000";
+const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 \
+                     name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000";
 const END: &str = "end epoch=7 lines=9";
 
 /// A line of each kind.
@@ -47,7 +48,7 @@ const LINES: [&str; 14] = [
     "ended_clock since=0 until=1 guest=18446744073709551615",
     "ended_phases reason=none name=none exit_path=1 handler=2 run_loop=3 userspace=4 polling=5 \
      halted=6 preempted=7 sleeping=8",
-    "ended_userspace exit=47 name=other trips=1 cycles=2",
+    "ended_userspace reason=other name=other exit=47 exit_name=other trips=1 cycles=2",
     END,
 ];
 
@@ -145,6 +146,8 @@ fn each_field_gets_into_its_place() {
     );
     let trips = TripsRow {
         owner,
+        cause: Cause::Exit(Some(30)),
+        name: "IO_INSTRUCTION",
         exit: 2,
         trips: Trips {
             trips: 1,
@@ -169,8 +172,8 @@ fn a_line_without_a_field_that_it_must_have_says_which() {
             let optional = match key {
                 "untimed" | "log2" => true,
                 "id" | "phases" => line != HEAD || key == "phases",
-                // Only `exit` is read.
-                "name" => line == TRIPS || line.starts_with("ended_userspace"),
+                // It follows from `exit`.
+                "exit_name" => true,
                 _ => false,
             };
             let less = line.replacen(&format!(" {field}"), "", 1);
@@ -365,20 +368,20 @@ impl Parts {
             until: self.tally.cycles,
             guest: self.tally.untimed,
         };
+        let (cause, name) = match (self.reason, self.exit) {
+            (None, 0..=9) => (Cause::Run, "none"),
+            (reason, _) => (Cause::Exit(reason), self.name.as_str()),
+        };
         let phases = |owner| PhasesRow {
             owner,
-            cause: match (self.reason, self.exit) {
-                (None, 0..=9) => Cause::Run,
-                (reason, _) => Cause::Exit(reason),
-            },
-            name: match (self.reason, self.exit) {
-                (None, 0..=9) => "none",
-                _ => self.name.as_str(),
-            },
+            cause,
+            name,
             spent: self.spent,
         };
         let trips = |owner| TripsRow {
             owner,
+            cause,
+            name,
             exit: self.exit,
             trips: Trips {
                 trips: self.tally.exits,

@@ -158,17 +158,16 @@ fn said(name: &str) -> &str {
 
 /// What else there is to say.
 fn notes(breakdown: &Breakdown, unit: Unit) -> Vec<String> {
-    let trips = breakdown.trips.iter().filter(|trips| trips.trips > 0);
-    let said = trips.map(|trips| {
-        let average = unit.show(trips.cycles as f64 / trips.trips as f64);
-        let (count, time) = (units::grouped(trips.trips), unit.show(trips.cycles as f64));
-        format!("{} {count}, {time} in all, {average} each", trips.name)
-    });
-    let said: Vec<String> = said.collect();
     let total = format!("{} of all vCPUs", unit.say(breakdown.elapsed as f64));
     let mut notes = vec![words::label("In total", &total)];
-    if !said.is_empty() {
-        notes.push(words::label("To userspace", said.join("; ")));
+    let trips = breakdown.trips.iter().filter(|trips| trips.trips > 0);
+    for (nth, trips) in trips.enumerate() {
+        let label = if nth == 0 { "To userspace" } else { "" };
+        let average = unit.show(trips.cycles as f64 / trips.trips as f64);
+        let (count, time) = (units::grouped(trips.trips), unit.show(trips.cycles as f64));
+        let (reason, exit) = (&trips.name, &trips.exit_name);
+        let said = format!("{exit} after {reason}: {count}, {time} in all, {average} each");
+        notes.push(words::label(label, &said));
     }
     notes
 }

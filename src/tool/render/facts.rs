@@ -102,10 +102,14 @@ struct Share {
 /// Exits to userspace.
 #[derive(Serialize, JsonSchema)]
 struct Trips {
+    /// The number of the reason of the exit that led there, if it has one.
+    reason: Option<u32>,
+    /// The reason's name, or "none" before the first exit.
+    name: Arc<str>,
     /// The number of the KVM_EXIT_*.
     exit: u32,
     /// Its name without the prefix, or "other".
-    name: Arc<str>,
+    exit_name: Arc<str>,
     /// How often userspace was entered and left.
     trips: u128,
     /// The cycles there.
@@ -121,8 +125,10 @@ impl PhaseReport {
             percent: part.percent,
         };
         let trips = |trips: &crate::budget::Trips| Trips {
-            exit: trips.exit,
+            reason: trips.reason,
             name: trips.name.clone(),
+            exit: trips.exit,
+            exit_name: trips.exit_name.clone(),
             trips: trips.trips,
             cycles: trips.cycles,
         };

@@ -92,17 +92,29 @@ impl From<Phases> for Spent {
     }
 }
 
-/// The exits to userspace with a `KVM_EXIT_*`.
+/// The exits to userspace after exits of a reason, with a `KVM_EXIT_*`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TripsRow {
+    /// The reason's number; none as in [`SpentRow`], and for trips that did not fit into a
+    /// vCPU's table.
+    pub reason: Option<u32>,
+    /// The kernel's name for the reason, or "none" before the first exit.
+    pub name: Arc<str>,
     /// The number of the `KVM_EXIT_*`; 47 stands for all later ones.
     pub exit: u32,
     /// Its name without the prefix, or "other".
-    pub name: Arc<str>,
+    pub exit_name: Arc<str>,
     /// How often userspace was entered and left.
     pub trips: u64,
     /// The time there.
     pub cycles: u64,
+}
+
+impl TripsRow {
+    /// Whether both rows are of the same reason and `KVM_EXIT_*`.
+    fn is_same(&self, other: &TripsRow) -> bool {
+        (self.reason, &self.name, self.exit) == (other.reason, &other.name, other.exit)
+    }
 }
 
 impl Budget {
@@ -113,7 +125,10 @@ impl Budget {
             _ => None,
         };
         let spent = self.spent.iter().map(|row| &row.name);
-        let trips = self.trips.iter().map(|row| &row.name);
+        let trips = self
+            .trips
+            .iter()
+            .flat_map(|row| [&row.name, &row.exit_name]);
         vm.into_iter().chain(spent).chain(trips)
     }
 
@@ -142,7 +157,7 @@ impl Budget {
             }
         }
         for row in &mut self.trips {
-            if let Some(before) = before.trips.iter().find(|b| b.exit == row.exit) {
+            if let Some(before) = before.trips.iter().find(|b| b.is_same(row)) {
                 row.trips = row.trips.saturating_sub(before.trips);
                 row.cycles = row.cycles.saturating_sub(before.cycles);
             }

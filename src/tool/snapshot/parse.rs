@@ -10,8 +10,8 @@ use super::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use foldhash::{HashMap, HashSet};
 use profile::{
-    phases::userspace_exit_name,
-    text::{self, Cause, Line},
+    text::{self, Line},
+    trips::userspace_exit_name,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -83,26 +83,23 @@ impl Snapshot {
                         .budget(names.owner(row.owner))
                         .spent
                         .push(SpentRow {
-                            reason: match row.cause {
-                                Cause::Exit(reason) => reason,
-                                Cause::Run => None,
-                            },
+                            reason: row.cause.reason(),
                             name,
                             cycles: row.spent.into(),
                         });
                 }
                 Line::Trips(row) => {
-                    let name = userspace_exit_name(row.exit).unwrap_or("other");
-                    let name = names.get(name);
-                    snapshot
-                        .budget(names.owner(row.owner))
-                        .trips
-                        .push(TripsRow {
-                            exit: row.exit as u32, // Less than USERSPACE_EXITS.
-                            name,
-                            trips: row.trips.trips,
-                            cycles: row.trips.cycles,
-                        });
+                    let exit_name = userspace_exit_name(row.exit).unwrap_or("other");
+                    let (name, exit_name) = (names.get(row.name), names.get(exit_name));
+                    let trips = &mut snapshot.budget(names.owner(row.owner)).trips;
+                    trips.push(TripsRow {
+                        reason: row.cause.reason(),
+                        name,
+                        exit: row.exit as u32, // Less than USERSPACE_EXITS.
+                        exit_name,
+                        trips: row.trips.trips,
+                        cycles: row.trips.cycles,
+                    });
                 }
                 Line::End { epoch, lines } => {
                     ensure!(

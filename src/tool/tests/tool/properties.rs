@@ -16,8 +16,9 @@ use profile::{
     counts::Tally,
     histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
-    phases::{PHASES, Spent, Trips, USERSPACE_EXITS},
+    phases::{PHASES, Spent},
     text::{self, Account, Head, Line},
+    trips::{Trips, USERSPACE_EXITS},
 };
 use proptest::prelude::*;
 
@@ -99,15 +100,20 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
             })
         },
     );
-    let trips = (timed(), 0..USERSPACE_EXITS, any::<[u64; 2]>()).prop_map(
-        |(owner, exit, [trips, cycles])| {
-            Line::Trips(text::TripsRow {
-                owner,
-                exit,
-                trips: Trips { trips, cycles },
-            })
-        },
-    );
+    let cause = prop_oneof![
+        (any::<u32>(), names()).prop_map(|(reason, name)| (text::Cause::Exit(Some(reason)), name)),
+        Just((text::Cause::Run, "none".into())),
+    ];
+    let trips = (timed(), cause, 0..USERSPACE_EXITS, any::<[u64; 2]>());
+    let trips = trips.prop_map(|(owner, (cause, name), exit, [trips, cycles])| {
+        Line::Trips(text::TripsRow {
+            owner,
+            cause,
+            name,
+            exit,
+            trips: Trips { trips, cycles },
+        })
+    });
     let owner = prop_oneof![
         Just(text::Owner::Host),
         vcpu().prop_map(|(vm, vcpu, id)| text::Owner::Vcpu { vm, vcpu, id }),

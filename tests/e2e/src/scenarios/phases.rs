@@ -127,7 +127,10 @@ fn userspace(host: &mut Host) -> Result<String> {
     let trips = |vm: &Vm| {
         let file = ProfileFile::read()?;
         let mut lines = file.of_vcpu("vcpu_userspace", vm, 0);
-        let io = lines.find(|line| line.text("name").ok() == Some("IO"));
+        let of_io = IO.number().to_string();
+        let io = lines.find(|line| {
+            line.text("reason").ok() == Some(&of_io) && line.text("exit_name").ok() == Some("IO")
+        });
         // A trip counts when it ends.
         let number = |key| io.map_or(Ok(0), |io| io.number(key));
         anyhow::Ok((number("trips")?, number("cycles")?))
