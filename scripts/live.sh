@@ -11,7 +11,7 @@ set -euo pipefail
 
 scenario=${1:-live}
 out=$build/$scenario-$kernel_name-${EMULATOR:-auto}
-arguments=()
+arguments=(--perf)
 if [ "$scenario" = install ]; then
 	kernel=$build/$kernel_name
 	arguments=(--kmod "$top/scripts/install.sh:/" "$kernel/debian-version.h:/")

@@ -60,10 +60,12 @@ impl Budget {
         })
     }
 
-    /// Checks that the phases and the guest add up to the time that passed.
+    /// Checks that the phases and the guest add up to the time that passed. A negative one
+    /// would be a giant number here.
     pub fn check_sum(&self) -> Result<()> {
-        let phases: u64 = self.spent.values().sum();
-        let (sum, passed) = (self.guest + phases, self.until - self.since);
+        let all = self.spent.values().chain([&self.guest]);
+        let sum = all.map(|&cycles| u128::from(cycles)).sum::<u128>();
+        let passed = u128::from(self.until - self.since);
         ensure!(
             sum == passed,
             "the phases add up to {sum}, and {passed} passed: {self:?}"
