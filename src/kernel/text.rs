@@ -10,6 +10,7 @@ use crate::{
     phases::{Phases, Place},
     profile::{
         counts::{Profile, Tally},
+        detail::{Code, Kinds, Nested},
         isa::Name,
         phases::Spent,
         text::{Account, Cause, ClockRow, Head, Line, Owner, PhasesRow, Row, TripsRow, VERSION},
@@ -97,6 +98,8 @@ fn head(host: &Host<'_>, epoch: u32) -> Head {
         per_vcpu: config::per_vcpu(),
         histograms: config::histograms(),
         phases: config::recording() && config::phases(),
+        details: Kinds::NONE,
+        code: Code::Off,
     }
 }
 
@@ -196,6 +199,7 @@ impl Lines<'_> {
                 reason,
                 name: isa.name(reason.unwrap_or(u32::MAX)),
                 tally,
+                nested: Nested::default(),
                 histogram: host
                     .and_then(|host| host.histogram(slot))
                     .filter(|histogram| histogram.min <= histogram.max),

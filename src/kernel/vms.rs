@@ -9,12 +9,7 @@
 
 use crate::{
     config,
-    profile::{
-        counts::Tally,
-        isa::Isa,
-        phases::Spent,
-        trips::TripTable,
-    },
+    profile::{counts::Tally, isa::Isa, phases::Spent, trips::TripTable},
     sys::{
         contract::VcpuInfo,
         lock::{Mutex, VmsMutex},

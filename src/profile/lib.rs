@@ -20,6 +20,8 @@
 
 pub mod cells;
 pub mod counts;
+pub mod detail;
+pub mod heavy;
 pub mod histogram;
 pub mod isa;
 pub mod leaf;

@@ -6,7 +6,7 @@
 //! separates them. A value has no space. Numbers are decimal unless noted.
 //!
 //! ```text
-//! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1 phases=1
+//! profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1 phases=1 details=io,cpuid code=page
 //! account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0
 //! host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 log2=9:3
 //! attached vm=412-11 vcpu=0 id=b492b66fbe98f273
@@ -14,7 +14,9 @@
 //! vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=100000 until=904000 guest=700000
 //! vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 halted=0 preempted=0 sleeping=0
 //! vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000
-//! end epoch=7 lines=9
+//! vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID kind=cpuid key=000000004ffffffc exits=2 cycles=1300 error=0
+//! vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0
+//! end epoch=7 lines=11
 //! ```
 //!
 //! | kind         | content                                                        |
@@ -29,6 +31,8 @@
 //! | vcpu_clock, ended_clock | the period in which phases were recorded: [`ClockRow`] |
 //! | vcpu_phases, ended_phases | the cycles in each phase, by reason: [`PhasesRow`] |
 //! | vcpu_userspace, ended_userspace | exits to userspace, by reason and KVM_EXIT_*: [`TripsRow`] |
+//! | vcpu_detail, ended_detail | exits of a reason with the same detail: [`DetailRow`] |
+//! | vcpu_code, ended_code | exits of a reason from the same place in the guest: [`CodeRow`] |
 //! | end          | the last line: the epoch again, and the number of lines        |
 //!
 //! A reason without an exit has no line. All lines are read at one time, apart from
@@ -36,7 +40,8 @@
 //! lines. While nothing runs, the lines `vcpu`, `ended` and `unattributed` of a reason add
 //! up to its line `host`. With `per_vcpu=0`, all exits are `unattributed`. While a vCPU is in
 //! userspace or halted, its `guest` and the phases of all its reasons add up to `until` minus
-//! `since`.
+//! `since`. The lines `vcpu_detail` of a reason never have more exits than its line `vcpu`; the
+//! others are those that were counted before details were, or whose keys lost their entries.
 //!
 //! The version changes when a reader of the old version would misunderstand the new one. A
 //! reader must skip kinds and keys that it does not know. Version 1 had no `id` and
@@ -45,6 +50,8 @@
 
 use super::{
     counts::Tally,
+    detail::{code_of, Code, Kind, Kinds, Nested},
+    heavy::Entry,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
     phases::{Phase, Spent, PHASES},
@@ -85,6 +92,10 @@ pub struct Head {
     pub histograms: bool,
     /// 1 if phases are recorded, 0 if not or if it is not told.
     pub phases: bool,
+    /// The kinds of details that are recorded: names with commas between, or `none`.
+    pub details: Kinds,
+    /// How much of the guest's instruction pointer is recorded: `off`, `page` or `exact`.
+    pub code: Code,
 }
 
 /// What the profiler itself uses.
@@ -132,6 +143,10 @@ pub struct Row<'a, N> {
     pub name: N,
     /// `exits`, `cycles`, and `untimed` (not in version 1).
     pub tally: Tally,
+    /// Those exits that came from a nested guest, if any did: `l2` and `l2_cycles`; and of
+    /// these, those that KVM gave to its hypervisor: `reflected` and `reflected_cycles`. The
+    /// lines `host` and `unattributed` do not have them.
+    pub nested: Nested,
     /// The distribution of the timed exits' cycles. `min` and `max` are the lowest and
     /// the highest number of cycles since the counters started from zero. `log2` has
     /// `bucket:exits` for each bucket with exits, separated by commas. Bucket `b` counts
@@ -192,6 +207,35 @@ pub struct TripsRow<'a, N> {
     pub trips: Trips,
 }
 
+/// The exits of one owner and reason that have the same detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DetailRow<'a, N> {
+    /// Whose exits they are: [`Owner::Vcpu`] or [`Owner::Ended`].
+    pub owner: Owner<'a>,
+    /// The reason's number.
+    pub reason: u32,
+    /// The reason's name.
+    pub name: N,
+    /// What the key is: [`Kind::name`].
+    pub kind: Kind,
+    /// `key` in hexadecimal, as [`Kind`] describes it; `exits`, `cycles` and `error`.
+    pub entry: Entry,
+}
+
+/// The exits of one owner and reason that came from the same place in the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeRow<'a, N> {
+    /// Whose exits they are: [`Owner::Vcpu`] or [`Owner::Ended`].
+    pub owner: Owner<'a>,
+    /// The reason's number, or `other`.
+    pub reason: Option<u32>,
+    /// The reason's name, or `other`.
+    pub name: N,
+    /// The instruction pointer in hexadecimal as `rip`, perhaps only of its page, and `cpl`: as
+    /// a key, see [`Code::key`]; `exits`, `cycles` and `error`.
+    pub entry: Entry,
+}
+
 /// A line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Described above.
@@ -203,6 +247,8 @@ pub enum Line<'a, N> {
     Clock(ClockRow<'a>),
     Phases(PhasesRow<'a, N>),
     Trips(TripsRow<'a, N>),
+    Detail(DetailRow<'a, N>),
+    Code(CodeRow<'a, N>),
     Attached {
         vm: &'a str,
         vcpu: u32,
@@ -222,7 +268,7 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
             Line::Head(head) => write!(
                 f,
                 "profile version={} isa={} id={:016x} epoch={} tsc_khz={} time_ns={} since_ns={} \
-                 cpus={} recording={} per_vcpu={} histograms={} phases={}",
+                 cpus={} recording={} per_vcpu={} histograms={} phases={} details={} code={}",
                 head.version,
                 match head.isa {
                     Isa::Vmx => "vmx",
@@ -238,6 +284,8 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 u8::from(head.per_vcpu),
                 u8::from(head.histograms),
                 u8::from(head.phases),
+                head.details,
+                head.code.name(),
             ),
             Line::Account(account) => write!(
                 f,
@@ -269,6 +317,20 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 let Trips { trips, cycles } = row.trips;
                 write!(f, " trips={trips} cycles={cycles}")
             }
+            Line::Detail(row) => {
+                row.owner.fmt(f, "_detail")?;
+                let (reason, name, kind) = (row.reason, &row.name, row.kind.name());
+                write!(f, " reason={reason} name={name} kind={kind}")?;
+                write!(f, " key={:016x}", row.entry.key)?;
+                counted(f, row.entry)
+            }
+            Line::Code(row) => {
+                row.owner.fmt(f, "_code")?;
+                Cause::Exit(row.reason).fmt(f, &row.name)?;
+                let (rip, cpl) = code_of(row.entry.key);
+                write!(f, " rip={rip:x} cpl={cpl}")?;
+                counted(f, row.entry)
+            }
             Line::Attached { vm, vcpu, id } => {
                 write!(f, "attached vm={vm} vcpu={vcpu} id={id:016x}")
             }
@@ -276,6 +338,12 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
             Line::Unknown => Ok(()),
         }
     }
+}
+
+/// Writes the numbers of an entry.
+fn counted(f: &mut fmt::Formatter<'_>, entry: Entry) -> fmt::Result {
+    let (exits, cycles, error) = (entry.exits, entry.cycles, entry.error);
+    write!(f, " exits={exits} cycles={cycles} error={error}")
 }
 
 impl Owner<'_> {
@@ -323,6 +391,12 @@ impl<N: fmt::Display> fmt::Display for Row<'_, N> {
             untimed,
         } = self.tally;
         write!(f, " exits={exits} cycles={cycles} untimed={untimed}")?;
+        if self.nested != Nested::default() {
+            let (l2, l2_cycles) = (self.nested.l2_exits, self.nested.l2_cycles);
+            write!(f, " l2={l2} l2_cycles={l2_cycles}")?;
+            let (exits, cycles) = (self.nested.reflected_exits, self.nested.reflected_cycles);
+            write!(f, " reflected={exits} reflected_cycles={cycles}")?;
+        }
         if let Some(Histogram { min, max, buckets }) = &self.histogram {
             write!(f, " min={min} max={max} log2=")?;
             let taken = buckets.iter().enumerate().filter(|(_, &exits)| exits > 0);
@@ -408,9 +482,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn hex(&self, key: &'static str) -> Result<u64, Malformed> {
+        let text = self.text(key)?;
+        u64::from_str_radix(text, 16).map_err(|_| Malformed::Invalid(key))
+    }
+
     fn id(&self) -> Result<u64, Malformed> {
-        let text = self.text("id")?;
-        u64::from_str_radix(text, 16).map_err(|_| Malformed::Invalid("id"))
+        self.hex("id")
     }
 
     /// The id of a line that does not tell its version: 0 if there is none.
@@ -443,6 +521,16 @@ impl<'a> Fields<'a> {
             phases: self
                 .get("phases")
                 .map_or(Ok(false), |_| self.flag("phases"))?,
+            details: match self.get("details") {
+                Some(_) => {
+                    Kinds::parse(self.text("details")?).ok_or(Malformed::Invalid("details"))?
+                }
+                None => Kinds::NONE,
+            },
+            code: match self.get("code") {
+                Some(name) => Code::parse(name).ok_or(Malformed::Invalid("code"))?,
+                None => Code::Off,
+            },
         })
     }
 
@@ -490,6 +578,15 @@ impl<'a> Fields<'a> {
                     Some(_) => self.number("untimed")?,
                     None => 0,
                 },
+            },
+            nested: match self.get("l2") {
+                Some(_) => Nested {
+                    l2_exits: self.number("l2")?,
+                    l2_cycles: self.number("l2_cycles")?,
+                    reflected_exits: self.number("reflected")?,
+                    reflected_cycles: self.number("reflected_cycles")?,
+                },
+                None => Nested::default(),
             },
             histogram: self.histogram()?,
         })
@@ -545,6 +642,45 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl<'a> Fields<'a> {
+    fn entry(&self, key: u64) -> Result<Entry, Malformed> {
+        Ok(Entry {
+            key,
+            exits: self.number("exits")?,
+            cycles: self.number("cycles")?,
+            error: self.number("error")?,
+        })
+    }
+
+    fn detail(&self, owner: Owner<'a>) -> Result<DetailRow<'a, &'a str>, Malformed> {
+        let name = self.text("kind")?;
+        let kind = Kind::ALL.iter().find(|kind| kind.name() == name);
+        Ok(DetailRow {
+            owner,
+            reason: self.number("reason")?,
+            name: self.text("name")?,
+            kind: *kind.ok_or(Malformed::Invalid("kind"))?,
+            entry: self.entry(self.hex("key")?)?,
+        })
+    }
+
+    fn code(&self, owner: Owner<'a>) -> Result<CodeRow<'a, &'a str>, Malformed> {
+        let (rip, cpl) = match (self.hex("rip")?, self.number("cpl")?) {
+            (rip, cpl @ 0..=3) => (rip, cpl),
+            _ => return Err(Malformed::Invalid("cpl")),
+        };
+        Ok(CodeRow {
+            owner,
+            reason: match self.text("reason")? {
+                "other" => None,
+                _ => Some(self.number("reason")?),
+            },
+            name: self.text("name")?,
+            entry: self.entry(Code::Exact.key(rip, cpl))?,
+        })
+    }
+}
+
 impl<'a> Line<'a, &'a str> {
     /// Parses a line without its line feed.
     ///
@@ -569,6 +705,10 @@ impl<'a> Line<'a, &'a str> {
             "ended_phases" => Line::Phases(fields.phases(Owner::Ended)?),
             "vcpu_userspace" => Line::Trips(fields.trips(owner()?)?),
             "ended_userspace" => Line::Trips(fields.trips(Owner::Ended)?),
+            "vcpu_detail" => Line::Detail(fields.detail(owner()?)?),
+            "ended_detail" => Line::Detail(fields.detail(Owner::Ended)?),
+            "vcpu_code" => Line::Code(fields.code(owner()?)?),
+            "ended_code" => Line::Code(fields.code(Owner::Ended)?),
             "profile" => Line::Head(fields.head()?),
             "account" => Line::Account(fields.account()?),
             "host" => Line::Row(fields.row(Owner::Host)?),

@@ -4,12 +4,14 @@
 
 use profile::{
     counts::Tally,
+    detail::{Code, Kind, Kinds, Nested},
+    heavy::Entry,
     histogram::{Histogram, BUCKETS},
     isa::Isa,
     phases::Spent,
     text::{
-        Account, Cause, ClockRow, Head, Line, Malformed, Owner, PhasesRow, Row, TripsRow, OLDEST,
-        VERSION,
+        Account, Cause, ClockRow, CodeRow, DetailRow, Head, Line, Malformed, Owner, PhasesRow, Row,
+        TripsRow, OLDEST, VERSION,
     },
     trips::{Trips, USERSPACE_EXITS},
 };
@@ -17,7 +19,7 @@ use proptest::prelude::*;
 
 const HEAD: &str = "profile version=2 isa=vmx id=c3a5c85c97cb3127 epoch=7 tsc_khz=2400000 \
                     time_ns=9000000 since_ns=1000 cpus=2 recording=1 per_vcpu=1 histograms=1 \
-                    phases=1";
+                    phases=1 details=io,cpuid code=page";
 const ACCOUNT: &str = "account sample_cycles=24 record_cycles=61 memory_bytes=51200 suppressed=0";
 const HOST: &str = "host reason=10 name=CPUID exits=3 cycles=1900 untimed=0 min=600 max=700 \
                     log2=9:3";
@@ -31,20 +33,30 @@ const PHASES: &str = "vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10
                       halted=0 preempted=0 sleeping=0";
 const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 \
                      name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000";
-const END: &str = "end epoch=7 lines=9";
+const DETAIL: &str = "vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
+                      kind=cpuid key=000000004ffffffc exits=2 cycles=1300 error=0";
+const CODE: &str = "vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
+                    rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0";
+const END: &str = "end epoch=7 lines=11";
 
 /// A line of each kind.
-const LINES: [&str; 14] = [
+const LINES: [&str; 18] = [
     HEAD,
     ACCOUNT,
     HOST,
     ATTACHED,
     VCPU,
-    "ended reason=other name=other exits=1 cycles=0 untimed=1",
+    "ended reason=other name=other exits=1 cycles=0 untimed=1 l2=4 l2_cycles=3 reflected=2 \
+     reflected_cycles=1",
     "unattributed reason=4294967295 name=ERR exits=18446744073709551615 cycles=2 untimed=3",
     CLOCK,
     PHASES,
     TRIPS,
+    DETAIL,
+    CODE,
+    "ended_detail reason=48 name=EPT_VIOLATION kind=page_fault key=ffffffffffffffff exits=1 \
+     cycles=2 error=3",
+    "ended_code reason=other name=other rip=401000 cpl=3 exits=1 cycles=2 error=3",
     "ended_clock since=0 until=1 guest=18446744073709551615",
     "ended_phases reason=none name=none exit_path=1 handler=2 run_loop=3 userspace=4 polling=5 \
      halted=6 preempted=7 sleeping=8",
@@ -67,7 +79,7 @@ fn the_documented_lines_are_those_that_are_written() {
         .collect();
     assert_eq!(
         lines,
-        [HEAD, ACCOUNT, HOST, ATTACHED, VCPU, CLOCK, PHASES, TRIPS, END]
+        [HEAD, ACCOUNT, HOST, ATTACHED, VCPU, CLOCK, PHASES, TRIPS, DETAIL, CODE, END]
     );
     for line in lines.iter().chain(&LINES) {
         assert_eq!(parse(line).to_string(), *line);
@@ -89,6 +101,8 @@ fn each_field_gets_into_its_place() {
         per_vcpu: true,
         histograms: true,
         phases: true,
+        details: Kinds::parse("io,cpuid").unwrap(),
+        code: Code::Page,
     };
     assert_eq!(parse(HEAD), Line::Head(head));
     let account = Account {
@@ -110,6 +124,7 @@ fn each_field_gets_into_its_place() {
         reason: Some(10),
         name: "CPUID",
         tally,
+        nested: Nested::default(),
         histogram: Some(Histogram {
             min: 600,
             max: 700,
@@ -155,7 +170,31 @@ fn each_field_gets_into_its_place() {
         },
     };
     assert_eq!(parse(TRIPS), Line::Trips(trips));
-    assert_eq!(parse(END), Line::End { epoch: 7, lines: 9 });
+    let mut entry = Entry {
+        key: 0x4fff_fffc,
+        exits: 2,
+        cycles: 1300,
+        error: 0,
+    };
+    let detail = DetailRow {
+        owner,
+        reason: 10,
+        name: "CPUID",
+        kind: Kind::Cpuid,
+        entry,
+    };
+    assert_eq!(parse(DETAIL), Line::Detail(detail));
+    (entry.exits, entry.cycles) = (3, 1900);
+    entry.key = Code::Exact.key(0xffff_ffff_8100_0000, 0);
+    let code = CodeRow {
+        owner,
+        reason: Some(10),
+        name: "CPUID",
+        entry,
+    };
+    assert_eq!(parse(CODE), Line::Code(code));
+    let (epoch, lines) = (7, 11);
+    assert_eq!(parse(END), Line::End { epoch, lines });
     assert_eq!((OLDEST, VERSION), (1, 2));
 }
 
@@ -170,7 +209,7 @@ fn a_line_without_a_field_that_it_must_have_says_which() {
     for line in LINES {
         for (key, field) in fields(line) {
             let optional = match key {
-                "untimed" | "log2" => true,
+                "untimed" | "log2" | "l2" | "details" | "code" => true,
                 "id" | "phases" => line != HEAD || key == "phases",
                 // It follows from `exit`.
                 "exit_name" => true,
@@ -193,7 +232,7 @@ fn a_field_without_a_valid_value_is_named() {
             let text = ["vm", "name"].contains(&key);
             for value in ["", "x", "-1", "1.5", "99999999999999999999"] {
                 // Numbers may be 64 bits long, and text may be anything.
-                let unread = key == "name" && line.contains("_userspace ");
+                let unread = key == "exit_name";
                 let valid = text && !value.is_empty() || (key, value) == ("log2", "") || unread;
                 let changed = line.replacen(field, &format!("{key}={value}"), 1);
                 let want = Malformed::Invalid(key);
@@ -259,8 +298,10 @@ fn any_word() -> impl Strategy<Value = String> {
 fn any_head() -> impl Strategy<Value = Head> {
     let isa = prop_oneof![Just(Isa::Vmx), Just(Isa::Svm)];
     let (numbers, times, flags) = (any::<[u32; 3]>(), any::<[u64; 3]>(), any::<[bool; 4]>());
-    (isa, numbers, times, flags).prop_map(
-        |(isa, [epoch, tsc_khz, cpus], [id, time_ns, since_ns], flags)| {
+    let kinds = (0u32..1 << 15).prop_map(|kinds| Kinds(kinds << 1));
+    let code = prop_oneof![Just(Code::Off), Just(Code::Page), Just(Code::Exact)];
+    (isa, numbers, times, flags, kinds, code).prop_map(
+        |(isa, [epoch, tsc_khz, cpus], [id, time_ns, since_ns], flags, details, code)| {
             let [recording, per_vcpu, histograms, phases] = flags;
             Head {
                 version: VERSION,
@@ -275,6 +316,8 @@ fn any_head() -> impl Strategy<Value = Head> {
                 per_vcpu,
                 histograms,
                 phases,
+                details,
+                code,
             }
         },
     )
@@ -319,20 +362,26 @@ struct Parts {
     histogram: Option<Histogram>,
     spent: Spent,
     exit: usize,
+    nested: Nested,
+    detail: Kind,
+    key: u64,
 }
 
 prop_compose! {
     fn any_parts()(
-        kind in 0u8..14,
-        head in any_head(),
+        kind in 0u8..18,
+        head in any_head().boxed(),
         (vm, name) in (any_word(), any_word()),
         (vcpu, id) in any::<(u32, u64)>(),
         reason in any::<Option<u32>>(),
         [sample_cycles, record_cycles, memory_bytes, suppressed] in any::<[u64; 4]>(),
         [exits, cycles, untimed] in any::<[u64; 3]>(),
-        histogram in prop::option::of(any_histogram()),
+        histogram in prop::option::of(any_histogram()).boxed(),
         spent in any::<[u64; 8]>().prop_map(Spent),
         exit in 0..USERSPACE_EXITS,
+        nested in prop::option::of(any::<[u64; 4]>()),
+        detail in prop::sample::select(&Kind::ALL[..]),
+        key: u64,
     ) -> Parts {
         Parts {
             kind,
@@ -347,6 +396,14 @@ prop_compose! {
             histogram,
             spent,
             exit,
+            nested: nested.map_or(Nested::default(), |[a, b, c, d]| Nested {
+                l2_exits: a,
+                l2_cycles: b,
+                reflected_exits: c,
+                reflected_cycles: d,
+            }),
+            detail,
+            key,
         }
     }
 }
@@ -359,6 +416,7 @@ impl Parts {
             reason: self.reason,
             name: self.name.as_str(),
             tally: self.tally,
+            nested: self.nested,
             histogram: self.histogram,
         };
         let vcpu_owner = Owner::Vcpu { vm, vcpu, id };
@@ -388,7 +446,30 @@ impl Parts {
                 cycles: self.tally.cycles,
             },
         };
+        let entry = Entry {
+            key: self.key,
+            exits: self.tally.exits,
+            cycles: self.tally.cycles,
+            error: self.tally.untimed,
+        };
+        let detail = |owner| DetailRow {
+            owner,
+            reason: vcpu,
+            name: "X",
+            kind: self.detail,
+            entry,
+        };
+        let code = |owner| CodeRow {
+            owner,
+            reason: self.reason,
+            name: self.name.as_str(),
+            entry,
+        };
         match self.kind {
+            14 => Line::Detail(detail(vcpu_owner)),
+            15 => Line::Detail(detail(Owner::Ended)),
+            16 => Line::Code(code(vcpu_owner)),
+            17 => Line::Code(code(Owner::Ended)),
             8 => Line::Clock(clock(vcpu_owner)),
             9 => Line::Clock(clock(Owner::Ended)),
             10 => Line::Phases(phases(vcpu_owner)),

@@ -4,6 +4,7 @@
 
 use profile::{
     counts::Tally,
+    detail::{Code, Kinds},
     isa::Isa,
     text::{Head, Line, Owner},
 };
@@ -35,6 +36,8 @@ fn version_1_is_still_read() {
             per_vcpu: false,
             histograms: true,
             phases: false,
+            details: Kinds::NONE,
+            code: Code::Off,
         }
     );
     let off = head.replace("sampling=1", "sampling=0");

@@ -108,7 +108,7 @@ impl Snapshot {
                     );
                     return snapshot.settled(|counter| format!("line {}", places[counter]));
                 }
-                Line::Unknown => (),
+                Line::Detail(_) | Line::Code(_) | Line::Unknown => (),
             }
         }
         Err(anyhow!("the profile is incomplete: it has no last line"))

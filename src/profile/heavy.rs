@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The heavy hitters among keys: exact as long as the keys fit, and bounded always.
+//!
+//! A table consists of sets, and a set has [`WAYS`] entries. A key belongs to the set that
+//! its hash chooses. While a set has a free entry, each of its keys has one, and its numbers
+//! are exact. Afterwards, a new key takes the entry of the key with the fewest exits, as in
+//! the algorithm Space-Saving (Metwally, Agrawal, El Abbadi 2005): what that key had becomes
+//! the new key's *error*. So for each entry
+//!
+//! - the key has occurred at least `exits` times, and at most `exits + error` times;
+//! - `error` is at most the exits of all the set's keys, divided by [`WAYS`];
+//! - a key with more than that many exits has an entry.
+//!
+//! The multiplier of the hash is secret, so a guest cannot choose keys that fill one set.
+//! The exits and cycles of keys that lost their entries are in no entry. Whoever knows the
+//! sum of all keys gets them by subtraction.
+
+use core::sync::atomic::{
+    fence, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// The number of entries of a set.
+pub const WAYS: usize = 8;
+
+/// A set. One task writes it. All bytes zero is an empty set.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Set {
+    keys: [AtomicU64; WAYS],
+    exits: [AtomicU64; WAYS],
+    cycles: [AtomicU64; WAYS],
+    errors: [AtomicU64; WAYS],
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: u64,
+    /// How often it occurred since it got its entry.
+    pub exits: u64,
+    /// The cycles of these exits.
+    pub cycles: u64,
+    /// How often it may have occurred before, at most.
+    pub error: u64,
+}
+
+/// Which of `sets` sets a key belongs to. `sets` is a power of two, at most 2^32.
+#[inline(always)]
+pub fn hash(key: u64, multiplier: u64, sets: usize) -> usize {
+    let high = (key ^ key >> 32).wrapping_mul(multiplier) >> 32;
+    high as usize & sets.wrapping_sub(1)
+}
+
+/// Adds to a number that nobody else writes. Compiles to an addition without a lock prefix.
+#[inline(always)]
+fn increase(number: &AtomicU64, by: u64) {
+    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+impl Set {
+    /// No keys.
+    #[allow(clippy::declare_interior_mutable_const)] // Each use is a set of its own.
+    pub const EMPTY: Set = {
+        const ZERO: AtomicU64 = AtomicU64::new(0);
+        Set {
+            keys: [ZERO; WAYS],
+            exits: [ZERO; WAYS],
+            cycles: [ZERO; WAYS],
+            errors: [ZERO; WAYS],
+        }
+    };
+
+    fn ways(&self) -> impl Iterator<Item = Way<'_>> {
+        let numbers = self.exits.iter().zip(&self.cycles).zip(&self.errors);
+        self.keys
+            .iter()
+            .zip(numbers)
+            .map(|(key, ((exits, cycles), error))| Way {
+                key,
+                exits,
+                cycles,
+                error,
+            })
+    }
+
+    /// Counts an exit of `key`. `seq` is the table's: see [`copy`].
+    ///
+    /// A free entry has key 0 and no exits. Entries are taken in order, so if key 0 has an
+    /// entry, that is found first.
+    #[inline(always)]
+    pub fn count(&self, key: u64, cycles: u64, seq: &AtomicU32) {
+        for way in self.ways() {
+            if way.key.load(Relaxed) == key {
+                increase(way.exits, 1);
+                increase(way.cycles, cycles);
+                return;
+            }
+        }
+        self.count_new(key, cycles, seq);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_new(&self, key: u64, cycles: u64, seq: &AtomicU32) {
+        let entry = Entry {
+            key,
+            exits: 1,
+            cycles,
+            error: 0,
+        };
+        self.replace(entry, seq);
+    }
+
+    /// Gives an entry to a key that has none. `seq` is odd meanwhile, so that readers try
+    /// again.
+    fn replace(&self, entry: Entry, seq: &AtomicU32) {
+        let most = |way: &Way<'_>| {
+            way.exits
+                .load(Relaxed)
+                .saturating_add(way.error.load(Relaxed))
+        };
+        if let Some(way) = self.ways().min_by_key(most) {
+            let error = entry.error.saturating_add(most(&way));
+            seq.store(seq.load(Relaxed).wrapping_add(1), Relaxed);
+            fence(Release);
+            way.store(Entry { error, ..entry });
+            seq.store(seq.load(Relaxed).wrapping_add(1), Release);
+        }
+    }
+
+    /// Adds what another table knows of a key.
+    pub fn add(&self, entry: Entry, seq: &AtomicU32) {
+        let is_own = |way: &Way<'_>| {
+            let own = way.load();
+            own.key == entry.key && own.exits > 0
+        };
+        match self.ways().find(is_own) {
+            Some(way) => {
+                increase(way.exits, entry.exits);
+                increase(way.cycles, entry.cycles);
+                increase(way.error, entry.error);
+            }
+            None => self.replace(entry, seq),
+        }
+    }
+
+    /// The entries that are taken. They may be of several times if the task counts meanwhile.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.ways()
+            .map(|way| way.load())
+            .filter(|entry| entry.exits > 0)
+    }
+
+    /// Becomes the same as another set.
+    pub fn copy_from(&self, other: &Set) {
+        self.ways()
+            .zip(other.ways())
+            .for_each(|(to, from)| to.store(from.load()));
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&self) {
+        self.ways().for_each(|way| way.store(Entry::default()));
+    }
+}
+
+/// The counters of an entry.
+struct Way<'a> {
+    key: &'a AtomicU64,
+    exits: &'a AtomicU64,
+    cycles: &'a AtomicU64,
+    error: &'a AtomicU64,
+}
+
+impl Way<'_> {
+    fn load(&self) -> Entry {
+        Entry {
+            key: self.key.load(Relaxed),
+            exits: self.exits.load(Relaxed),
+            cycles: self.cycles.load(Relaxed),
+            error: self.error.load(Relaxed),
+        }
+    }
+
+    fn store(&self, entry: Entry) {
+        self.key.store(entry.key, Relaxed);
+        self.exits.store(entry.exits, Relaxed);
+        self.cycles.store(entry.cycles, Relaxed);
+        self.error.store(entry.error, Relaxed);
+    }
+}
+
+/// Copies `from` to `to`, and tries again while a key gets an entry meanwhile, for a few
+/// times. If it does all the time, some entries of the copy may have the numbers of another
+/// key.
+pub fn copy(to: &[Set], from: &[Set], seq: &AtomicU32) {
+    for _ in 0..100 {
+        let before = seq.load(Acquire);
+        for (to, from) in to.iter().zip(from) {
+            to.copy_from(from);
+        }
+        fence(Acquire);
+        if before & 1 == 0 && seq.load(Relaxed) == before {
+            return;
+        }
+    }
+}
