@@ -43,6 +43,9 @@ pub(crate) unsafe fn calibrate(record: Record) {
     let sample = Sample {
         exit: 0,
         result: 1,
+        cpl: 0,
+        rip: 0,
+        detail: 0,
         entered: 0,
         exited: 0,
         began: 0,

@@ -3,7 +3,12 @@
 //! The configuration: the CPU's virtualization extension, and the module's parameters.
 
 use crate::{
-    profile::{isa::Isa, leaf::Scope, reason::Kernel},
+    profile::{
+        detail::{Code, Kinds},
+        isa::Isa,
+        leaf::Scope,
+        reason::Kernel,
+    },
     sys::{
         cpu,
         error::{einval, enodev},
@@ -13,7 +18,7 @@ use crate::{
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use kernel::prelude::*;
 
-pub(crate) use params::{log, phases, recording};
+pub(crate) use params::{code, details, log, phases, recording};
 
 /// The kernel that the module is built for: see Kbuild.
 pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
@@ -84,6 +89,10 @@ pub(crate) fn check() -> Result {
     }
     if !per_vcpu() && phases() {
         pr_info!("cannot load: phases=Y requires per_vcpu=Y\n");
+        return Err(einval());
+    }
+    if !per_vcpu() && (details() != Kinds::NONE || code() != Code::Off) {
+        pr_info!("cannot load: details= and code= require per_vcpu=Y\n");
         return Err(einval());
     }
     Ok(())

@@ -4,18 +4,19 @@
 
 use crate::{
     calibrate::calibrate,
-    config, epoch, files,
+    config, details, epoch, files,
     files::Files,
     guest::Guest,
     host::{self, Host, KeepsHost},
     log, phases,
     profile::{
+        detail::{Code, Kinds},
         isa::Isa,
         leaf::{self, Registers},
         query::Query,
     },
     reading::Reading,
-    record::{record, record_pause, record_phases, record_untimed},
+    record::{record, record_details, record_pause, record_phases, record_untimed},
     sys::{
         contract::{
             self, Ops, PauseState, Record, RecordPhases, RecordUntimed, Recording, Sample, VcpuInfo,
@@ -49,6 +50,7 @@ const fn ops(record: Record, record_untimed: RecordUntimed, record_phases: Recor
         record_untimed: Some(record_untimed),
         record_phases: Some(record_phases),
         record_pause: Some(record_pause),
+        record_details: Some(record_details),
         cpuid: Some(cpuid),
         attach: Some(attach),
         reset: Some(reset),
@@ -237,6 +239,7 @@ impl Profiler {
     pub(crate) fn register(lock: &ParamLock) -> Result<Profiler> {
         config::check()?;
         log::init();
+        details::init();
         let memory = host::Memory::try_new()?;
         memory.publish();
         let (ops, record) = current_ops();
@@ -292,6 +295,15 @@ impl Drop for Profiler {
 /// Switches recording to what the parameters say. Does nothing if the profiler is not
 /// registered.
 pub(crate) fn resume(lock: &ParamLock) {
+    if let Some(ops) = registered(lock) {
+        let (kinds, code) = (config::details(), config::code() != Code::Off);
+        if kinds != Kinds::NONE || code {
+            Reading::begin().make_details();
+        }
+        // SAFETY: `register()` has registered these callbacks, and the lock keeps them
+        // registered.
+        unsafe { contract::set_details(ops, kinds, code) };
+    }
     set_recording(
         lock,
         match (config::recording(), config::phases()) {

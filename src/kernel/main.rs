@@ -9,6 +9,7 @@
 mod block;
 mod calibrate;
 mod config;
+mod details;
 mod epoch;
 mod files;
 mod guest;

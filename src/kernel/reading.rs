@@ -79,6 +79,14 @@ impl Reading {
         }
     }
 
+    /// Makes room for the details of all vCPUs, in the same way.
+    pub(crate) fn make_details(&self) {
+        for vm in self.vms() {
+            vm.vcpus().for_each(|vcpu| vcpu.head.details.make());
+            clock::cond_resched();
+        }
+    }
+
     /// Stops the phases of all vCPUs. KVM records none meanwhile.
     pub(crate) fn stop_phases(&self) {
         for vm in self.vms() {
@@ -95,6 +103,7 @@ impl Reading {
             // All vCPUs, including those that end meanwhile.
             for vcpu in vm.attached() {
                 vcpu.cells().clear();
+                vcpu.head.details.clear();
                 if let Some(phases) = vcpu.head.phases.get() {
                     phases.clear();
                 }

@@ -181,6 +181,22 @@ unsafe fn add_phases(slot: usize, profile: *mut c_void, sample: *const Sample, t
     }
 }
 
+/// Records what tells an exit from others of its reason: KVM's `record_details()`.
+///
+/// # Safety
+///
+/// KVM calls this: see `record_details()` in `asm/kvm_exit_profiler.h`.
+pub(crate) unsafe extern "C" fn record_details(
+    profile: *mut c_void,
+    sample: *const Sample,
+    cycles: u64,
+) {
+    // SAFETY: KVM passes the vCPU's profile or null, and a valid sample.
+    if let (Some(vcpu), sample) = unsafe { (profile.cast::<Vcpu>().as_ref(), &*sample) } {
+        vcpu.head.details.count(sample, cycles);
+    }
+}
+
 /// Records the end of a pause: KVM's `record_pause()`.
 ///
 /// # Safety

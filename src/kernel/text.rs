@@ -4,16 +4,22 @@
 
 use crate::{
     calibrate::overhead,
-    config, epoch,
+    config,
+    details::Copies,
+    epoch,
     host::{self, Host},
     log,
     phases::{Phases, Place},
     profile::{
         counts::{Profile, Tally},
-        detail::{Code, Kinds, Nested},
+        detail::{without_slot, Kind, Nested},
+        heavy::Set,
         isa::Name,
         phases::Spent,
-        text::{Account, Cause, ClockRow, Head, Line, Owner, PhasesRow, Row, TripsRow, VERSION},
+        text::{
+            Account, Cause, ClockRow, CodeRow, DetailRow, Head, Line, Owner, PhasesRow, Row,
+            TripsRow, VERSION,
+        },
         trips::TripTable,
     },
     reading::Reading,
@@ -30,11 +36,12 @@ use core::fmt::{self, Write};
 pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> fmt::Result {
     let mut lines = Lines { to, count: 0 };
     // Each vCPU's in turn.
-    let copy = Place::new();
+    let (copy, sets) = (Place::new(), Copies::new());
     let epoch = epoch::current();
     lines.put(Line::Head(head(host, epoch)))?;
     lines.put(Line::Account(account(reading)))?;
-    lines.rows(Owner::Host, |slot| host.slot(slot), Some(host))?;
+    let not_told = |_| Nested::NONE;
+    lines.rows(Owner::Host, |slot| host.slot(slot), not_told, Some(host))?;
     for vm in reading.vms() {
         for vcpu in reading.vcpus(vm) {
             let (vm, number, id) = (vm.name.as_str(), vcpu.head.number, vcpu.head.id);
@@ -48,7 +55,9 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 vcpu: number,
                 id,
             };
-            lines.rows(owner, |slot| vcpu.slot(slot), None)?;
+            let details = &vcpu.head.details;
+            let nested = |slot| details.nested(slot);
+            lines.rows(owner, |slot| vcpu.slot(slot), nested, None)?;
             if let Some(phases) = vcpu.head.phases.get() {
                 let copy = copy.make().map_err(|_| fmt::Error)?;
                 phases.copy_to(copy);
@@ -61,12 +70,16 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 };
                 lines.phases(clock, |slot| copy.spent(slot), &copy.trips)?;
             }
+            for kind in Kind::ALL {
+                lines.details(owner, kind, details.copy_kind(kind, sets.get()))?;
+            }
+            lines.code(owner, details.copy_code(sets.get()))?;
         }
     }
     let ended = reading.ended();
     let tally = |slot| ended.tallies.get(slot).copied().unwrap_or_default();
-    lines.rows(Owner::Ended, tally, None)?;
-    let ended = &ended.phases;
+    let (details, ended) = (&ended.details, &ended.phases);
+    lines.rows(Owner::Ended, tally, |slot| details.nested(slot), None)?;
     let clock = ClockRow {
         owner: Owner::Ended,
         since: 0,
@@ -75,8 +88,13 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
     };
     let spent = |slot| ended.spent.get(slot).copied().unwrap_or_default();
     lines.phases(clock, spent, &ended.trips)?;
+    for kind in Kind::ALL {
+        lines.details(Owner::Ended, kind, details.kind(kind))?;
+    }
+    lines.code(Owner::Ended, details.code())?;
     let unattributed = host.unattributed();
-    lines.rows(Owner::Unattributed, |slot| unattributed.slot(slot), None)?;
+    let tally = |slot| unattributed.slot(slot);
+    lines.rows(Owner::Unattributed, tally, not_told, None)?;
     let count = lines.count.wrapping_add(1);
     lines.put(Line::End {
         epoch,
@@ -98,8 +116,8 @@ fn head(host: &Host<'_>, epoch: u32) -> Head {
         per_vcpu: config::per_vcpu(),
         histograms: config::histograms(),
         phases: config::recording() && config::phases(),
-        details: Kinds::NONE,
-        code: Code::Off,
+        details: config::details(),
+        code: config::code(),
     }
 }
 
@@ -109,11 +127,18 @@ fn account(reading: &Reading) -> Account {
     let phases = reading.vms().flat_map(|vm| reading.vcpus(vm));
     let phases = phases.filter(|vcpu| vcpu.head.phases.get().is_some());
     let of_phases = Phases::size().wrapping_mul(phases.count());
+    let details = reading.vms().flat_map(|vm| reading.vcpus(vm));
+    let of_details = details.fold(0_usize, |sum, vcpu| {
+        sum.wrapping_add(vcpu.head.details.size())
+    });
     let (sample_cycles, record_cycles) = overhead();
     Account {
         sample_cycles,
         record_cycles,
-        memory_bytes: of_cpus.wrapping_add(of_vcpus).wrapping_add(of_phases) as u64,
+        memory_bytes: of_cpus
+            .wrapping_add(of_vcpus)
+            .wrapping_add(of_phases)
+            .wrapping_add(of_details) as u64,
         suppressed: log::suppressed(),
     }
 }
@@ -173,6 +198,43 @@ impl Lines<'_> {
         Ok(())
     }
 
+    /// Writes a line for each detail of a kind.
+    fn details(&mut self, owner: Owner<'_>, kind: Kind, sets: &[Set]) -> fmt::Result {
+        let isa = config::isa();
+        let reason = match kind.reason(isa) {
+            Some(reason) => reason,
+            None => return Ok(()),
+        };
+        for mut entry in sets.iter().flat_map(Set::entries) {
+            entry.key = kind.key(isa, entry.key);
+            self.put(Line::Detail(DetailRow {
+                owner,
+                reason,
+                name: isa.name(reason),
+                kind,
+                entry,
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a line for each place in the guest.
+    fn code(&mut self, owner: Owner<'_>, sets: &[Set]) -> fmt::Result {
+        let isa = config::isa();
+        for mut entry in sets.iter().flat_map(Set::entries) {
+            let (key, slot) = without_slot(entry.key);
+            let reason = isa.reason(slot);
+            entry.key = key;
+            self.put(Line::Code(CodeRow {
+                owner,
+                reason,
+                name: isa.name(reason.unwrap_or(u32::MAX)),
+                entry,
+            }))?;
+        }
+        Ok(())
+    }
+
     fn put(&mut self, line: Line<'_, Name>) -> fmt::Result {
         self.count = self.count.wrapping_add(1);
         self.to.write_fmt(format_args!("{line}\n"))
@@ -184,6 +246,7 @@ impl Lines<'_> {
         &mut self,
         owner: Owner<'_>,
         tally: impl Fn(usize) -> Tally,
+        nested: impl Fn(usize) -> Nested,
         host: Option<&Host<'_>>,
     ) -> fmt::Result {
         let isa = config::isa();
@@ -199,7 +262,7 @@ impl Lines<'_> {
                 reason,
                 name: isa.name(reason.unwrap_or(u32::MAX)),
                 tally,
-                nested: Nested::default(),
+                nested: nested(slot),
                 histogram: host
                     .and_then(|host| host.histogram(slot))
                     .filter(|histogram| histogram.min <= histogram.max),

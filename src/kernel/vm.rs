@@ -9,6 +9,7 @@
 use crate::{
     block::{Block, Owned},
     config,
+    details::Details,
     phases::Place,
     profile::{cells::Cells, throttle::QueryBudget},
     snapshot::Snapshots,
@@ -53,6 +54,8 @@ pub(crate) struct Head {
     pub(crate) snapshots: Snapshots,
     /// Where its time goes.
     pub(crate) phases: Place,
+    /// What tells its exits apart.
+    pub(crate) details: Details,
     /// KVM's state of the vCPU's pause, which exists until the vCPU has ended.
     pub(crate) pause: *const PauseState,
     /// Its directory in debugfs. Only the tasks that attach and detach the vCPU use it.
@@ -94,7 +97,8 @@ pub(crate) struct Vm {
 }
 
 // SAFETY: Tasks share a vCPU as follows. `vm`, `number`, `id` and `pause` do not change once
-// it is in a list; `budget`, `phases`, `ended` and `next` are atomic. `dir` and `snapshots`
+// it is in a list; `budget`, `phases`, `details`,
+// `ended` and `next` are atomic. `dir` and `snapshots`
 // have unsafe accessors whose contracts name the only task that may use them.
 unsafe impl Sync for Head {}
 
@@ -125,6 +129,7 @@ impl Vcpu {
             budget: QueryBudget::new(),
             snapshots: Snapshots::default(),
             phases: Place::new(),
+            details: Details::new(clock::random_u64()),
             pause: info.pause,
             dir: UnsafeCell::new(None),
             ended: AtomicU64::new(0),

@@ -9,6 +9,7 @@
 
 use crate::{
     config,
+    details::EndedDetails,
     profile::{counts::Tally, isa::Isa, phases::Spent, trips::TripTable},
     sys::{
         contract::VcpuInfo,
@@ -40,6 +41,7 @@ pub(crate) const NO_EXITS: Tallies = [Tally {
 pub(crate) struct Ended {
     pub(crate) tallies: Tallies,
     pub(crate) phases: EndedPhases,
+    pub(crate) details: EndedDetails,
 }
 
 /// The sums of the phases of vCPUs that have ended.
@@ -63,6 +65,7 @@ impl Ended {
             spent: [Spent::NONE; Isa::MAX_SLOTS + 1],
             trips: TripTable::EMPTY,
         },
+        details: EndedDetails::NONE,
     };
 
     /// Adds a vCPU that has ended.
@@ -71,6 +74,7 @@ impl Ended {
         for (slot, ended) in self.tallies.iter_mut().enumerate() {
             *ended = *ended + cells.slot(slot);
         }
+        vcpu.head.details.add_to(&mut self.details);
         let phases = match vcpu.head.phases.get() {
             Some(phases) => phases,
             None => return,
@@ -94,13 +98,19 @@ impl Ended {
         to.guest = from.guest;
         to.spent.copy_from_slice(&from.spent);
         to.trips.copy_from(&from.trips);
+        self.details.copy_from(&other.details);
     }
 
-    /// Sets all to zero.
+    /// Sets all to zero. It is too large for the stack.
     pub(crate) fn clear(&mut self) {
-        // In a static, because it is too large for the stack.
-        static NONE: Ended = Ended::NONE;
-        self.copy_from(&NONE);
+        self.tallies.copy_from_slice(&NO_EXITS);
+        self.phases.elapsed = 0;
+        self.phases.guest = 0;
+        for spent in &mut self.phases.spent {
+            *spent = Spent::NONE;
+        }
+        self.phases.trips.clear();
+        self.details.clear();
     }
 }
 
@@ -189,6 +199,9 @@ impl Vms {
 pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     // SAFETY: The vCPU is dropped, or passed to `Vm::add()`.
     let vcpu = unsafe { Vcpu::try_new(info) }?;
+    if config::per_vcpu() {
+        vcpu.head.details.make_nested()?;
+    }
     let mut vms = VMS.lock();
     let vm = match vms.find(info.vm) {
         Some(vm) => vm,
@@ -215,11 +228,13 @@ pub(crate) fn attach(info: &VcpuInfo) -> Result<NonNull<c_void>> {
     // SAFETY: The lock is held, and the VM is in the list.
     let profile = unsafe { Vm::add(vm, vcpu) };
     drop(vms);
+    // SAFETY: KVM does not end a vCPU that is not attached yet.
+    let vcpu = unsafe { Vcpu::borrow(profile) };
     // After the vCPU is in the list: see `Reading::make_phases()`.
     if config::phases() {
-        // SAFETY: KVM does not end a vCPU that is not attached yet.
-        make_phases(unsafe { Vcpu::borrow(profile) });
+        make_phases(vcpu);
     }
+    vcpu.head.details.make();
     Ok(profile)
 }
 

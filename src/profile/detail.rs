@@ -256,6 +256,19 @@ pub fn code_of(key: u64) -> (u64, u8) {
     ((key & !(3 << 61)) | sign, (key >> 61 & 3) as u8)
 }
 
+/// Adds the slot of a reason to a [key](Code::key), for a table of all reasons: to bits 60:52,
+/// which an address of 48 bits does not need. Of a longer address, these bits are lost.
+#[inline(always)]
+pub fn with_slot(key: u64, slot: usize) -> u64 {
+    (key & !(0x1ff << 52)) | (slot as u64 & 0x1ff) << 52
+}
+
+/// The inverse of [`with_slot`].
+pub fn without_slot(key: u64) -> (u64, usize) {
+    let sign = (key as i64 >> 63) as u64 & 0x1ff << 52;
+    ((key & !(0x1ff << 52)) | sign, (key >> 52 & 0x1ff) as usize)
+}
+
 /// How often VM exits came from a nested guest, L2, and how often KVM gave them to its
 /// hypervisor, L1, which is a part of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,6 +278,16 @@ pub struct Nested {
     pub l2_cycles: u64,
     pub reflected_exits: u64,
     pub reflected_cycles: u64,
+}
+
+impl Nested {
+    /// No exits.
+    pub const NONE: Nested = Nested {
+        l2_exits: 0,
+        l2_cycles: 0,
+        reflected_exits: 0,
+        reflected_cycles: 0,
+    };
 }
 
 impl core::ops::Add for Nested {

@@ -10,6 +10,11 @@
 #include <asm/kvm_exit_profiler.h>
 #include <asm/tsc.h>
 
+/* Flags of a sample, in a form that bindgen understands. */
+static const u64 exitprof_sample_nested = KVM_EXIT_SAMPLE_NESTED;
+static const u64 exitprof_sample_reflected = KVM_EXIT_SAMPLE_REFLECTED;
+static const u64 exitprof_sample_code = KVM_EXIT_SAMPLE_CODE;
+
 struct dentry;
 
 /* params.c: parameters, and the lock under which they are written. */
@@ -19,12 +24,16 @@ extern bool exitprof_phases;
 extern bool exitprof_per_vcpu;
 extern bool exitprof_histograms;
 extern int exitprof_scope;
+extern u32 exitprof_details;
+extern int exitprof_code;
 
 void exitprof_param_lock(void);
 void exitprof_param_unlock(void);
 
 /* Defined in Rust.  params.c calls them when a parameter is written. */
 void exitprof_recording_changed(void);
+int exitprof_parse_details(const char *names, size_t len, u32 *kinds);
+size_t exitprof_print_details(u32 kinds, char *names, size_t len);
 void exitprof_report(bool by_vcpu);
 void exitprof_reset(void);
 

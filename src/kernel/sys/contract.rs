@@ -4,14 +4,17 @@
 
 use super::bindings;
 pub(crate) use super::bindings::{
-    kvm_exit_pause_KVM_EXIT_PAUSE_HALTED as HALTED,
+    exitprof_sample_code as CODE, exitprof_sample_nested as NESTED,
+    exitprof_sample_reflected as REFLECTED, kvm_exit_pause_KVM_EXIT_PAUSE_HALTED as HALTED,
     kvm_exit_pause_KVM_EXIT_PAUSE_POLLING as POLLING,
     kvm_exit_pause_KVM_EXIT_PAUSE_PREEMPTED as PREEMPTED,
     kvm_exit_pause_KVM_EXIT_PAUSE_SLEEPING as SLEEPING,
     kvm_exit_pause_KVM_EXIT_PAUSE_USERSPACE as USERSPACE, kvm_exit_pause_state as PauseState,
     kvm_exit_profiler as Ops, kvm_exit_profiler_vcpu as VcpuInfo, kvm_exit_sample as Sample,
-    KVM_EXIT_PROFILER_CPUID_BASE as CPUID_BASE, KVM_EXIT_PROFILER_VERSION as VERSION,
+    KVM_EXIT_DETAIL_CODE as CODE_KIND, KVM_EXIT_PROFILER_CPUID_BASE as CPUID_BASE,
+    KVM_EXIT_PROFILER_VERSION as VERSION, KVM_EXIT_SAMPLE_DETAIL_SHIFT as DETAIL_SHIFT,
 };
+use crate::profile::detail::Kinds;
 use core::{
     ffi::{c_int, c_void},
     ptr,
@@ -79,6 +82,17 @@ pub(crate) unsafe fn set_recording(ops: &'static Ops, recording: Recording) {
     };
     // SAFETY: The caller guarantees that `ops` is registered.
     unsafe { bindings::kvm_set_exit_recording(ops, recording) };
+}
+
+/// Chooses the details that samples have, and whether they have the guest's code.
+///
+/// # Safety
+///
+/// `ops` is registered.
+pub(crate) unsafe fn set_details(ops: &'static Ops, kinds: Kinds, code: bool) {
+    let code = u32::from(code) << CODE_KIND;
+    // SAFETY: The caller guarantees that `ops` is registered.
+    unsafe { bindings::kvm_set_exit_details(ops, kinds.0 | code) };
 }
 
 /// What a [`PauseState`] had at one time.

@@ -59,6 +59,72 @@ module_param_cb(phases, &phases_ops, &exitprof_phases, 0644);
 __MODULE_PARM_TYPE(phases, "bool");
 MODULE_PARM_DESC(phases, "Divide each vCPU's time into phases (default N)");
 
+u32 exitprof_details;
+
+static int set_details(const char *val, const struct kernel_param *kp)
+{
+	u32 kinds;
+	int r = exitprof_parse_details(val, strlen(val), &kinds);
+
+	/* At load, per_vcpu may be parsed later: see config.rs. */
+	if (!r && kinds && !exitprof_per_vcpu)
+		r = -EINVAL;
+	if (r)
+		return r;
+	WRITE_ONCE(exitprof_details, kinds);
+	exitprof_recording_changed();
+	return 0;
+}
+
+static int get_details(char *buf, const struct kernel_param *kp)
+{
+	size_t len = exitprof_print_details(exitprof_details, buf, PAGE_SIZE - 1);
+
+	buf[len++] = '\n';
+	return len;
+}
+
+static const struct kernel_param_ops details_ops = {
+	.set = set_details,
+	.get = get_details,
+};
+
+module_param_cb(details, &details_ops, NULL, 0644);
+__MODULE_PARM_TYPE(details, "string");
+MODULE_PARM_DESC(details, "What tells exits of a reason apart: io,rdmsr,wrmsr,cpuid,cr,dr,exception,interrupt,hypercall,mmio,page_fault, msr or apic for several, all, or none (default)");
+
+/* Indexed by the number in params.rs. */
+static const char *const codes[] = { "off", "page", "exact" };
+int exitprof_code;
+
+static int set_code(const char *val, const struct kernel_param *kp)
+{
+	int code = __sysfs_match_string(codes, ARRAY_SIZE(codes), val);
+
+	if (code < 0)
+		return code;
+	/* At load, per_vcpu may be parsed later: see config.rs. */
+	if (code && !exitprof_per_vcpu)
+		return -EINVAL;
+	WRITE_ONCE(exitprof_code, code);
+	exitprof_recording_changed();
+	return 0;
+}
+
+static int get_code(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", codes[exitprof_code]);
+}
+
+static const struct kernel_param_ops code_ops = {
+	.set = set_code,
+	.get = get_code,
+};
+
+module_param_cb(code, &code_ops, NULL, 0644);
+__MODULE_PARM_TYPE(code, "string");
+MODULE_PARM_DESC(code, "How much to keep of the guest's instruction pointer: off (default), page, or exact");
+
 static int set_report(const char *val, const struct kernel_param *kp)
 {
 	bool wanted;

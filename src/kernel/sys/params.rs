@@ -3,6 +3,7 @@
 //! The module's parameters, which `params.c` defines.
 
 use super::bindings;
+use crate::profile::detail::{Code, Kinds};
 use core::{marker::PhantomData, mem::ManuallyDrop, ptr};
 
 /// The lock under which the kernel writes the module's parameters. It also separates
@@ -72,6 +73,22 @@ pub(crate) fn recording() -> bool {
 pub(crate) fn phases() -> bool {
     // SAFETY: C writes only true and false.
     unsafe { read(ptr::addr_of!(bindings::exitprof_phases)) }
+}
+
+/// Parameter `details`.
+pub(crate) fn details() -> Kinds {
+    // SAFETY: Any number is a valid `u32`.
+    Kinds(unsafe { read(ptr::addr_of!(bindings::exitprof_details)) })
+}
+
+/// Parameter `code`.
+pub(crate) fn code() -> Code {
+    // SAFETY: Any number is a valid `int`.
+    match unsafe { read(ptr::addr_of!(bindings::exitprof_code)) } {
+        1 => Code::Page,
+        2 => Code::Exact,
+        _ => Code::Off,
+    }
 }
 
 /// Parameter `per_vcpu`, which is constant.

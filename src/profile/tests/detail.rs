@@ -3,7 +3,7 @@
 //! Details of exits: kinds, keys and names.
 
 use profile::{
-    detail::{code_of, Code, Kind, Kinds, KINDS},
+    detail::{code_of, with_slot, without_slot, Code, Kind, Kinds, KINDS},
     isa::Isa,
 };
 use proptest::prelude::*;
@@ -88,6 +88,14 @@ fn each_kind_belongs_to_a_reason_with_its_name() {
 }
 
 proptest! {
+    /// Addresses of 48 bits, or of 57 with the highest ones the same.
+    #[test]
+    fn slots_fit_beside_addresses(bits: u64, cpl in 0u8..4, slot in 0..Isa::MAX_SLOTS) {
+        let rip = ((bits << 16) as i64 >> 16) as u64;
+        let key = Code::Exact.key(rip, cpl);
+        prop_assert_eq!(without_slot(with_slot(key, slot)), (key, slot));
+    }
+
     /// Addresses of 57 bits, as with 5-level paging.
     #[test]
     fn code_keeps_the_address_and_the_cpl(bits: u64, cpl in 0u8..4) {

@@ -4,6 +4,7 @@
 pub mod attribution;
 pub mod catalog;
 mod counts;
+pub mod details;
 pub mod evidence;
 pub mod growth;
 mod histogram;

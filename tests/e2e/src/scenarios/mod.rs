@@ -6,6 +6,7 @@ mod books;
 mod console;
 mod control;
 mod count;
+mod details;
 mod doctored;
 mod files;
 mod fuzz;
@@ -47,6 +48,7 @@ pub fn all(effort: Effort) -> Vec<Test<Host>> {
     tests.extend(query::tests());
     tests.extend(profile::tests());
     tests.extend(phases::tests());
+    tests.extend(details::tests());
     tests.extend(control::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());

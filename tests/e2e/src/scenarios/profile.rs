@@ -309,8 +309,8 @@ fn account(host: &mut Host) -> Result<String> {
     let mut vm = Vm::with_vcpus(2)?;
     let profiles = bytes()? - before;
     // A counter and a number of untimed exits for each slot, and the vCPU's
-    // description.
-    let own = 2 * (24 * slots + 1).next_power_of_two();
+    // description; and two counters for nested guests' exits.
+    let own = 2 * ((24 * slots + 1).next_power_of_two() + (32 * slots).next_power_of_two());
     ensure!(profiles == own, "{profiles} bytes for 2 vCPUs, want {own}");
     let more = Vm::with_vcpus(3)?;
     let (got, want) = (bytes()? - before, own / 2 * 5);

@@ -91,7 +91,7 @@ pub fn reasons(status: Status) -> Vec<u32> {
 }
 
 /// An exit reason of both instruction sets: VMX's basic exit reason, SVM's exit code.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason(pub u32, pub u32);
 
 impl Reason {

@@ -35,7 +35,7 @@ const MODEL: Layers = Layers {
 /// `sys` has all that differs between kernels, so nobody else knows the bindings.
 const MODULE: Layers = Layers {
     order: "main > params > kvm > files > table text > guest log calibrate > record reading \
-            > vms > vm > phases > snapshot host > block > spread > epoch config > profile > sys > bindings",
+            > vms > vm > phases details > snapshot host > block > spread > epoch config > profile > sys > bindings",
     alone: &[],
     elsewhere: &["profile", "bindings"],
     private: &[("bindings", "sys")],

@@ -4,6 +4,7 @@
 use super::setup::without_shortcuts;
 use crate::harness::threads;
 use crate::host::Host;
+use crate::host::debugfs::ProfileFile;
 use crate::oracle::growth::{HIDDEN, check_growth};
 use crate::oracle::{K, leaf};
 use crate::vmm::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD, pick};
@@ -35,6 +36,18 @@ const HLT: Reason = Reason(12, 0x78);
 pub fn reflected(host: &mut Host) -> Result<String> {
     let mut oracle = without_shortcuts(host)?;
     let vm = reflect(REFLECTED, |intercept| intercept.reason.number())?;
+    for intercept in REFLECTED {
+        let reason = intercept.reason.number();
+        let same = REFLECTED.iter().filter(|i| i.reason.number() == reason);
+        let want = u64::from(K) * same.count() as u64;
+        // The guest calls once more at its end.
+        let most = want + u64::from(intercept.op == CALL.op);
+        let (l2, reflected) = of_l2(&vm, reason)?;
+        ensure!(
+            (want..=most).contains(&l2) && reflected == l2,
+            "{reason}: {l2} of L2, {reflected} reflected, want {want}"
+        );
+    }
     let total = oracle.check(&[&vm])?;
     Ok(format!(
         "{} times {K}, total {total} by all three",
@@ -58,6 +71,25 @@ pub fn hidden_reason(host: &mut Host) -> Result<String> {
         "{} times {K} in leaf 02, total {total} by all three",
         intercepts.len()
     ))
+}
+
+/// How many exits of a reason came from the guest's guest, and how many of these were given
+/// to its hypervisor.
+fn of_l2(vm: &Vm, reason: u32) -> Result<(u64, u64)> {
+    let file = ProfileFile::read()?;
+    let number = reason.to_string();
+    let mut rows = file.of_vcpu("vcpu", vm, 0);
+    let row = rows.find(|line| line.text("reason").ok() == Some(&number));
+    let row = row.with_context(|| format!("reason {reason} did not occur"))?;
+    if !row.has("l2") {
+        return Ok((0, 0));
+    }
+    let cycles = (row.number("l2_cycles")?, row.number("reflected_cycles")?);
+    ensure!(
+        cycles.1 <= cycles.0 && cycles.0 <= row.number("cycles")?,
+        "{row:?}"
+    );
+    Ok((row.number("l2")?, row.number("reflected")?))
 }
 
 /// Checks that each exit of the guest's guest is counted once, under the reason that
@@ -96,8 +128,10 @@ const HANDLED: &[(Op, u32, Reason)] = &[
     (Op::Wbinvd, 0, WBINVD),
     (Op::Cr0Am, 0, Reason(28, 0x65)),
     (Op::Monitor, 0, Reason(39, 0x8a)),
-    (Op::Touch, layout::UNTOUCHED, Reason(48, 0x400)),
+    (Op::Touch, layout::UNTOUCHED, PAGE),
 ];
+
+const PAGE: Reason = Reason(48, 0x400);
 
 /// Each exit of the guest's guest is counted once. The hypervisor does not run until
 /// its guest calls it.
@@ -119,6 +153,21 @@ pub fn handled_by_host(host: &mut Host) -> Result<String> {
         ensure!(
             results[1][0] == call,
             "{op:?}: the hypervisor saw {results:x?}"
+        );
+    }
+    for &(_, _, reason) in HANDLED {
+        let number = reason.number();
+        let times = HANDLED
+            .iter()
+            .filter(|(.., r)| r.number() == number)
+            .count();
+        let want = u64::from(K) * times as u64;
+        let (l2, reflected) = of_l2(&vm, number)?;
+        // Its code and data are not mapped at first, either.
+        let is_known = l2 == want || (l2 > want && reason == PAGE);
+        ensure!(
+            is_known && reflected == 0,
+            "{number}: {l2} of L2, {reflected} reflected, want {want}"
         );
     }
     let total = oracle.check(&[&vm])?;

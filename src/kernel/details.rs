@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What tells a vCPU's exits of a reason apart: details, the guest's code, and nested guests.
+//!
+//! Only the vCPU's task counts. KVM has it do so before it records the exit.
+
+use crate::{
+    config,
+    profile::{
+        cells::{Cells, Counter},
+        detail::{self, Code, Kind, Nested, KINDS},
+        heavy::{copy, hash, Set},
+        isa::Isa,
+    },
+    sys::{
+        clock,
+        contract::{Sample, CODE, DETAIL_SHIFT, NESTED, REFLECTED},
+        error::ENOMEM,
+        memory::{self, Wait},
+    },
+};
+use core::{
+    mem, ptr, slice,
+    sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
+use kernel::prelude::*;
+
+/// The sets of each kind of detail.
+pub(crate) const SETS: usize = 8;
+/// The sets of the guest's code, for all reasons.
+pub(crate) const CODE_SETS: usize = 64;
+
+/// Arrays that are made when they are needed.
+///
+/// # Invariants
+///
+/// The pointer is null, or came from [`make`](Array::make) as an allocation of `len` zeroed
+/// elements, and only `drop()` frees it.
+pub(crate) struct Array<T> {
+    start: AtomicPtr<T>,
+    len: usize,
+}
+
+/// Types of arrays' elements.
+///
+/// # Safety
+///
+/// Zeroed memory is a valid value, any task may read it, and it needs no drop.
+pub(crate) unsafe trait Element {}
+
+// SAFETY: These consist of atomic numbers.
+unsafe impl Element for Set {}
+// SAFETY: As above.
+unsafe impl Element for Counter {}
+
+impl<T: Element> Array<T> {
+    pub(crate) const fn new(len: usize) -> Array<T> {
+        // INVARIANT: The pointer is null.
+        Array {
+            start: AtomicPtr::new(ptr::null_mut()),
+            len,
+        }
+    }
+
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        memory::rounded(self.len.wrapping_mul(mem::size_of::<T>()))
+    }
+
+    /// Makes the array, unless it is there already.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Context
+    ///
+    /// May sleep.
+    pub(crate) fn make(&self) -> Result<&[T]> {
+        if self.get().is_none() {
+            let new = memory::alloc(self.size(), Wait::Yes)?.cast::<T>();
+            // INVARIANT: This is `make()`.
+            let made = self
+                .start
+                .compare_exchange(ptr::null_mut(), new.as_ptr(), AcqRel, Acquire);
+            if made.is_err() {
+                // SAFETY: Another task was faster, so nobody else has `new`.
+                unsafe { memory::free(new.cast()) };
+            }
+        }
+        self.get().ok_or(ENOMEM)
+    }
+
+    /// The array; `None` before it is made.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&[T]> {
+        let start = self.start.load(Acquire);
+        // SAFETY: By the type's invariant, there are so many elements until `drop()`, and
+        // zeroed memory is valid.
+        (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, self.len) })
+    }
+}
+
+impl<T> Drop for Array<T> {
+    fn drop(&mut self) {
+        if let Some(start) = ptr::NonNull::new(*self.start.get_mut()) {
+            // SAFETY: By the type's invariant, `make()` allocated it, and only this frees it.
+            unsafe { memory::free(start.cast()) };
+        }
+    }
+}
+
+/// The details of a vCPU.
+pub(crate) struct Details {
+    /// Odd while a key gets an entry.
+    seq: AtomicU32,
+    /// The secret of the hash.
+    multiplier: u64,
+    /// [`SETS`] sets of each kind. There is no kind 0.
+    kinds: Array<Set>,
+    /// Keys of code, with the slots of the reasons.
+    code: Array<Set>,
+    /// The exits from a nested guest by slot, and then those that were reflected.
+    nested: Array<Counter>,
+}
+
+/// Adds to a number that nobody else writes.
+fn increase(number: &AtomicU64, by: u64) {
+    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+impl Details {
+    /// No details. `secret` is a random number.
+    pub(crate) fn new(secret: u64) -> Details {
+        Details {
+            seq: AtomicU32::new(0),
+            multiplier: secret | 1,
+            kinds: Array::new(KINDS * SETS),
+            code: Array::new(CODE_SETS),
+            nested: Array::new(config::isa().slots().wrapping_mul(2)),
+        }
+    }
+
+    /// Makes room for nested exits.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Context
+    ///
+    /// May sleep.
+    pub(crate) fn make_nested(&self) -> Result {
+        self.nested.make().map(|_| ())
+    }
+
+    /// Makes room for what the parameters ask for. What there is no memory for is not
+    /// recorded.
+    ///
+    /// # Context
+    ///
+    /// May sleep.
+    pub(crate) fn make(&self) {
+        if config::details().0 != 0 {
+            let _ = self.kinds.make();
+        }
+        if config::code() != Code::Off {
+            let _ = self.code.make();
+        }
+    }
+
+    /// The bytes of memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        let of_sets = |array: &Array<Set>| array.get().map_or(0, |_| array.size());
+        let nested = self.nested.get().map_or(0, |_| self.nested.size());
+        of_sets(&self.kinds)
+            .wrapping_add(of_sets(&self.code))
+            .wrapping_add(nested)
+    }
+
+    /// Counts an exit. Calls are last, so that the code around them saves no registers.
+    #[inline(always)]
+    pub(crate) fn count(&self, sample: &Sample, cycles: u64) {
+        match sample.exit & (NESTED | CODE) {
+            0 => self.count_detail(sample, cycles),
+            _ => self.count_all(sample, cycles),
+        }
+    }
+
+    #[inline(always)]
+    fn count_detail(&self, sample: &Sample, cycles: u64) {
+        let kind = (sample.exit >> DETAIL_SHIFT) as usize % KINDS;
+        let sets = match self.kinds.get() {
+            Some(sets) if kind != 0 => sets,
+            _ => return,
+        };
+        let hash = hash(sample.detail, self.multiplier, SETS);
+        if let Some(set) = sets.get(hash.wrapping_add(kind.wrapping_mul(SETS))) {
+            set.count(sample.detail, cycles, &self.seq);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_all(&self, sample: &Sample, cycles: u64) {
+        self.count_detail(sample, cycles);
+        let slot = config::isa().slot(sample.exit as u32);
+        if sample.exit & CODE != 0 {
+            self.count_code(sample, slot, cycles);
+        }
+        if sample.exit & NESTED != 0 {
+            self.count_nested(slot, cycles);
+        }
+        if sample.exit & REFLECTED != 0 {
+            self.count_nested(slot.wrapping_add(config::isa().slots()), cycles);
+        }
+    }
+
+    fn count_code(&self, sample: &Sample, slot: usize, cycles: u64) {
+        let key = config::code().key(sample.rip, sample.cpl as u8);
+        let key = detail::with_slot(key, slot);
+        let hash = hash(key, self.multiplier, CODE_SETS);
+        if let Some(set) = self.code.get().and_then(|sets| sets.get(hash)) {
+            set.count(key, cycles, &self.seq);
+        }
+    }
+
+    fn count_nested(&self, index: usize, cycles: u64) {
+        if let Some(counter) = self.nested.get().and_then(|nested| nested.get(index)) {
+            increase(&counter.exits, 1);
+            increase(&counter.cycles, cycles);
+        }
+    }
+
+    /// The nested exits of `slot`.
+    pub(crate) fn nested(&self, slot: usize) -> Nested {
+        let slots = config::isa().slots();
+        let cells = |start: usize| Cells {
+            counters: self
+                .nested
+                .get()
+                .and_then(|nested| nested.get(start..start.wrapping_add(slots)))
+                .unwrap_or(&[]),
+            untimed: &[],
+        };
+        let (l2, reflected) = (cells(0).slot(slot), cells(slots).slot(slot));
+        Nested {
+            l2_exits: l2.exits,
+            l2_cycles: l2.cycles,
+            reflected_exits: reflected.exits,
+            reflected_cycles: reflected.cycles,
+        }
+    }
+
+    /// Copies the sets of `kind` to `to`, while no key gets an entry; an empty slice if there
+    /// are none.
+    pub(crate) fn copy_kind<'a>(&self, kind: Kind, to: &'a [Set]) -> &'a [Set] {
+        let start = (kind as usize).wrapping_mul(SETS);
+        let sets = self.kinds.get();
+        self.copy(
+            sets.and_then(|sets| sets.get(start..start.wrapping_add(SETS))),
+            to,
+        )
+    }
+
+    /// Copies the sets of code in the same way.
+    pub(crate) fn copy_code<'a>(&self, to: &'a [Set]) -> &'a [Set] {
+        self.copy(self.code.get(), to)
+    }
+
+    fn copy<'a>(&self, from: Option<&[Set]>, to: &'a [Set]) -> &'a [Set] {
+        match (from, from.and_then(|from| to.get(..from.len()))) {
+            (Some(from), Some(to)) => {
+                copy(to, from, &self.seq);
+                to
+            }
+            _ => &[],
+        }
+    }
+
+    /// Adds all details to `sums`. The vCPU's task counts none meanwhile.
+    pub(crate) fn add_to(&self, sums: &mut EndedDetails) {
+        let kinds = self.kinds.get().unwrap_or(&[]).chunks(SETS);
+        for (own, sums) in kinds.zip(sums.kinds.chunks(SETS)) {
+            add_sets(own, sums);
+        }
+        add_sets(self.code.get().unwrap_or(&[]), &sums.code);
+        for (slot, sum) in sums.nested.iter_mut().enumerate() {
+            *sum = *sum + self.nested(slot);
+        }
+    }
+
+    /// Sets all to zero. The vCPU's task counts nothing meanwhile.
+    pub(crate) fn clear(&self) {
+        let sets = self.kinds.get().unwrap_or(&[]).iter();
+        sets.chain(self.code.get().unwrap_or(&[]))
+            .for_each(Set::clear);
+        for counter in self.nested.get().unwrap_or(&[]) {
+            counter.exits.store(0, Relaxed);
+            counter.cycles.store(0, Relaxed);
+        }
+    }
+}
+
+/// Adds the entries of a vCPU's sets to sums, which have another hash.
+fn add_sets(own: &[Set], sums: &[Set]) {
+    let seq = AtomicU32::new(0);
+    for entry in own.iter().flat_map(Set::entries) {
+        if let Some(set) = sums.get(hash(entry.key, SECRET.load(Relaxed), sums.len())) {
+            set.add(entry, &seq);
+        }
+    }
+}
+
+/// The secret of the hash of [`EndedDetails`].
+static SECRET: AtomicU64 = AtomicU64::new(1);
+
+/// Chooses the secret of the sums. Nothing may be in them.
+pub(crate) fn init() {
+    SECRET.store(clock::random_u64() | 1, Relaxed);
+}
+
+/// The sums of vCPUs that have ended.
+pub(crate) struct EndedDetails {
+    kinds: [Set; KINDS * SETS],
+    code: [Set; CODE_SETS],
+    nested: [Nested; Isa::MAX_SLOTS],
+}
+
+impl EndedDetails {
+    #[allow(clippy::declare_interior_mutable_const)] // Each use has sums of its own.
+    pub(crate) const NONE: EndedDetails = EndedDetails {
+        kinds: [Set::EMPTY; KINDS * SETS],
+        code: [Set::EMPTY; CODE_SETS],
+        nested: [Nested::NONE; Isa::MAX_SLOTS],
+    };
+
+    pub(crate) fn copy_from(&mut self, other: &EndedDetails) {
+        let sets = self.kinds.iter().chain(&self.code);
+        sets.zip(other.kinds.iter().chain(&other.code))
+            .for_each(|(to, from)| to.copy_from(from));
+        self.nested.copy_from_slice(&other.nested);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.kinds.iter().chain(&self.code).for_each(Set::clear);
+        self.nested
+            .iter_mut()
+            .for_each(|nested| *nested = Nested::NONE);
+    }
+
+    /// The sets of `kind`.
+    pub(crate) fn kind(&self, kind: Kind) -> &[Set] {
+        let start = (kind as usize).wrapping_mul(SETS);
+        self.kinds
+            .get(start..start.wrapping_add(SETS))
+            .unwrap_or(&[])
+    }
+
+    /// The sets of code.
+    pub(crate) fn code(&self) -> &[Set] {
+        &self.code
+    }
+
+    /// The nested exits of `slot`.
+    pub(crate) fn nested(&self, slot: usize) -> Nested {
+        self.nested.get(slot).copied().unwrap_or(Nested::NONE)
+    }
+}
+
+/// Room for copies of sets, for a reading.
+pub(crate) struct Copies(Array<Set>);
+
+impl Copies {
+    pub(crate) fn new() -> Copies {
+        Copies(Array::new(CODE_SETS))
+    }
+
+    /// The sets; none without memory.
+    pub(crate) fn get(&self) -> &[Set] {
+        self.0.make().unwrap_or(&[])
+    }
+}

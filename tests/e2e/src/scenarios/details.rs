@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Details: known exits are counted under what is known of them, they add up, and a guest
+//! that makes up keys fouls its own table only.
+
+use crate::harness::{Test, threads, watchdog};
+use crate::host::debugfs::ProfileFile;
+use crate::host::module::{self, PROFILER};
+use crate::host::{Host, State, cpus};
+use crate::oracle::details::{Details, code};
+use crate::oracle::{K, Oracle, catalog};
+use crate::vmm::cpu::{CPUID, HYPERCALL, IO, pick};
+use crate::vmm::{Op, Program, Vm, layout, ops, port};
+use anyhow::{Context, Result, ensure};
+use profile::heavy::WAYS;
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+pub fn tests() -> Vec<Test<Host>> {
+    let profiled = |name: &str, run: fn(&mut Host) -> Result<String>| {
+        Test::new(format!("details.{name}"), State::Profiled, run)
+    };
+    vec![
+        profiled("known", known),
+        profiled("add_up", add_up),
+        profiled("hostile", hostile),
+        profiled("chosen", chosen),
+        profiled("code", of_code),
+        profiled("ended", ended),
+        profiled("off", off),
+        profiled("switched_under_load", |host| {
+            cpus::changing_code(|| under_load(host))
+        }),
+    ]
+}
+
+/// A workload of the catalog, the kind of its detail, and its key. On SVM, a reason may tell
+/// all, and have no details.
+const KNOWN: &[(&str, &str, u64, Option<u64>)] = &[
+    ("cpuid", "cpuid", 0, Some(0)),
+    ("hypercall", "hypercall", 0xffff_ffff, Some(0xffff_ffff)),
+    ("exception", "exception", 6, None),
+    ("out", "io", SINK | SIZE, Some(SINK | SIZE)),
+    ("in", "io", SINK | SIZE | IN, Some(SINK | SIZE | IN)),
+    ("outl", "io", SINK | 4 * SIZE, Some(SINK | 4 * SIZE)),
+    (
+        "inl",
+        "io",
+        SINK | 4 * SIZE | IN,
+        Some(SINK | 4 * SIZE | IN),
+    ),
+    (
+        "outsw",
+        "io",
+        SINK | 2 * SIZE | STRING,
+        Some(SINK | 2 * SIZE | STRING),
+    ),
+    (
+        "rep_insb",
+        "io",
+        SINK | SIZE | IN | STRING | REP,
+        Some(SINK | SIZE | IN | STRING | REP),
+    ),
+    ("rdmsr_apic_base", "rdmsr", 0x1b, Some(0x1b)),
+    ("wrmsr_ucode", "wrmsr", 0x79, Some(0x79)),
+    ("wrmsr_refused", "wrmsr", 0x1a0, Some(0x1a0)),
+    // Of the fast path.
+    ("x2apic_icr", "wrmsr", 0x830, Some(0x830)),
+    ("tsc_deadline", "wrmsr", 0x6e0, Some(0x6e0)),
+    ("cr0_am", "cr", 0x00, None),
+    ("lmsw", "cr", 0x30, None),
+    ("cr4_mce", "cr", 0x04, None),
+    ("cr8_read", "cr", 0x18, None),
+    ("cr8_write", "cr", 0x08, None),
+    ("dr_read", "dr", 0x10, None),
+    ("dr_write", "dr", 0x00, None),
+    ("unbacked_again", "mmio", layout::UNBACKED as u64, None),
+    (
+        "unbacked",
+        "page_fault",
+        0,
+        Some(layout::UNBACKED as u64 | 1),
+    ),
+];
+
+const SINK: u64 = port::SINK as u64;
+const SIZE: u64 = 1 << 16;
+const IN: u64 = 1 << 19;
+const STRING: u64 = 1 << 20;
+const REP: u64 = 1 << 21;
+
+/// The details of the first vCPU, while it does not run.
+fn details(vm: &Vm) -> Result<Details> {
+    Details::of(&ProfileFile::read()?, vm, 0)
+}
+
+/// Each workload's exits have its key, and no other key of the kind grows but that of the
+/// OUT that ends the program.
+fn known(host: &mut Host) -> Result<String> {
+    host.reload("log=N details=all")?;
+    let mut count = 0;
+    for &(name, kind, vmx, svm) in KNOWN {
+        let workload = catalog::find(name);
+        let Some(key) = pick(Some(vmx), svm).filter(|_| workload.runs()) else {
+            continue;
+        };
+        let mut vm = workload.prepare()?;
+        let before = details(&vm)?.keys(kind);
+        vm.run(&workload.program())?;
+        let mut grown = details(&vm)?.keys(kind);
+        for (key, exits) in before {
+            *grown.entry(key).or_default() -= exits;
+        }
+        grown.retain(|_, exits| *exits > 0);
+        if kind == "io" {
+            let done = grown.remove(&(u64::from(port::DONE) | SIZE));
+            ensure!(done == Some(1), "{name}: the end is not told: {grown:x?}");
+        }
+        let (least, most) = workload.exits();
+        let got = grown.remove(&key).unwrap_or(0);
+        ensure!(
+            (u64::from(least)..=u64::from(most)).contains(&got) && grown.is_empty(),
+            "{name}: {got} of {key:#x}, want {least} to {most}; besides {grown:x?}"
+        );
+        count += 1;
+    }
+    ensure!(count >= pick(20, 11), "only {count} workloads");
+    Ok(format!("{count} workloads"))
+}
+
+/// Of every reason that has details, they add up to its exits and cycles, whatever guests
+/// do; pages may be too many.
+fn add_up(host: &mut Host) -> Result<String> {
+    host.reload("log=N details=all")?;
+    let mut oracle = Oracle::since_load()?;
+    let vms = catalog::run_all()?;
+    let file = ProfileFile::read()?;
+    let (mut reasons, mut exits) = (0, 0);
+    for vm in &vms {
+        let details = Details::of(&file, vm, 0)?;
+        for line in file.of_vcpu("vcpu", vm, 0) {
+            let reason = line.text("reason")?;
+            let of_reason = |((other, kind, _), _): &(&(String, String, u64), _)| {
+                other == reason && kind != "page_fault"
+            };
+            if details.0.iter().any(|detail| of_reason(&detail)) {
+                let (sum, all) = (details.of_reason(reason), line.counted()?);
+                ensure!(sum == all, "{line:?}: details have {sum:?}");
+                reasons += 1;
+                exits += sum.0;
+            }
+        }
+    }
+    let total = oracle.check(&vms.iter().collect::<Vec<_>>())?;
+    Ok(format!("{reasons} sums of {exits} exits, of {total}"))
+}
+
+/// A guest makes up keys, besides one that matters. That keeps its entry. All entries are
+/// within their errors, and errors within their bound. Another guest's details are exact.
+fn hostile(host: &mut Host) -> Result<String> {
+    const FLOOD: u32 = 3000;
+    const EVERY: u32 = 4;
+    host.reload("log=N details=cpuid")?;
+    let [mut flood, mut other] = [Vm::plain()?, Vm::plain()?];
+    let mut program = Program::new();
+    let mut truth: BTreeMap<u64, u64> = BTreeMap::new();
+    for n in 0..FLOOD {
+        let leaf = if n % EVERY == 0 { 7 } else { 0x1000_0000 + n };
+        program.repeat(Op::Cpuid, 1, leaf);
+        *truth.entry(leaf.into()).or_default() += 1;
+    }
+    flood.run(&program)?;
+    other.run(&Program::repeated(Op::Cpuid, K, 1))?;
+    let file = ProfileFile::read()?;
+    let seen = Details::of(&file, &flood, 0)?;
+    let mut worst = 0;
+    for ((.., key), (exits, _, error)) in &seen.0 {
+        let true_exits = *truth.get(key).context("a key that nobody made up")?;
+        ensure!(
+            *exits <= true_exits && true_exits <= exits + error,
+            "{key:#x}: {exits}, error {error}, in truth {true_exits}"
+        );
+        let most = u64::from(FLOOD) / WAYS as u64;
+        ensure!(*error <= most, "{key:#x}: error {error}, at most {most}");
+        worst = worst.max(*error);
+    }
+    let heavy = seen.exits("cpuid", 7);
+    ensure!(heavy > 0, "leaf 7 is lost: {:x?}", seen.0);
+    let entries = seen.0.len();
+    ensure!(entries == 8 * WAYS, "{entries} entries");
+    let exact = Details::of(&file, &other, 0)?;
+    ensure!(
+        exact.keys("cpuid") == BTreeMap::from([(1, K.into())]),
+        "{:x?}",
+        exact.0
+    );
+    Ok(format!(
+        "{entries} entries for {} keys, errors up to {worst}, {heavy} of {} of the heavy one",
+        truth.len(),
+        truth[&7]
+    ))
+}
+
+/// Only what was asked for is recorded, and the parameter says what that is.
+fn chosen(host: &mut Host) -> Result<String> {
+    host.reload("log=N details=io,msr")?;
+    let read = || module::param(PROFILER, "details");
+    ensure!(read()? == "io,rdmsr,wrmsr", "details={}", read()?);
+    let mut vm = Vm::plain()?;
+    let work = |vm: &mut Vm| {
+        let mut program = Program::repeated(Op::Cpuid, K, 1);
+        program.repeat(Op::Rdmsr, K, 0x1b);
+        vm.run(&program).map(drop)
+    };
+    work(&mut vm)?;
+    let first = details(&vm)?;
+    ensure!(first.exits("rdmsr", 0x1b) == K.into(), "{:x?}", first.0);
+    ensure!(first.keys("cpuid").is_empty(), "{:x?}", first.0);
+    for bad in ["io,nonsense", "IO", "42"] {
+        let refused = module::set_param(PROFILER, "details", bad);
+        ensure!(
+            refused.is_err() && read()? == "io,rdmsr,wrmsr",
+            "took {bad}"
+        );
+    }
+    module::set_param(PROFILER, "details", "cpuid")?;
+    work(&mut vm)?;
+    let second = details(&vm)?;
+    ensure!(second.exits("rdmsr", 0x1b) == K.into(), "{:x?}", second.0);
+    ensure!(second.exits("cpuid", 1) == K.into(), "{:x?}", second.0);
+    ensure!(
+        host.reload("per_vcpu=N details=io").is_err(),
+        "loaded with per_vcpu=N"
+    );
+    host.reload("per_vcpu=N")?;
+    let refused = module::set_param(PROFILER, "details", "io");
+    ensure!(refused.is_err(), "switched on with per_vcpu=N");
+    Ok(format!("{K} of each"))
+}
+
+/// The place of an exit in the guest is that of the instruction.
+fn of_code(host: &mut Host) -> Result<String> {
+    let mut notes = Vec::new();
+    for mode in ["exact", "page"] {
+        host.reload(&format!("log=N code={mode}"))?;
+        let mut vm = Vm::plain()?;
+        let mut program = Program::repeated(Op::Vmcall, K, 0);
+        program.repeat(Op::Cpuid, K, 1);
+        vm.run(&program)?;
+        let seen = code(&ProfileFile::read()?, &vm, 0)?;
+        for (op, reason) in [(Op::Vmcall, HYPERCALL), (Op::Cpuid, CPUID)] {
+            let start = u64::from(ops::address(op));
+            let own: Vec<_> = seen
+                .iter()
+                .filter(|((other, ..), _)| *other == reason.number().to_string())
+                .collect();
+            let [((_, rip, cpl), (exits, cycles, error))] = own[..] else {
+                anyhow::bail!("{op:?}: {seen:x?}");
+            };
+            ensure!(
+                (*exits, *error, *cpl) == (K.into(), 0, 0),
+                "{op:?}: {seen:x?}"
+            );
+            ensure!(*cycles > 0, "{op:?}: {seen:x?}");
+            let place = match mode {
+                "exact" => (start..start + 16).contains(rip),
+                _ => *rip == start & !0xfff,
+            };
+            ensure!(place, "{op:?} at {rip:#x}, its code at {start:#x}");
+        }
+        notes.push(format!("{} places ({mode})", seen.len()));
+    }
+    Ok(notes.join(", "))
+}
+
+/// What vCPUs that have ended had is kept, and a reset forgets it.
+fn ended(host: &mut Host) -> Result<String> {
+    host.reload("log=N details=all code=exact")?;
+    for _ in 0..3 {
+        Vm::plain()?.run(&Program::repeated(Op::Cpuid, K, 0x1234_5678))?;
+    }
+    let file = ProfileFile::read()?;
+    let has_key =
+        |line: &&crate::host::debugfs::Line| line.text("key").ok() == Some("0000000012345678");
+    let line = file
+        .of("ended_detail")
+        .find(has_key)
+        .context("it is lost")?;
+    ensure!(line.counted()?.0 == u64::from(3 * K), "{line:?}");
+    let sum = |kind: &str| -> Result<u64> {
+        let lines = file
+            .of(kind)
+            .filter(|line| line.text("reason").ok() == Some(&*IO.number().to_string()));
+        lines.map(|line| Ok(line.counted()?.0)).sum()
+    };
+    let (all, of_details, of_code) = (sum("ended")?, sum("ended_detail")?, sum("ended_code")?);
+    ensure!(
+        all == of_details && all == of_code && all > 0,
+        "{all} exits, {of_details} of details, {of_code} of code"
+    );
+    module::set_param(PROFILER, "reset", "1")?;
+    let file = ProfileFile::read()?;
+    ensure!(file.of("ended_detail").count() == 0, "{file:?}");
+    ensure!(file.of("ended_code").count() == 0, "{file:?}");
+    Ok(format!("{} CPUIDs, {all} OUTs", 3 * K))
+}
+
+/// There are none by default.
+fn off(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let mut vm = Vm::plain()?;
+    vm.run(&Program::repeated(Op::Cpuid, K, 1))?;
+    let file = ProfileFile::read()?;
+    ensure!(file.of("vcpu_detail").count() == 0, "{file:?}");
+    ensure!(file.of("vcpu_code").count() == 0, "{file:?}");
+    let head = file.head();
+    ensure!(
+        head.text("details")? == "none" && head.text("code")? == "off",
+        "{head:?}"
+    );
+    Ok(String::new())
+}
+
+/// While guests exit as fast as they can, details are switched: no exit is lost, and no
+/// detail has more exits than its reason.
+fn under_load(host: &mut Host) -> Result<String> {
+    const TIMES: usize = 60;
+    host.reload("log=N")?;
+    let mut oracle = Oracle::since_load()?;
+    let mut busy = [Vm::plain()?, Vm::plain()?];
+    let program = Program::repeated(Op::Cpuid, 500, 1);
+    let works = busy.each_mut().map(|vm| {
+        let program = &program;
+        move || vm.run(program).map(drop)
+    });
+    threads::beside(works, || {
+        for time in 0..TIMES {
+            watchdog::check()?;
+            let (details, code) = match time % 3 {
+                0 => ("all", "off"),
+                1 => ("io", "exact"),
+                _ => ("none", "page"),
+            };
+            module::set_param(PROFILER, "details", details)?;
+            module::set_param(PROFILER, "code", code)?;
+            thread::sleep(Duration::from_millis(time as u64 % 7));
+            ProfileFile::read()?;
+        }
+        module::set_param(PROFILER, "details", "all")?;
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    })?;
+    let total = oracle.check(&busy.each_ref())?;
+    let file = ProfileFile::read()?;
+    let mut told = 0;
+    for vm in &busy {
+        told += Details::of(&file, vm, 0)?.exits("cpuid", 1);
+    }
+    ensure!(told > 0, "no exit has a detail");
+    Ok(format!("{told} CPUIDs told of {total} exits"))
+}
