@@ -10,7 +10,7 @@ use crate::{
     comparison::{Comparison, Order},
     render::{
         changes, facts,
-        sheet::{Look, Sheet},
+        sheet::{Look, Sheet, instead},
         table, verdict,
     },
     select::{By, Selection},
@@ -83,6 +83,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     let comparison = Comparison::new(files, &selection, arguments.sort, arguments.cycles)?;
     let top = arguments.top.unwrap_or(usize::MAX);
     let sheet = Sheet {
+        instead: instead(arguments.top),
         facts: &facts::Diff::new(&comparison),
         grid: &changes::grid(&comparison, top),
         shown: changes::shown(&comparison, selection.by),

@@ -22,7 +22,7 @@ use crate::{
     view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{borrow::Cow, io::Write, path::PathBuf, time::Duration};
 
 /// The number of intervals of `--rate`.
 const INTERVALS: u32 = 10;
@@ -40,7 +40,7 @@ pub struct Arguments {
     histograms: bool,
     /// Show where the time of vCPUs went: in the guest, in each phase of handling exits, and
     /// off the CPU. The module parameter phases must be Y
-    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "reasons", "net", "all", "words"])]
+    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "net", "all", "words"])]
     phases: bool,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
@@ -77,7 +77,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if *phases {
         return print_phases(&snapshot, show, out);
     }
-    let view = View::new(&snapshot, selection)?;
+    let timed = show.timed(&snapshot);
+    let view = View::new(&timed, selection)?;
     view.check_order(selection.sort)?;
     let mut exporter = show.format().exporter();
     let unit = show.unit(&snapshot);
@@ -100,7 +101,13 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                 .title
                 .push(format!("exitprof {version}, commit {commit}"));
         }
-        sheet.notes = notes(&snapshot, &view, show);
+        sheet.notes = notes(&timed, &view, show);
+        if show.words == Some(Words::Perf) {
+            let counted = View::new(&snapshot, selection)?;
+            let is_from_exit = matches!(timed, Cow::Owned(_));
+            let times = words::perfs_times(&counted, &snapshot, is_from_exit);
+            sheet.notes.splice(0..0, times);
+        }
         if input.is_none() && rate.is_none() {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
@@ -139,11 +146,11 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
 fn print_phases(snapshot: &Snapshot, show: &Show, out: &mut impl Write) -> Result<()> {
     let (selection, unit) = (&show.selection, show.unit(snapshot));
     let breakdown = Breakdown::new(snapshot, selection)?;
-    let (grid, facts) = (
-        budget::grid(snapshot, &breakdown),
-        facts::PhaseReport::new(snapshot, &breakdown),
-    );
-    let sheet = budget::sheet(&grid, &facts, snapshot, selection, &breakdown, unit);
+    let grid = budget::grid(snapshot, &breakdown);
+    let facts = facts::PhaseReport::new(snapshot, &breakdown, None);
+    let mut sheet = budget::sheet(&grid, &facts, snapshot, selection, &breakdown, unit);
+    (sheet.title).insert(0, words::time_head(snapshot, selection, unit));
+    sheet.notes = budget::notes(&breakdown, unit);
     show.format().exporter().sheet(&sheet, out)
 }
 

@@ -3,10 +3,12 @@
 //! Arguments of `report` and `stat`: what to show, and how.
 
 use crate::{
+    budget::exit_to_entry,
     render::{Format, rows::Words, units::Unit},
     select::Selection,
     snapshot::Snapshot,
 };
+use std::borrow::Cow;
 
 /// The format of what is printed.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -53,5 +55,14 @@ impl Show {
     /// The unit in which to show the cycles of `snapshot`.
     pub fn unit(&self, snapshot: &Snapshot) -> Unit {
         Unit::new(snapshot.tsc_khz, self.cycles)
+    }
+
+    /// The snapshot to show: in the words of perf, times are those that perf means, if they are
+    /// known. The overhead is in the handlers' times alone.
+    pub fn timed<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        let is_perf = self.words == Some(Words::Perf);
+        let has_perfs_times = is_perf && self.format().is_for_people() && !self.selection.net;
+        let timed = has_perfs_times.then(|| exit_to_entry(snapshot)).flatten();
+        timed.map_or(Cow::Borrowed(snapshot), Cow::Owned)
     }
 }

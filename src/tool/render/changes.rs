@@ -36,7 +36,7 @@ pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
         add(&columns::CYCLES, |side| side.cycles.into());
         add(&columns::RATE, |side| side.exits_per_second.into());
         add(&columns::EXITS_PERCENT, |side| side.exits_percent.into());
-        add(&columns::TIME_PERCENT, |side| side.time_percent.into());
+        add(&columns::DIFF_PERCENT, |side| side.time_percent.into());
         add(&columns::DIFF_AVG, |side| side.avg.into());
         add(&columns::DIFF_TIME, |side| side.time.into());
         add(&columns::UNTIMED, |side| side.untimed.into());

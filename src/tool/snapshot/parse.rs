@@ -46,6 +46,7 @@ impl Snapshot {
             since_ns: Some(head.since_ns),
             cpus: Some(head.cpus),
             recording: Some(head.recording),
+            phases: Some(head.phases),
             account: None,
             reading: None,
             attached: Vec::new(),
