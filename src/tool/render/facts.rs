@@ -4,8 +4,8 @@
 //! schema.
 
 use crate::{
-    budget::Breakdown,
-    comparison::{Comparison, Part, Times},
+    budget::{Breakdown, GUEST},
+    comparison::{Comparison, Pair, Part, Times},
     continuity::Break,
     rate::Stability,
     snapshot::{Origin, Reading, Snapshot, id::Id},
@@ -248,6 +248,8 @@ struct File {
     separate: Option<Break>,
     /// All selected exits.
     total: Total,
+    /// With --phases: where the time of all selected vCPUs went, the guest and each phase.
+    budget: Option<Vec<Share>>,
 }
 
 impl Diff {
@@ -258,7 +260,9 @@ impl Diff {
         let second = parts.get(1);
         Diff {
             version: VERSION,
-            files: parts.iter().map(File::new).collect(),
+            files: (0..parts.len())
+                .map(|index| File::new(comparison, index))
+                .collect(),
             continued: second.is_some_and(|part| part.continued),
             presumed: second.is_some_and(|part| part.presumed),
             separate: second.and_then(|part| part.separate),
@@ -270,8 +274,14 @@ impl Diff {
 }
 
 impl File {
-    fn new(part: &Part) -> File {
+    fn new(comparison: &Comparison, index: usize) -> File {
+        let part = &comparison.parts[index];
         let Part { snapshot, sum, .. } = part;
+        let share = |pair: &Pair| Share {
+            phase: pair.phase.unwrap_or(GUEST),
+            cycles: pair.side(index).cycles,
+            percent: pair.side(index).time_percent,
+        };
         File {
             file: part.file.clone(),
             machine: snapshot.machine.clone(),
@@ -285,6 +295,7 @@ impl File {
                 cycles: sum.cycles,
                 untimed: sum.untimed,
             },
+            budget: (comparison.budget.as_ref()).map(|all| all.iter().map(share).collect()),
         }
     }
 }
