@@ -22,7 +22,7 @@ use crate::{
     view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
-use std::{borrow::Cow, io::Write, path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 /// The number of intervals of `--rate`.
 const INTERVALS: u32 = 10;
@@ -77,8 +77,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if *phases {
         return print_phases(&snapshot, show, out);
     }
-    let timed = show.timed(&snapshot);
-    let view = View::new(&timed, selection)?;
+    let perfs = show.perfs(&snapshot);
+    ensure!(
+        perfs.is_none() || !(*histograms || selection.sort.is_of_histogram()),
+        "phases do not tell the shortest and the longest exit, and have no histograms: leave out \
+         --as perf, or sort by exits, time or avg"
+    );
+    let timed = perfs.as_ref().unwrap_or(&snapshot);
+    let view = View::new(timed, selection)?;
     view.check_order(selection.sort)?;
     let mut exporter = show.format().exporter();
     let unit = show.unit(&snapshot);
@@ -88,7 +94,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if show.format().is_for_people() {
         sheet.title = vec![words::head(&snapshot, selection, unit)];
         if show.words == Some(Words::Perf) {
-            sheet.title = vec!["Analyze events for all VMs, all VCPUs:".into()];
+            sheet.title = vec![words::perfs_head(selection)];
         }
         if input.is_some() || show.format() == Format::Markdown {
             sheet.title.extend(words::recorded(&snapshot));
@@ -101,13 +107,12 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                 .title
                 .push(format!("exitprof {version}, commit {commit}"));
         }
-        sheet.notes = notes(&timed, &view, show);
-        if show.words == Some(Words::Perf) {
-            let counted = View::new(&snapshot, selection)?;
-            let is_from_exit = matches!(timed, Cow::Owned(_));
-            let times = words::perfs_times(&counted, &snapshot, is_from_exit);
-            sheet.notes.splice(0..0, times);
-        }
+        sheet.notes = match show.words {
+            Some(Words::Perf) => words::perfs_times(&snapshot, perfs.is_some()),
+            None => Vec::new(),
+        };
+        let untimed = words::untimed(&View::new(&snapshot, selection)?);
+        sheet.notes.extend(notes(timed, &view, untimed, show));
         if input.is_none() && rate.is_none() {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
@@ -168,7 +173,7 @@ fn histograms(view: &View, unit: Unit) -> Result<Vec<Vec<String>>> {
 }
 
 /// The lines below the table.
-fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
+fn notes(snapshot: &Snapshot, view: &View, untimed: Option<String>, show: &Show) -> Vec<String> {
     let selection = &show.selection;
     let unit = show.unit(snapshot);
     let mut notes = match snapshot.period {
@@ -176,7 +181,7 @@ fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
         None => words::notes(snapshot),
     };
     notes.extend(words::ranking(view, selection, unit));
-    notes.extend(words::untimed(view));
+    notes.extend(untimed);
     notes.push(words::total(view, snapshot, unit));
     notes.extend(words::account(snapshot, selection));
     notes.push(words::rate(view.selected.exits, snapshot));

@@ -8,7 +8,6 @@ use crate::{
     select::Selection,
     snapshot::Snapshot,
 };
-use std::borrow::Cow;
 
 /// The format of what is printed.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -57,12 +56,13 @@ impl Show {
         Unit::new(snapshot.tsc_khz, self.cycles)
     }
 
-    /// The snapshot to show: in the words of perf, times are those that perf means, if they are
-    /// known. The overhead is in the handlers' times alone.
-    pub fn timed<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
-        let is_perf = self.words == Some(Words::Perf);
-        let has_perfs_times = is_perf && self.format().is_for_people() && !self.selection.net;
-        let timed = has_perfs_times.then(|| exit_to_entry(snapshot)).flatten();
-        timed.map_or(Cow::Borrowed(snapshot), Cow::Owned)
+    /// The snapshot with the times that perf means, for its words, if they are known. The
+    /// overhead is in the handlers' times alone.
+    pub fn perfs(&self, snapshot: &Snapshot) -> Option<Snapshot> {
+        let is_perf = self.words == Some(Words::Perf) && self.format().is_for_people();
+        let has_net = self.selection.net;
+        (is_perf && !has_net)
+            .then(|| exit_to_entry(snapshot))
+            .flatten()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     view::View,
 };
 use anyhow::Result;
-use std::{borrow::Cow, io::Write};
+use std::io::Write;
 
 /// What is printed of an interval.
 #[derive(Debug)]
@@ -95,7 +95,8 @@ impl Printer<'_> {
     /// Prints `delta`. `what` says when it was counted; this ended after `end` seconds.
     pub fn print(&mut self, delta: &Snapshot, what: &str, end: Option<f64>) -> Result<View> {
         self.printed += 1;
-        let delta = &*self.show.timed(delta);
+        let perfs = self.show.perfs(delta);
+        let delta = perfs.as_ref().unwrap_or(delta);
         let selection = &self.show.selection;
         let unit = self.show.unit(delta);
         let (is_line, has_lines) = (self.is_line(), self.has_lines());
@@ -185,8 +186,8 @@ impl Printer<'_> {
         }
         let selection = &self.show.selection;
         let unit = self.show.unit(delta);
-        let timed = self.show.timed(delta);
-        let view = View::of_part(&timed, selection)?;
+        let timed = self.show.perfs(delta);
+        let view = View::of_part(timed.as_ref().unwrap_or(delta), selection)?;
         let mut lines = words::difference_notes(delta);
         if let Tables::Phases | Tables::PhaseLines(_) = self.tables {
             let breakdown = Breakdown::of_part(delta, selection);
@@ -197,13 +198,11 @@ impl Printer<'_> {
             lines.extend(budget::notes(&breakdown, unit));
         } else {
             if self.show.words == Some(Words::Perf) {
-                let counted = View::of_part(delta, selection)?;
-                let is_from_exit = matches!(timed, Cow::Owned(_));
-                lines.extend(words::perfs_times(&counted, delta, is_from_exit));
+                lines.extend(words::perfs_times(delta, timed.is_some()));
             }
             lines.extend(words::ranking(&view, selection, unit));
-            lines.extend(words::untimed(&view));
-            lines.push(words::total(&view, &timed, unit));
+            lines.extend(words::untimed(&View::of_part(delta, selection)?));
+            lines.push(words::total(&view, timed.as_ref().unwrap_or(delta), unit));
         }
         lines.push(words::rate(view.selected.exits, delta));
         let stability = Stability::new(rates);

@@ -49,13 +49,18 @@ impl PartOrder {
     }
 }
 
+/// Whose bars take the place of such rows: VMs', or vCPUs'.
+pub fn group(by: By) -> By {
+    match by {
+        By::Vm | By::VmReason => By::Vm,
+        By::Reason | By::Vcpu | By::VcpuReason => By::Vcpu,
+    }
+}
+
 /// The bars of the VMs that `selection` selects, if it groups by VM, or of the vCPUs.
 pub fn bars(interval: &Snapshot, selection: &Selection, order: PartOrder) -> Vec<Bar> {
     let selection = Selection {
-        by: match selection.by {
-            By::Vm | By::VmReason => By::Vm,
-            _ => By::Vcpu,
-        },
+        by: group(selection.by),
         ..selection.clone()
     };
     let times = by_owner(interval, &selection).into_iter();

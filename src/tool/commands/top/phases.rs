@@ -3,7 +3,7 @@
 //! The list of bars on the screen that show where time went.
 
 use super::{
-    bars::{Bar, PartOrder},
+    bars::{Bar, PartOrder, group},
     list::TOTAL,
     listing::{Entry, Head, Listing},
     state::State,
@@ -15,7 +15,6 @@ use crate::{
         rows::{self, heading},
         units,
     },
-    select::By,
 };
 use ratatui::{
     Frame,
@@ -83,10 +82,6 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State) {
 }
 
 fn listing(state: &State, width: usize) -> Listing {
-    let by = match state.selection().by {
-        By::Vm | By::VmReason => By::Vm,
-        _ => By::Vcpu,
-    };
     let names: Vec<String> =
         rows::told_apart((state.bars.iter()).map(|bar| (&*bar.key.name, bar.key.id)))
             .into_iter()
@@ -96,7 +91,7 @@ fn listing(state: &State, width: usize) -> Listing {
                 None => name,
             })
             .collect();
-    let head = heading(by);
+    let head = heading(group(state.selection().by));
     let widest = names.iter().map(|name| name.chars().count()).max();
     let name = widest.unwrap_or(0).max(head.len());
     let columns = columns_for(&state.bars, width.saturating_sub(name + 1 + SHORTEST_BAR));

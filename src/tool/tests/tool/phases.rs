@@ -276,7 +276,17 @@ fn the_times_of_perf_are_those_from_exit_to_entry() {
         text.contains("Not timed       MSR_WRITE: 4,524 of 4,796\n"),
         "{text}"
     );
-    assert!(text.contains("takes a period"), "{text}");
+    assert!(
+        text.contains("takes a") && text.contains("count as 0"),
+        "{text}"
+    );
+    for argument in ["--sort=p99", "--histogram"] {
+        let mut report = exitprof();
+        report.args(["report", "--as", "perf", argument]);
+        let run = report.arg("-i").arg(data("phases.txt")).assert().code(1);
+        let error = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        assert!(error.contains("leave out --as perf"), "{error}");
+    }
     // Halted vCPUs are on no CPU.
     assert!(!text.contains("CPU's time"), "{text}");
 
