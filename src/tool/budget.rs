@@ -184,6 +184,11 @@ impl Breakdown {
     /// The same of a snapshot that may lack something that is selected: vCPUs end, and not all
     /// run all the time.
     pub fn of_part(snapshot: &Snapshot, selection: &Selection) -> Breakdown {
+        let reasons = selection.selected_reasons(snapshot);
+        let is_wanted = |reason: Option<u32>, name: &str| {
+            let is_it = |wanted: &Reason| wanted.is(reason, name);
+            reasons.as_ref().is_none_or(|all| all.iter().any(is_it))
+        };
         let mut time = Time::default();
         let mut sums: BTreeMap<(Option<u32>, Arc<str>), Cycles> = BTreeMap::new();
         let mut trips: BTreeMap<_, (u128, u128)> = BTreeMap::new();
@@ -193,7 +198,8 @@ impl Breakdown {
                 let sum = sums.entry((row.reason, row.name.clone())).or_default();
                 add(sum, row.cycles.into());
             }
-            for row in &budget.trips {
+            let wanted = (budget.trips.iter()).filter(|row| is_wanted(row.reason, &row.name));
+            for row in wanted {
                 let key = (row.reason, &row.name, row.exit, &row.exit_name);
                 let sum = trips.entry(key).or_default();
                 sum.0 += u128::from(row.trips);
@@ -215,14 +221,9 @@ impl Breakdown {
             let numbers = counters.map(|c| (u128::from(c.exits), u128::from(c.timed())));
             numbers.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1))
         };
-        let reasons = selection.selected_reasons(snapshot);
-        let is_wanted = |(reason, name): &(Option<u32>, Arc<str>)| {
-            let is_it = |wanted: &Reason| wanted.is(*reason, name);
-            reasons.as_ref().is_none_or(|all| all.iter().any(is_it))
-        };
         let mut rows: Vec<Row> = sums
             .into_iter()
-            .filter(|(key, _)| is_wanted(key))
+            .filter(|((reason, name), _)| is_wanted(*reason, name))
             .map(|((reason, name), spent)| {
                 let cycles = spent.iter().sum();
                 let (exits, timed) = exits_of(reason, &name);

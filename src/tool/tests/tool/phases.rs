@@ -190,6 +190,9 @@ fn reasons_can_be_chosen_and_left_out() {
     assert_eq!(hlt["rows"].as_array().unwrap().len(), 1);
     assert_eq!(hlt["rows"][0]["name"], "HLT");
     assert_eq!(hlt["elapsed"], 7000);
+    let trips = |reason| json(&host, &["--reason", reason])["userspace_exits"].clone();
+    assert_eq!(trips("HLT").as_array().unwrap().len(), 1);
+    assert_eq!(trips("CPUID").as_array().unwrap().len(), 0);
     for arguments in [&["--phases"][..], &[]] {
         let mut report = host.exitprof("report");
         let text = output(report.args(arguments).args(["--top", "0"]));
