@@ -33,6 +33,7 @@ Examples:
   exitprof report --by vm       the VMs with the most exits
   exitprof top                  what is being counted, live
   exitprof stat 1               what each second counts
+  exitprof stat --phases 1      where each second of the vCPUs' time went
   exitprof stat -- make         what is counted while make runs
   exitprof record before.json   save what was counted so far
   exitprof diff before.json after.json"
@@ -48,7 +49,15 @@ enum Command {
     #[command(after_help = "\
 Time is the time that KVM spends handling exits; Min, Max, Avg, p50 and p99 are
 times of single exits. Percentages refer to all exits of the host, or of the
-selected VMs and vCPUs. Bars show Exits%, or with --sort time Time%.
+selected VMs and vCPUs: Time% is the share of the time of their handlers. Bars
+show Exits%, or with --sort time Time%.
+
+With --phases, time is that of vCPUs, and Time% the share of it that exits of a
+reason led to. A recording of a period has averages; others have shares, because
+there may have been exits before phases were recorded.
+
+With --as perf, columns and times are those of perf kvm stat report. It measures
+from exit to entry, which takes phases: without any, times stay the handlers'.
 
 Percentiles are interpolated in a histogram of powers of two, so they are off by
 less than a factor of two. VMs, vCPUs and guests have no histograms.
@@ -65,13 +74,17 @@ Examples:
   exitprof report --histogram --reason HLT
   exitprof report --rate 10            watch whether the rate is stable
   exitprof report -i before.json       what was recorded
+  exitprof report --phases             where the time of vCPUs went
+  exitprof report --as perf --top 9    as perf kvm stat report shows it
   exitprof report --format json | jq .total")]
     Report(report::Arguments),
     /// Show what is counted in intervals, or while a command runs
     #[command(after_help = "\
 With --line, rates are in columns, of as many reasons as there is room for: of
 those that --reason selects, or of those with the most exits so far. CPU% is the
-share of all CPUs' time.
+share of all CPUs' time, spent in handlers. With --phases, the columns are the
+guest and the phases, in percent of the time of all vCPUs. Time% is the share of
+the time of all handlers, or with --phases of all vCPUs.
 
 At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
 says whether the rate was stable. The interval that a signal ends is in the sum,
@@ -91,6 +104,8 @@ Examples:
   exitprof stat 1                 each second
   exitprof stat 0.5 20 --top 3    half a second, 20 times
   exitprof stat --line            a line each second, as vmstat prints
+  exitprof stat --phases --line   where each second of the vCPUs' time went
+  exitprof stat --phases -- make  where the vCPUs' time goes while make runs
   exitprof stat -- make -j8       while make runs
   exitprof stat -r 5 -- make -j8  five times, on average
   exitprof stat -o exits.csv --append --format csv --line 60")]
@@ -100,12 +115,17 @@ Examples:
 Exits/s is the rate in the last interval. The other columns count from the
 baseline: when top started, when you pressed b, or when the counters were
 replaced, for example by another VM's. Shares refer to all exits of the host, or
-of the VM or vCPU that is shown; the total is of the rows. Press ? for the keys.
+of the VM or vCPU that is shown: Time% is the share of the time of handlers. The
+total is of the rows. Press ? for the keys.
+
+With --phases, or after the key t, a bar shows where the time of each vCPU or VM
+went in the last interval: each part of it has a mark and a colour.
 
 Examples:
   exitprof top                 once a second
   exitprof top -d 0.2          five times a second
   exitprof top --vm 4123       the VM of process 4123
+  exitprof top --phases        where the time of vCPUs goes
   exitprof top -b -n 1         once, as text")]
     Top(top::Arguments),
     /// Save what was counted so far, or in a period, to a file
@@ -139,6 +159,10 @@ all recordings say how long they counted; those of a guest do not, unless they
 are of a period. Totals are not per second if each recording is of a command,
 which does the same work however long it takes.
 
+With --phases, the parts of the time of all vCPUs are compared, and then what
+exits of each reason led to. Times are those of a vCPU's second, unless each
+recording is of a command.
+
 --fail-above compares the sums of exits and time, or if these cannot be
 compared, the average time of an exit.
 
@@ -146,6 +170,7 @@ Examples:
   exitprof diff before.json after.json
   exitprof diff --top 5 --sort exits before.json after.json
   exitprof diff --by vm,reason --reason HLT before.json after.json
+  exitprof diff --phases --top 5 before.json after.json
   exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),
     /// Ask the host for the exits and cycles of every reason

@@ -29,8 +29,10 @@ pub struct Comparison {
     pub times: Times,
     /// Whether exits and times are per second.
     pub per_second: bool,
-    /// The rows, in order.
+    /// The rows, in order. If phases are compared, the guest's is the first.
     pub rows: Vec<Pair>,
+    /// If phases are compared, the parts of the time. The largest comes first.
+    pub budget: Option<Vec<Pair>>,
 }
 
 /// One of the snapshots.
@@ -60,6 +62,16 @@ pub enum Times {
     Cycles,
 }
 
+impl Times {
+    /// What makes cycles of a snapshot a time in this unit.
+    pub fn scale(self, snapshot: &Snapshot) -> f64 {
+        match self {
+            Times::Ns => 1e6 / f64::from(snapshot.tsc_khz),
+            Times::Cycles => 1.0,
+        }
+    }
+}
+
 /// What rows are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
@@ -80,6 +92,8 @@ pub struct Pair {
     pub key: Key,
     /// The VM's name, if the row is of one and it has a name.
     pub vm_name: Option<String>,
+    /// The phase, or the guest, if the row is of one.
+    pub phase: Option<&'static str>,
     /// In each snapshot.
     pub sides: Vec<Side>,
 }
@@ -139,22 +153,23 @@ impl Comparison {
         } else {
             Times::Cycles
         };
-        // A command does the same work each time, however long that takes.
-        let is_command = |part: &Part| {
-            let period = part.snapshot.period.as_ref();
-            period.is_some_and(|period| period.command.is_some())
-        };
         let has_seconds = |part: &Part| part.snapshot.seconds().is_some();
-        let per_second = parts.iter().all(has_seconds) && !parts.iter().all(is_command);
+        let per_second = parts.iter().all(has_seconds) && !parts.iter().all(Part::is_command);
         let rows = rows(&mut parts, selection, times, per_second)?;
         let mut comparison = Comparison {
             parts,
             times,
             per_second,
             rows,
+            budget: None,
         };
         comparison.rows.sort_by(|x, y| order.of(x, y));
         Ok(comparison)
+    }
+
+    /// Whether each part did the same work: a command does, however long that takes.
+    pub fn is_same_work(&self) -> bool {
+        self.parts.iter().all(Part::is_command)
     }
 
     /// The sums of all rows, as a row.
@@ -162,12 +177,18 @@ impl Comparison {
         Pair {
             key: Key::named("all"),
             vm_name: None,
+            phase: None,
             sides: self.parts.iter().map(|part| part.sum).collect(),
         }
     }
 }
 
 impl Part {
+    fn is_command(&self) -> bool {
+        let period = self.snapshot.period.as_ref();
+        period.is_some_and(|period| period.command.is_some())
+    }
+
     fn first(file: String, snapshot: Snapshot) -> Part {
         Part {
             file,
@@ -228,10 +249,7 @@ fn rows(
     for part in parts.iter_mut() {
         let snapshot = &part.snapshot;
         let seconds = snapshot.seconds().filter(|_| per_second);
-        let scale = match times {
-            Times::Ns => 1e6 / f64::from(snapshot.tsc_khz),
-            Times::Cycles => 1.0,
-        };
+        let scale = times.scale(snapshot);
         let view = View::of_part(snapshot, selection)?;
         part.sum = Side::sum(&view.selected, &view.total, scale, seconds);
         let sides = view.rows.iter();
@@ -252,6 +270,7 @@ fn rows(
     let pair = |key: &Key| Pair {
         key: key.clone(),
         vm_name: key.vm.as_deref().and_then(vm_name),
+        phase: None,
         sides: columns
             .iter()
             .map(|column| column.get(key).copied().unwrap_or(none))
@@ -342,7 +361,7 @@ impl Pair {
 
 impl Order {
     /// The greatest change first. Otherwise equal rows stay in the order of their keys.
-    fn of(self, x: &Pair, y: &Pair) -> Ordering {
+    pub fn of(self, x: &Pair, y: &Pair) -> Ordering {
         let by = |size: &dyn Fn(&Pair) -> (Option<f64>, f64)| {
             size(y).partial_cmp(&size(x)).unwrap_or(Ordering::Equal)
         };

@@ -5,7 +5,7 @@
 use crate::{
     continuity::Break,
     reasons,
-    snapshot::{Counter, Owner, Reading, Snapshot, budget::Budget, histogram},
+    snapshot::{Counter, Owner, Period, Reading, Snapshot, budget::Budget, histogram},
 };
 use foldhash::{HashMap, HashSet};
 use profile::histogram::Histogram;
@@ -91,6 +91,7 @@ impl Snapshot {
         counters.retain(|counter| counter.exits > 0);
         Ok(Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
+            period: Some(Period::default()),
             budgets: self.budgets_since(earlier),
             ..self.with(counters)
         })

@@ -14,6 +14,7 @@ pub mod commands;
 mod comparison;
 pub mod continuity;
 mod delta;
+mod phase_changes;
 pub mod rate;
 mod reasons;
 pub mod render;

@@ -250,10 +250,7 @@ impl View {
     ///
     /// If they do not: says why, and what to sort by instead.
     pub fn check_order(&self, sort: Sort) -> Result<()> {
-        let known = |row: &Row| match sort {
-            Sort::P50 | Sort::P90 | Sort::P99 | Sort::Max | Sort::Min => row.max.is_some(),
-            _ => true,
-        };
+        let known = |row: &Row| !sort.is_of_histogram() || row.max.is_some();
         ensure!(
             self.rows.iter().all(|row| row.exits == 0) || self.rows.iter().any(known),
             "there is no such column: only the reasons of all guests have histograms, on a host \

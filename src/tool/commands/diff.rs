@@ -10,7 +10,7 @@ use crate::{
     comparison::{Comparison, Order},
     render::{
         changes, facts,
-        sheet::{Look, Sheet},
+        sheet::{Look, Sheet, instead},
         table, verdict,
     },
     select::{By, Selection},
@@ -18,7 +18,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use clap::ValueHint;
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, mem, path::PathBuf, process::ExitCode};
 
 /// The exit status if there is more than --fail-above allows.
 const ABOVE: u8 = 3;
@@ -48,6 +48,10 @@ pub struct Arguments {
     /// Subtract the measurement overhead from the time of each exit
     #[arg(long)]
     net: bool,
+    /// Compare where the time of vCPUs went: in the guest, in each phase of handling exits, and
+    /// off the CPU
+    #[arg(long, conflicts_with_all = ["by", "net", "fail_above"])]
+    phases: bool,
     /// Exit with status 3 if exits or time grew by more than PERCENT in all
     #[arg(long, value_name = "PERCENT", value_parser = percent, value_hint = ValueHint::Other)]
     fail_above: Option<f64>,
@@ -80,21 +84,42 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         net: arguments.net,
         ..Selection::everything()
     };
-    let comparison = Comparison::new(files, &selection, arguments.sort, arguments.cycles)?;
+    let mut comparison = Comparison::new(files, &selection, arguments.sort, arguments.cycles)?;
+    if arguments.phases {
+        comparison = comparison.by_phase(&selection, arguments.sort)?;
+    }
+    let mut exporter = arguments.output.format().exporter();
     let top = arguments.top.unwrap_or(usize::MAX);
+    let mut title = verdict::title(&comparison);
+    let facts = facts::Diff::new(&comparison);
+    let look = Look {
+        times: changes::times(&comparison),
+        width: table::width(),
+        bar: None,
+    };
+    let budget = changes::budget(&comparison).filter(|_| exporter.is_for_people());
+    if let Some(grid) = &budget {
+        let sheet = Sheet {
+            instead: None,
+            facts: &facts,
+            grid,
+            shown: changes::budget_shown(&comparison),
+            look,
+            title: mem::take(&mut title),
+            notes: Vec::new(),
+        };
+        exporter.sheet(&sheet, out)?;
+        exporter.say(&[String::new()], out)?;
+    }
     let sheet = Sheet {
-        facts: &facts::Diff::new(&comparison),
-        grid: &changes::grid(&comparison, top),
+        instead: instead(arguments.top),
+        facts: &facts,
+        grid: &changes::grid(&comparison, top, exporter.is_for_people()),
         shown: changes::shown(&comparison, selection.by),
-        look: Look {
-            times: changes::times(&comparison),
-            width: table::width(),
-            bar: None,
-        },
-        title: verdict::title(&comparison),
+        look,
+        title,
         notes: verdict::notes(&comparison, top),
     };
-    let mut exporter = arguments.output.format().exporter();
     let printed = exporter.sheet(&sheet, out).and_then(|()| Ok(out.flush()?));
     let Some(limit) = arguments.fail_above else {
         return printed.map(|()| ExitCode::SUCCESS);

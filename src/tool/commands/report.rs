@@ -40,7 +40,7 @@ pub struct Arguments {
     histograms: bool,
     /// Show where the time of vCPUs went: in the guest, in each phase of handling exits, and
     /// off the CPU. The module parameter phases must be Y
-    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "reasons", "net", "all", "words"])]
+    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "net", "all", "words"])]
     phases: bool,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
@@ -77,7 +77,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if *phases {
         return print_phases(&snapshot, show, out);
     }
-    let view = View::new(&snapshot, selection)?;
+    let perfs = show.perfs(&snapshot);
+    ensure!(
+        perfs.is_none() || !(*histograms || selection.sort.is_of_histogram()),
+        "phases do not tell the shortest and the longest exit, and have no histograms: leave out \
+         --as perf, or sort by exits, time or avg"
+    );
+    let timed = perfs.as_ref().unwrap_or(&snapshot);
+    let view = View::new(timed, selection)?;
     view.check_order(selection.sort)?;
     let mut exporter = show.format().exporter();
     let unit = show.unit(&snapshot);
@@ -87,7 +94,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if show.format().is_for_people() {
         sheet.title = vec![words::head(&snapshot, selection, unit)];
         if show.words == Some(Words::Perf) {
-            sheet.title = vec!["Analyze events for all VMs, all VCPUs:".into()];
+            sheet.title = vec![words::perfs_head(selection)];
         }
         if input.is_some() || show.format() == Format::Markdown {
             sheet.title.extend(words::recorded(&snapshot));
@@ -100,7 +107,12 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                 .title
                 .push(format!("exitprof {version}, commit {commit}"));
         }
-        sheet.notes = notes(&snapshot, &view, show);
+        sheet.notes = match show.words {
+            Some(Words::Perf) => words::perfs_times(&snapshot, perfs.is_some()),
+            None => Vec::new(),
+        };
+        let untimed = words::untimed(&View::new(&snapshot, selection)?);
+        sheet.notes.extend(notes(timed, &view, untimed, show));
         if input.is_none() && rate.is_none() {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
@@ -139,11 +151,11 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
 fn print_phases(snapshot: &Snapshot, show: &Show, out: &mut impl Write) -> Result<()> {
     let (selection, unit) = (&show.selection, show.unit(snapshot));
     let breakdown = Breakdown::new(snapshot, selection)?;
-    let (grid, facts) = (
-        budget::grid(snapshot, &breakdown),
-        facts::PhaseReport::new(snapshot, &breakdown),
-    );
-    let sheet = budget::sheet(&grid, &facts, snapshot, selection, &breakdown, unit);
+    let grid = budget::grid(snapshot, &breakdown);
+    let facts = facts::PhaseReport::new(snapshot, &breakdown, None);
+    let mut sheet = budget::sheet(&grid, &facts, snapshot, selection, &breakdown, unit);
+    (sheet.title).insert(0, words::time_head(snapshot, selection, unit));
+    sheet.notes = budget::notes(&breakdown, unit);
     show.format().exporter().sheet(&sheet, out)
 }
 
@@ -161,7 +173,7 @@ fn histograms(view: &View, unit: Unit) -> Result<Vec<Vec<String>>> {
 }
 
 /// The lines below the table.
-fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
+fn notes(snapshot: &Snapshot, view: &View, untimed: Option<String>, show: &Show) -> Vec<String> {
     let selection = &show.selection;
     let unit = show.unit(snapshot);
     let mut notes = match snapshot.period {
@@ -169,7 +181,7 @@ fn notes(snapshot: &Snapshot, view: &View, show: &Show) -> Vec<String> {
         None => words::notes(snapshot),
     };
     notes.extend(words::ranking(view, selection, unit));
-    notes.extend(words::untimed(view));
+    notes.extend(untimed);
     notes.push(words::total(view, snapshot, unit));
     notes.extend(words::account(snapshot, selection));
     notes.push(words::rate(view.selected.exits, snapshot));

@@ -3,6 +3,7 @@
 //! Arguments of `report` and `stat`: what to show, and how.
 
 use crate::{
+    budget::exit_to_entry,
     render::{Format, rows::Words, units::Unit},
     select::Selection,
     snapshot::Snapshot,
@@ -53,5 +54,15 @@ impl Show {
     /// The unit in which to show the cycles of `snapshot`.
     pub fn unit(&self, snapshot: &Snapshot) -> Unit {
         Unit::new(snapshot.tsc_khz, self.cycles)
+    }
+
+    /// The snapshot with the times that perf means, for its words, if they are known. The
+    /// overhead is in the handlers' times alone.
+    pub fn perfs(&self, snapshot: &Snapshot) -> Option<Snapshot> {
+        let is_perf = self.words == Some(Words::Perf) && self.format().is_for_people();
+        let has_net = self.selection.net;
+        (is_perf && !has_net)
+            .then(|| exit_to_entry(snapshot))
+            .flatten()
     }
 }

@@ -4,14 +4,15 @@
 
 use super::{
     facts,
-    grid::{Column, Rows},
-    sheet::{Look, Sheet, Shown, Times},
-    table::width,
+    grid::{Column, Grid, Rows},
+    rows,
+    sheet::{Look, Sheet, Shown, Times, instead},
+    table::{bar, width},
     units::{self, Unit},
     words,
 };
 use crate::{
-    budget::{Breakdown, GUEST, Row},
+    budget::{Breakdown, Row},
     columns::{self, Meta},
     select::Selection,
     snapshot::Snapshot,
@@ -19,17 +20,18 @@ use crate::{
 };
 use profile::phases::Phase;
 
-/// The columns of the phases for programs, the headings of their averages for people, and how
-/// much each is needed: handlers and userspace most, and polling least.
-const PHASES: [(&Meta, &str, u8); Phase::ALL.len()] = [
-    (&columns::EXIT_PATH, "Path", 20),
-    (&columns::HANDLER, "Handler", 32),
-    (&columns::RUN_LOOP, "Loop", 21),
-    (&columns::USERSPACE, "User", 31),
-    (&columns::POLLING, "Poll", 10),
-    (&columns::HALTED, "Halt", 30),
-    (&columns::PREEMPTED, "Preempt", 22),
-    (&columns::SLEEPING, "Sleep", 12),
+/// The guest's column and those of the phases for programs, whose headings people see, too; and
+/// how much people need them: the guest, handlers and userspace most, and polling least.
+pub const PARTS: [(&Meta, u8); 1 + Phase::ALL.len()] = [
+    (&columns::GUEST, 33),
+    (&columns::EXIT_PATH, 20),
+    (&columns::HANDLER, 32),
+    (&columns::RUN_LOOP, 21),
+    (&columns::USERSPACE, 31),
+    (&columns::POLLING, 10),
+    (&columns::HALTED, 30),
+    (&columns::PREEMPTED, 22),
+    (&columns::SLEEPING, 12),
 ];
 
 /// The average of a phase, or its share, which only people see.
@@ -43,7 +45,7 @@ const SHARE: Meta = Meta {
 };
 
 /// The columns for programs.
-pub fn columns<'a>() -> Vec<Column<'a, Row>> {
+pub fn columns<'a>(breakdown: Option<&Breakdown>) -> Vec<Column<'a, Row>> {
     let mut columns = vec![
         Column::new(&columns::REASON, |row: &Row| row.reason),
         Column::new(&columns::NAME, |row: &Row| row.name.clone()),
@@ -51,11 +53,17 @@ pub fn columns<'a>() -> Vec<Column<'a, Row>> {
         Column::new(&columns::SPENT, |row: &Row| row.cycles),
         Column::new(&columns::SPENT_PERCENT, |row: &Row| row.percent),
     ];
-    for (phase, (meta, ..)) in Phase::ALL.into_iter().zip(PHASES) {
+    for (phase, (meta, _)) in Phase::ALL.into_iter().zip(&PARTS[1..]) {
         columns.push(Column::new(meta, move |row: &Row| {
             row.spent[phase as usize]
         }));
     }
+    let time = breakdown.map(|breakdown| breakdown.time);
+    columns.push(Column::fact(&columns::GUEST, time.map(|time| time.guest)));
+    columns.push(Column::fact(
+        &columns::ELAPSED,
+        time.map(|time| time.elapsed),
+    ));
     columns
 }
 
@@ -63,10 +71,11 @@ pub fn columns<'a>() -> Vec<Column<'a, Row>> {
 /// period. Otherwise, there may have been exits before phases were recorded, and people see the
 /// share of each phase.
 pub fn grid<'a>(snapshot: &Snapshot, breakdown: &'a Breakdown) -> Rows<'a, Row> {
-    let mut columns = columns();
+    let mut columns = columns(Some(breakdown));
+    columns.push(rows::clock(snapshot));
     for phase in Phase::ALL {
         let cycles = move |row: &Row| Some(row.spent[phase as usize]).filter(|&cycles| cycles > 0);
-        let elapsed = breakdown.elapsed;
+        let elapsed = breakdown.time.elapsed;
         columns.push(match snapshot.period {
             Some(_) => Column::new(&AVERAGE, move |row: &Row| {
                 let timed = Some(row.timed).filter(|&timed| timed > 0)?;
@@ -81,7 +90,7 @@ pub fn grid<'a>(snapshot: &Snapshot, breakdown: &'a Breakdown) -> Rows<'a, Row> 
     }
 }
 
-/// The sheet for people.
+/// The sheet for people, with the budget above the table.
 pub fn sheet<'a>(
     grid: &'a Rows<'a, Row>,
     facts: &'a facts::PhaseReport,
@@ -90,32 +99,38 @@ pub fn sheet<'a>(
     breakdown: &Breakdown,
     unit: Unit,
 ) -> Sheet<'a> {
-    let shown = |column, label: &str, need| Shown {
-        column,
-        label: label.into(),
-        over: String::new(),
-        need,
-    };
-    let mut all = vec![
-        shown(1, columns::NAME.label, u8::MAX),
-        shown(2, columns::EXITS.label, u8::MAX),
-        shown(4, columns::SPENT_PERCENT.label, 33),
-    ];
-    let first = columns().len();
-    let over = match snapshot.period {
-        Some(_) => "Time after an exit, on average",
-        None => "Share of the time",
-    };
-    for (index, (_, label, need)) in PHASES.into_iter().enumerate() {
-        all.push(Shown {
+    let heads = grid.heads();
+    let at = |meta: &Meta| heads.iter().position(|head| head.meta == meta);
+    let mut all = Vec::new();
+    let mut add = |column: Option<usize>, label: &str, over: &str, need| {
+        all.extend(column.map(|column| Shown {
+            column,
+            label: label.into(),
             over: over.into(),
-            ..shown(first + index, label, need)
-        });
+            need,
+        }));
+    };
+    for (meta, need) in [
+        (&columns::NAME, u8::MAX),
+        (&columns::EXITS, u8::MAX),
+        (&columns::SPENT_PERCENT, 33),
+    ] {
+        add(at(meta), meta.label, "", need);
     }
-    let mut title = vec![words::time_head(snapshot, selection, unit)];
-    title.push(String::new());
-    title.extend(budget(breakdown, unit));
+    let (meta, over) = match snapshot.period {
+        Some(_) => (&AVERAGE, "Time after an exit, on average"),
+        None => (&SHARE, "Share of the time"),
+    };
+    for (index, (phase, need)) in PARTS[1..].iter().enumerate() {
+        add(
+            at(meta).map(|first| first + index),
+            phase.label,
+            over,
+            *need,
+        );
+    }
     Sheet {
+        instead: instead(selection.top),
         facts,
         grid,
         shown: all,
@@ -124,32 +139,33 @@ pub fn sheet<'a>(
             width: width(),
             bar: None,
         },
-        title,
-        notes: notes(breakdown, unit),
+        title: [String::new()]
+            .into_iter()
+            .chain(lines(breakdown, unit))
+            .collect(),
+        notes: Vec::new(),
     }
 }
 
 /// The parts of the time, one a line.
-fn budget(breakdown: &Breakdown, unit: Unit) -> Vec<String> {
-    const BAR: f64 = 40.0;
+pub fn lines(breakdown: &Breakdown, unit: Unit) -> Vec<String> {
+    const BAR: usize = 40;
+    // The name, the time and the share take the rest.
+    let room = width().saturating_sub(27).min(BAR);
     let parts = breakdown.parts.iter().filter(|part| part.cycles > 0);
     parts
         .map(|part| {
-            let share = part.percent.unwrap_or(0.0);
-            let bar = "#".repeat((share.clamp(0.0, 100.0) / 100.0 * BAR).round() as usize);
             let (name, time) = (said(part.name), unit.show(part.cycles as f64));
-            let share = units::percent(share / 100.0);
-            format!("{name:<11}{time:>7} {share:>7} {bar}")
-                .trim_end()
-                .into()
+            let share = units::percent(part.percent.unwrap_or(0.0) / 100.0);
+            let line = format!("{name:<11}{time:>7} {share:>7} {}", bar(part.percent, room));
+            line.trim_end().into()
         })
         .collect()
 }
 
 /// What people call a part of the time.
-fn said(name: &str) -> &str {
+pub fn said(name: &str) -> &str {
     match name {
-        GUEST => "guest",
         "exit_path" => "exit path",
         "run_loop" => "run loop",
         other => other,
@@ -157,8 +173,11 @@ fn said(name: &str) -> &str {
 }
 
 /// What else there is to say.
-fn notes(breakdown: &Breakdown, unit: Unit) -> Vec<String> {
-    let total = format!("{} of all vCPUs", unit.say(breakdown.elapsed as f64));
+pub fn notes(breakdown: &Breakdown, unit: Unit) -> Vec<String> {
+    let total = match breakdown.time.elapsed {
+        0 => "no vCPU had any time".into(),
+        elapsed => format!("{} of all vCPUs", unit.say(elapsed as f64)),
+    };
     let mut notes = vec![words::label("In total", &total)];
     let trips = breakdown.trips.iter().filter(|trips| trips.trips > 0);
     for (nth, trips) in trips.enumerate() {

@@ -3,7 +3,8 @@
 //! The table of a comparison.
 
 use super::{
-    grid::{Column, Rows, Value},
+    budget::said,
+    grid::{Column, Head, Rows, Value},
     sheet::{Shown, Times},
     units::Unit,
 };
@@ -13,12 +14,32 @@ use crate::{
     select::By,
 };
 
-/// The table, of the first `top` rows.
-pub fn grid(comparison: &Comparison, top: usize) -> Rows<'_, Pair> {
+/// The phases that people see.
+const SHOWN_PHASE: Meta = Meta {
+    name: "",
+    ..columns::PHASE
+};
+
+/// The table, of the first `top` reasons. People see the guest in the budget.
+pub fn grid(comparison: &Comparison, top: usize, is_for_people: bool) -> Rows<'_, Pair> {
+    let reasons = comparison.reasons();
+    let first = match is_for_people {
+        true => comparison.rows.len() - reasons.len(),
+        false => 0,
+    };
+    let end = comparison.rows.len() - reasons.len().saturating_sub(top);
     Rows {
         columns: columns(comparison.parts.len()),
-        rows: &comparison.rows[..comparison.rows.len().min(top)],
+        rows: &comparison.rows[first..end],
     }
+}
+
+/// The budget, for people.
+pub fn budget(comparison: &Comparison) -> Option<Rows<'_, Pair>> {
+    Some(Rows {
+        columns: columns(comparison.parts.len()),
+        rows: comparison.budget.as_ref()?,
+    })
 }
 
 /// The columns, if so many snapshots are compared.
@@ -36,7 +57,7 @@ pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
         add(&columns::CYCLES, |side| side.cycles.into());
         add(&columns::RATE, |side| side.exits_per_second.into());
         add(&columns::EXITS_PERCENT, |side| side.exits_percent.into());
-        add(&columns::TIME_PERCENT, |side| side.time_percent.into());
+        add(&columns::DIFF_PERCENT, |side| side.time_percent.into());
         add(&columns::DIFF_AVG, |side| side.avg.into());
         add(&columns::DIFF_TIME, |side| side.time.into());
         add(&columns::UNTIMED, |side| side.untimed.into());
@@ -49,6 +70,8 @@ pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
         Column::new(&columns::VCPU, |pair: &Pair| pair.key.vcpu),
         Column::new(&columns::OWNER, |pair: &Pair| pair.key.owner.clone()),
         Column::new(&columns::VM_NAME, |pair: &Pair| pair.vm_name.clone()),
+        Column::new(&columns::PHASE, |pair: &Pair| pair.phase),
+        Column::new(&SHOWN_PHASE, |pair: &Pair| pair.phase.map(said)),
     ]);
     all
 }
@@ -58,60 +81,105 @@ fn group(index: usize) -> String {
     letter(index).to_lowercase().to_string()
 }
 
-/// The columns for people. Where there is no room, those in the middle go first.
-pub fn shown(comparison: &Comparison, by: By) -> Vec<Shown> {
-    let parts = comparison.parts.len();
-    let heads = columns(parts);
-    let mut all = Vec::new();
-    let mut add = |meta: &Meta, part: Option<usize>, label: &str, over: &str, need| {
+/// Chooses columns for people.
+struct Choice {
+    heads: Vec<Head>,
+    parts: usize,
+    shown: Vec<Shown>,
+}
+
+impl Choice {
+    fn new(comparison: &Comparison) -> Choice {
+        let parts = comparison.parts.len();
+        let heads = columns(parts).iter().map(|c| c.head().clone()).collect();
+        Choice {
+            heads,
+            parts,
+            shown: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, meta: &Meta, part: Option<usize>, [label, over]: [&str; 2], need: u8) {
         let group = part.map(group);
-        let mut heads = heads.iter().map(Column::head);
+        let mut heads = self.heads.iter();
         let column = heads.position(|head| head.meta == meta && head.group == group);
-        all.extend(column.map(|column| Shown {
+        self.shown.extend(column.map(|column| Shown {
             column,
             label: label.into(),
             over: over.into(),
             need,
         }));
-    };
+    }
+
+    /// Adds a column that all snapshots have in common.
+    fn add_one(&mut self, meta: &Meta, label: &str, need: u8) {
+        self.add(meta, None, [label, ""], need);
+    }
+
+    /// Adds the columns of the snapshots. The first and the last are more needed.
+    fn add_parts(&mut self, meta: &Meta, over: &str, [ends, middle]: [u8; 2]) {
+        for part in 0..self.parts {
+            let is_end = part == 0 || part + 1 == self.parts;
+            let need = if is_end { ends } else { middle };
+            self.add(meta, Some(part), [&letter(part).to_string(), over], need);
+        }
+    }
+
+    /// Adds a column of changes.
+    fn add_change(&mut self, meta: &Meta, over: &str, need: u8) {
+        self.add(meta, None, ["Change", over], need);
+    }
+}
+
+/// The columns for people. Where there is no room, those in the middle go first.
+pub fn shown(comparison: &Comparison, by: By) -> Vec<Shown> {
+    let mut all = Choice::new(comparison);
     let (exits, exits_label, time_label) = match comparison.per_second {
         true => (&columns::RATE, "Exits/s", "Time/s"),
         false => (&columns::EXITS, "Exits", "Time"),
     };
-    let is_end = |part| part == 0 || part + 1 == parts;
     if by.has_owner() {
-        add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
-        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 15);
+        all.add_one(&columns::OWNER, columns::OWNER.label, u8::MAX);
+        all.add_one(&columns::VM_NAME, columns::VM_NAME.label, 15);
     }
-    let head = super::rows::heading(by);
-    add(&columns::NAME, None, head, "", u8::MAX);
+    all.add_one(&columns::NAME, super::rows::heading(by), u8::MAX);
     if matches!(by, By::Vm | By::Vcpu) {
-        add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 15);
+        all.add_one(&columns::VM_NAME, columns::VM_NAME.label, 15);
     }
-    for part in 0..parts {
-        let need = if is_end(part) { u8::MAX } else { 12 };
-        add(
-            exits,
-            Some(part),
-            &letter(part).to_string(),
-            exits_label,
-            need,
-        );
+    if comparison.budget.is_some() {
+        let time_label = vcpu_time(comparison);
+        all.add_one(&SHOWN_PHASE, columns::PHASE.label, u8::MAX);
+        all.add_parts(&columns::DIFF_AVG, "After an exit", [20, 10]);
+        all.add_change(&columns::AVG_CHANGE, "After an exit", 15);
+        all.add_parts(&columns::DIFF_TIME, time_label, [30, 12]);
+        all.add_change(&columns::TIME_CHANGE, time_label, u8::MAX);
+        return all.shown;
     }
-    add(&columns::EXITS_CHANGE, None, "Change", exits_label, 30);
-    for part in 0..parts {
-        let need = if is_end(part) { 20 } else { 10 };
-        add(
-            &columns::DIFF_AVG,
-            Some(part),
-            &letter(part).to_string(),
-            "Avg",
-            need,
-        );
+    all.add_parts(exits, exits_label, [u8::MAX, 12]);
+    all.add_change(&columns::EXITS_CHANGE, exits_label, 30);
+    all.add_parts(&columns::DIFF_AVG, "Avg", [20, 10]);
+    all.add_change(&columns::AVG_CHANGE, "Avg", 25);
+    all.add_change(&columns::TIME_CHANGE, time_label, 40);
+    all.shown
+}
+
+/// The columns of the budget for people.
+pub fn budget_shown(comparison: &Comparison) -> Vec<Shown> {
+    let mut all = Choice::new(comparison);
+    all.add_one(&SHOWN_PHASE, columns::PHASE.label, u8::MAX);
+    all.add_parts(&columns::DIFF_PERCENT, "Share of the time", [u8::MAX, 20]);
+    let over = vcpu_time(comparison);
+    all.add_parts(&columns::DIFF_TIME, over, [30, 10]);
+    all.add_change(&columns::TIME_CHANGE, over, u8::MAX);
+    all.shown
+}
+
+/// What times of phases are.
+fn vcpu_time(comparison: &Comparison) -> &'static str {
+    match comparison.per_second {
+        true => "Per vCPU-second",
+        false => "Time",
     }
-    add(&columns::AVG_CHANGE, None, "Change", "Avg", 25);
-    add(&columns::TIME_CHANGE, None, "Change", time_label, 40);
-    all
 }
 
 /// The unit of its times.

@@ -4,8 +4,8 @@
 //! schema.
 
 use crate::{
-    budget::Breakdown,
-    comparison::{Comparison, Part, Times},
+    budget::{Breakdown, GUEST},
+    comparison::{Comparison, Pair, Part, Times},
     continuity::Break,
     rate::Stability,
     snapshot::{Origin, Reading, Snapshot, id::Id},
@@ -21,9 +21,9 @@ use std::sync::Arc;
 /// misunderstand the new one.
 pub const VERSION: u32 = 3;
 
-/// What `report` and `stat` print: a line for each table.
+/// What each document says of the snapshot that it is made of.
 #[derive(Serialize, JsonSchema)]
-pub struct Report {
+pub struct Head {
     /// Version of the format: 3. Fields may be added at any time; the version changes when a
     /// program written for the old one would misunderstand the new one. In version 2, exits
     /// were called samples.
@@ -34,17 +34,38 @@ pub struct Report {
     /// The instruction set that the reasons belong to.
     #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
+    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    tsc_khz: u32,
+    /// When it was read: date and time of day (UTC).
+    pub(super) clock: Option<Timestamp>,
+    /// The name of the machine that read it.
+    machine: Option<String>,
+}
+
+impl Head {
+    /// That of `snapshot`.
+    pub fn new(snapshot: &Snapshot) -> Head {
+        Head {
+            version: VERSION,
+            origin: snapshot.origin,
+            isa: snapshot.isa,
+            tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            machine: snapshot.machine.clone(),
+        }
+    }
+}
+
+/// What `report` and `stat` print: a line for each table.
+#[derive(Serialize, JsonSchema)]
+pub struct Report {
+    #[serde(flatten)]
+    head: Head,
     /// What is counted: on a host, this load of the module; in a guest, the host, VM or vCPU
     /// whose exits it sees. Null if the module does not tell.
     identity: Option<Id>,
     /// Changes when the counters start from zero.
     epoch: u32,
-    /// Frequency of the host's TSC in kHz, 0 if unknown.
-    tsc_khz: u32,
-    /// When it was read: date and time of day (UTC).
-    clock: Option<Timestamp>,
-    /// The name of the machine that read it.
-    machine: Option<String>,
     /// How many seconds it counted.
     seconds: Option<f64>,
     /// Number of the host's online CPUs.
@@ -64,27 +85,21 @@ pub struct Report {
     time: Option<f64>,
 }
 
-/// What `report --phases` prints: a line.
+/// What `report --phases` and `stat --phases` print: a line for each budget.
 #[derive(Serialize, JsonSchema)]
 pub struct PhaseReport {
-    /// Version of the format: 3, as of `report`.
-    version: u32,
-    /// Where it was read.
-    #[serde(rename = "source")]
-    origin: Origin,
-    /// The instruction set that the reasons belong to.
-    #[schemars(with = "crate::snapshot::shape::Isa")]
-    isa: Isa,
-    /// Frequency of the host's TSC in kHz, 0 if unknown.
-    tsc_khz: u32,
-    /// When it was read: date and time of day (UTC).
-    clock: Option<Timestamp>,
+    #[serde(flatten)]
+    head: Head,
+    /// How many seconds it counted.
+    seconds: Option<f64>,
     /// The time of all selected vCPUs while phases were recorded, in cycles.
     elapsed: u128,
     /// Where it went: the guest, and each phase. They add up to `elapsed`.
     budget: Vec<Share>,
     /// The exits to userspace.
     userspace_exits: Vec<Trips>,
+    /// Of `stat`: the end of the interval, in seconds since the first one began.
+    time: Option<f64>,
 }
 
 /// A part of the time.
@@ -117,13 +132,9 @@ struct Trips {
 }
 
 impl PhaseReport {
-    /// What is known of `breakdown`, which is of `snapshot`.
-    pub fn new(snapshot: &Snapshot, breakdown: &Breakdown) -> PhaseReport {
-        let share = |part: &crate::budget::Part| Share {
-            phase: part.name,
-            cycles: part.cycles,
-            percent: part.percent,
-        };
+    /// What is known of `breakdown`, which is of `snapshot`. It may be of an interval that ended
+    /// after so many seconds.
+    pub fn new(snapshot: &Snapshot, breakdown: &Breakdown, time: Option<f64>) -> PhaseReport {
         let trips = |trips: &crate::budget::Trips| Trips {
             reason: trips.reason,
             name: trips.name.clone(),
@@ -133,14 +144,22 @@ impl PhaseReport {
             cycles: trips.cycles,
         };
         PhaseReport {
-            version: VERSION,
-            origin: snapshot.origin,
-            isa: snapshot.isa,
-            tsc_khz: snapshot.tsc_khz,
-            clock: snapshot.clock,
-            elapsed: breakdown.elapsed,
-            budget: breakdown.parts.iter().map(share).collect(),
+            head: Head::new(snapshot),
+            seconds: snapshot.seconds(),
+            elapsed: breakdown.time.elapsed,
+            budget: breakdown.parts.iter().map(Share::new).collect(),
             userspace_exits: breakdown.trips.iter().map(trips).collect(),
+            time,
+        }
+    }
+}
+
+impl Share {
+    fn new(part: &crate::budget::Part) -> Share {
+        Share {
+            phase: part.name,
+            cycles: part.cycles,
+            percent: part.percent,
         }
     }
 }
@@ -160,14 +179,9 @@ impl Report {
     /// What is known of `view`, which is of `snapshot`.
     pub fn new(snapshot: &Snapshot, view: &View) -> Report {
         Report {
-            version: VERSION,
-            origin: snapshot.origin,
-            isa: snapshot.isa,
+            head: Head::new(snapshot),
             identity: snapshot.identity,
             epoch: snapshot.epoch,
-            tsc_khz: snapshot.tsc_khz,
-            clock: snapshot.clock,
-            machine: snapshot.machine.clone(),
             seconds: snapshot.seconds(),
             cpus: snapshot.cpus,
             recording: snapshot.recording,
@@ -234,6 +248,8 @@ struct File {
     separate: Option<Break>,
     /// All selected exits.
     total: Total,
+    /// With --phases: where the time of all selected vCPUs went, the guest and each phase.
+    budget: Option<Vec<Share>>,
 }
 
 impl Diff {
@@ -244,7 +260,9 @@ impl Diff {
         let second = parts.get(1);
         Diff {
             version: VERSION,
-            files: parts.iter().map(File::new).collect(),
+            files: (0..parts.len())
+                .map(|index| File::new(comparison, index))
+                .collect(),
             continued: second.is_some_and(|part| part.continued),
             presumed: second.is_some_and(|part| part.presumed),
             separate: second.and_then(|part| part.separate),
@@ -256,8 +274,14 @@ impl Diff {
 }
 
 impl File {
-    fn new(part: &Part) -> File {
+    fn new(comparison: &Comparison, index: usize) -> File {
+        let part = &comparison.parts[index];
         let Part { snapshot, sum, .. } = part;
+        let share = |pair: &Pair| Share {
+            phase: pair.phase.unwrap_or(GUEST),
+            cycles: pair.side(index).cycles,
+            percent: pair.side(index).time_percent,
+        };
         File {
             file: part.file.clone(),
             machine: snapshot.machine.clone(),
@@ -271,6 +295,7 @@ impl File {
                 cycles: sum.cycles,
                 untimed: sum.untimed,
             },
+            budget: (comparison.budget.as_ref()).map(|all| all.iter().map(share).collect()),
         }
     }
 }

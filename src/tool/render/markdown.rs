@@ -22,7 +22,7 @@ impl Exporter for Markdown {
         self.say(&sheet.title, out)?;
         writeln!(out)?;
         if sheet.grid.is_empty() {
-            writeln!(out, "No exits.")?;
+            writeln!(out, "{}", sheet.instead.unwrap_or(""))?;
         } else {
             let columns = cells(sheet);
             let mut line = |fields: Vec<String>| writeln!(out, "| {} |", fields.join(" | "));

@@ -3,21 +3,19 @@
 //! The table of several runs of a command: means and standard deviations.
 
 use super::{
-    facts::VERSION,
+    facts::Head,
     grid::{Column, Grid, Rows},
     rows::heading,
-    sheet::{Look, Sheet, Shown, Times},
+    sheet::{Look, Sheet, Shown, Times, instead},
     units::{Unit, counted, deviating, when},
     words::label,
 };
 use crate::{
     columns::{self, Kind, Meta},
     rate::Spread,
-    select::{By, Key},
-    snapshot::{Origin, Snapshot},
+    select::{By, Key, Selection},
+    snapshot::Snapshot,
 };
-use jiff::Timestamp;
-use profile::isa::Isa;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -49,20 +47,8 @@ pub struct Repeated {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Repeat")]
 pub struct Facts {
-    /// Version of the format: 3, as of `report`.
-    version: u32,
-    /// Where it was read.
-    #[serde(rename = "source")]
-    origin: Origin,
-    /// The instruction set that the reasons belong to.
-    #[schemars(with = "crate::snapshot::shape::Isa")]
-    isa: Isa,
-    /// Frequency of the host's TSC in kHz, 0 if unknown.
-    tsc_khz: u32,
-    /// When the last run ended: date and time of day (UTC).
-    clock: Option<Timestamp>,
-    /// The name of the machine.
-    machine: Option<String>,
+    #[serde(flatten)]
+    head: Head,
     /// The number of runs.
     runs: usize,
     /// How many seconds a run took.
@@ -77,12 +63,7 @@ impl Facts {
     /// What is known of the runs, the last of which ended with `snapshot`.
     pub fn new(snapshot: &Snapshot, runs: usize, [seconds, exits, cycles]: [Spread; 3]) -> Facts {
         Facts {
-            version: VERSION,
-            origin: snapshot.origin,
-            isa: snapshot.isa,
-            tsc_khz: snapshot.tsc_khz,
-            clock: snapshot.clock,
-            machine: snapshot.machine.clone(),
+            head: Head::new(snapshot),
             runs,
             seconds,
             exits,
@@ -133,7 +114,7 @@ pub fn grid(rows: &[Repeated]) -> Rows<'_, Repeated> {
 pub fn sheet<'a>(
     grid: &'a dyn Grid,
     facts: &'a Facts,
-    by: By,
+    selection: &Selection,
     unit: Unit,
     width: usize,
 ) -> Sheet<'a> {
@@ -149,6 +130,7 @@ pub fn sheet<'a>(
             need,
         }));
     };
+    let by = selection.by;
     if by.has_owner() {
         add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
         add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 40);
@@ -171,7 +153,7 @@ pub fn sheet<'a>(
     let time = |cycles: f64| unit.say(cycles);
     let runs = counted(facts.runs as u64, "run", "runs");
     let exits = spread(facts.exits, &|exits| format!("{exits:.1}"));
-    let ended = facts.clock.map(|clock| label("Ended", when(clock)));
+    let ended = facts.head.clock.map(|clock| label("Ended", when(clock)));
     let mut notes = vec![
         label("Exits", format!("{exits} in each of {runs}")),
         label("Time", spread(facts.cycles, &time)),
@@ -179,6 +161,7 @@ pub fn sheet<'a>(
     ];
     notes.extend(ended);
     Sheet {
+        instead: instead(selection.top),
         facts,
         grid,
         shown,

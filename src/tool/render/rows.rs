@@ -5,7 +5,7 @@
 use super::{
     cells,
     grid::{Column, Grid, Rows, Value},
-    sheet::{Look, Sheet, Shown, Times},
+    sheet::{Look, Sheet, Shown, Times, instead},
     table::width,
     units::Unit,
 };
@@ -63,7 +63,7 @@ pub fn grid<'a>(snapshot: &Snapshot, view: &'a View) -> Rows<'a, Row> {
 }
 
 /// When it was read, which is the same in all rows.
-pub fn clock<'a>(snapshot: &Snapshot) -> Column<'a, Row> {
+pub fn clock<'a, R>(snapshot: &Snapshot) -> Column<'a, R> {
     Column::fact(&columns::CLOCK, snapshot.clock.map(|time| time.to_string()))
 }
 
@@ -109,6 +109,7 @@ pub fn sheet<'a>(
 ) -> Sheet<'a> {
     let bar = bar(grid, selection);
     Sheet {
+        instead: instead(selection.top),
         facts,
         grid,
         shown: shown(grid, selection.by, words),
@@ -193,7 +194,8 @@ pub fn shortened(name: &str) -> String {
     cells::shortened(name)
 }
 
-fn told_apart<'a>(named: impl Iterator<Item = (&'a str, Option<Id>)> + Clone) -> Vec<String> {
+/// Names, in the same way.
+pub fn told_apart<'a>(named: impl Iterator<Item = (&'a str, Option<Id>)> + Clone) -> Vec<String> {
     let mut seen: HashMap<&str, BTreeSet<Id>> = HashMap::new();
     for (name, id) in named.clone() {
         seen.entry(name).or_default().extend(id);

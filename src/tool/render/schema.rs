@@ -12,7 +12,6 @@ use super::{
 use crate::{
     columns::{self, Kind},
     snapshot::Snapshot,
-    view::Row,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -34,7 +33,7 @@ pub fn schema() -> Value {
     all.push(generator.subschema_for::<repeated::Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
-    add_rows(&mut definitions, "PhaseReport", &heads(&budget::columns()));
+    add_rows(&mut definitions, "PhaseReport", &phase_heads());
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
     add_more_files(&mut definitions);
     add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
@@ -53,7 +52,15 @@ fn heads<R>(columns: &[Column<'_, R>]) -> Vec<Head> {
 }
 
 fn report_heads() -> Vec<Head> {
-    let mut columns: Vec<Column<'_, Row>> = rows::columns();
+    timed(rows::columns())
+}
+
+fn phase_heads() -> Vec<Head> {
+    timed(budget::columns(None))
+}
+
+/// With the columns of an interval.
+fn timed<R>(mut columns: Vec<Column<'_, R>>) -> Vec<Head> {
     columns.push(Column::fact(&columns::TIME, None::<f64>));
     columns.push(Column::fact(&columns::CLOCK, None::<f64>));
     heads(&columns)
@@ -173,7 +180,7 @@ pub fn text() -> String {
         }
     };
     list("Rows of report and stat", &report_heads());
-    list("Rows of report --phases", &heads(&budget::columns()));
+    list("Rows of report --phases and stat --phases", &phase_heads());
     list("Rows of diff", &heads(&changes::columns(2)));
     list("Rows of stat -r", &heads(&repeated::columns()));
     list("Rows of sweep", &heads(&sweep::columns()));

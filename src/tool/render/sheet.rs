@@ -61,10 +61,17 @@ pub struct Sheet<'a> {
     pub shown: Vec<Shown>,
     /// How people see it.
     pub look: Look,
+    /// What people read in place of a table without rows, if anything.
+    pub instead: Option<&'static str>,
     /// The lines above the table.
     pub title: Vec<String>,
     /// The lines below the table.
     pub notes: Vec<String>,
+}
+
+/// What people read if there are no rows; nothing if they asked for none.
+pub fn instead(top: Option<usize>) -> Option<&'static str> {
+    (top != Some(0)).then_some("No exits.")
 }
 
 /// A column for people.

@@ -5,7 +5,7 @@
 use super::{
     facts::VERSION,
     grid::{Column, Grid, Rows},
-    sheet::{Look, Sheet, Shown, Times},
+    sheet::{Look, Sheet, Shown, Times, instead},
     units::Unit,
 };
 use crate::columns;
@@ -83,6 +83,7 @@ pub fn sheet<'a>(
         need: u8::MAX,
     });
     Sheet {
+        instead: instead(None),
         facts,
         grid,
         shown: shown.collect(),

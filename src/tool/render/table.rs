@@ -40,12 +40,18 @@ impl Exporter for Table {
         if !sheet.title.is_empty() {
             writeln!(out)?;
         }
-        if sheet.grid.is_empty() {
-            writeln!(out, "No exits.")?;
-        } else {
-            print(sheet, out)?;
-        }
-        if !sheet.notes.is_empty() {
+        let has_table = match (sheet.grid.is_empty(), sheet.instead) {
+            (false, _) => {
+                print(sheet, out)?;
+                true
+            }
+            (true, Some(text)) => {
+                writeln!(out, "{text}")?;
+                true
+            }
+            (true, None) => false,
+        };
+        if has_table && !sheet.notes.is_empty() {
             writeln!(out)?;
         }
         self.say(&sheet.notes, out)

@@ -3,6 +3,7 @@
 //! A comparison in words.
 
 use super::{
+    budget::said,
     cells::shown_as,
     changes::times,
     grid::Value,
@@ -102,6 +103,9 @@ fn printable(c: char) -> char {
 
 /// Sums of all rows, which exits of the first `top` were not timed, and what changed most.
 pub fn notes(comparison: &Comparison, top: usize) -> Vec<String> {
+    if comparison.budget.is_some() {
+        return phase_notes(comparison);
+    }
     let per = if comparison.per_second { "/s" } else { "" };
     let sum = comparison.sum();
     let show = |time: f64| shown_as(&Value::Real(time), Kind::Time, times(comparison));
@@ -124,20 +128,59 @@ pub fn notes(comparison: &Comparison, top: usize) -> Vec<String> {
         Some(time) => told(time, &show),
     };
     lines.push(words::label(&format!("Time{per}"), all));
-    let changed = comparison.rows.iter();
-    let changed = changed.filter_map(|pair| Some((pair.time_change()?, name(&pair.key))));
-    let most = changed.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()));
-    if let Some((change, name)) = most.filter(|(change, _)| *change != 0.0) {
-        let change = shown_as(&Value::Real(change), Kind::TimeChange, times(comparison));
-        lines.push(words::label(
-            "Changed most",
-            format!("{name}: {change}{per}"),
-        ));
-    }
+    lines.extend(changed_most(comparison, per));
 
     let rows = comparison.rows.iter().take(top);
     let untimed: Vec<String> = rows.filter_map(untimed).collect();
     lines.extend(words::listing("Not timed", &untimed));
+    lines
+}
+
+/// The reason, or reason and phase, whose time changed most.
+fn changed_most(comparison: &Comparison, per: &str) -> Option<String> {
+    let changed = comparison.reasons().iter();
+    let changed = changed.filter_map(|pair| Some((pair.time_change()?, pair)));
+    let most = changed.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()));
+    let (change, pair) = most.filter(|(change, _)| *change != 0.0)?;
+    let change = shown_as(&Value::Real(change), Kind::TimeChange, times(comparison));
+    let name = name(&pair.key);
+    let name = match pair.phase {
+        Some(phase) => format!("{name}, {}", said(phase)),
+        None => name,
+    };
+    Some(words::label(
+        "Changed most",
+        format!("{name}: {change}{per}"),
+    ))
+}
+
+/// The time of all vCPUs, and what changed most.
+fn phase_notes(comparison: &Comparison) -> Vec<String> {
+    let all = |(index, part): (usize, &Part)| {
+        let budget = comparison.budget.iter().flatten();
+        let cycles: u128 = budget.map(|pair| pair.side(index).cycles).sum();
+        let time = cycles as f64 * comparison.times.scale(&part.snapshot);
+        shown_as(&Value::Real(time), Kind::Time, times(comparison))
+    };
+    let all: Vec<String> = comparison.parts.iter().enumerate().map(all).collect();
+    let per = match comparison.per_second {
+        true => " of a vCPU's second",
+        false => "",
+    };
+    let mut lines = vec![words::label(
+        "In total",
+        format!("{} of all vCPUs", all.join(", then ")),
+    )];
+    lines.extend(changed_most(comparison, per));
+    if comparison
+        .parts
+        .iter()
+        .any(|part| part.snapshot.period.is_none())
+    {
+        let why = "A recording is not of a period: there may have been exits before phases were \
+                   recorded, so their averages are unknown (exitprof record --for 10 FILE)";
+        lines.push(why.into());
+    }
     lines
 }
 
@@ -164,11 +207,7 @@ fn name(key: &Key) -> String {
 pub fn exceeded(comparison: &Comparison, limit: f64) -> Option<Vec<String>> {
     let sum = comparison.sum();
     let per = if comparison.per_second { "/s" } else { "" };
-    let is_comparable = comparison.per_second
-        || comparison.parts.iter().all(|part| {
-            let period = part.snapshot.period.as_ref();
-            period.is_some_and(|period| period.command.is_some())
-        });
+    let is_comparable = comparison.per_second || comparison.is_same_work();
     let all = match is_comparable {
         true => vec![
             (format!("exits{per}"), sum.exits_change()),

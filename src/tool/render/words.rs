@@ -270,6 +270,38 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
     label("Rate", words)
 }
 
+/// The line above a table in the words of perf.
+pub fn perfs_head(selection: &Selection) -> String {
+    let vms = match selection.vms.as_slice() {
+        [] => "all VMs".into(),
+        vms => format!("VM(s) {}", vms.join(",")),
+    };
+    let vcpus = match selection.vcpu {
+        None => "all VCPUs".into(),
+        Some(vcpu) => format!("VCPU {vcpu}"),
+    };
+    format!("Analyze events for {vms}, {vcpus}:")
+}
+
+/// Which times a table in the words of perf has: those from exit to entry, or the handlers'.
+pub fn perfs_times(snapshot: &Snapshot, is_from_exit: bool) -> Vec<String> {
+    if !is_from_exit {
+        let words = "those of KVM's handlers. perf measures from exit to entry, which needs the \
+                     phases of a host (module parameter phases)";
+        return vec![label("Times", words)];
+    }
+    let words = "from exit to entry, as perf measures them: all phases but the guest's. Phases do \
+                 not tell the shortest and the longest; and exits that were not timed, after \
+                 which KVM re-entered the guest at once, count as 0";
+    let mut notes = vec![label("Times", words)];
+    if snapshot.period.is_none() {
+        let words = "(Exits before phases were switched on count, too, but not their times: \
+                     exitprof record --for 10 FILE takes a period)";
+        notes.push(label("", words));
+    }
+    notes
+}
+
 /// The measurement overhead in the times.
 pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
     let account = snapshot.account?;

@@ -123,6 +123,14 @@ impl Sort {
     }
 }
 
+impl Sort {
+    /// Whether only histograms have the column.
+    pub fn is_of_histogram(self) -> bool {
+        use Sort::{Max, Min, P50, P90, P99};
+        matches!(self, P50 | P90 | P99 | Max | Min)
+    }
+}
+
 impl ValueEnum for Sort {
     fn value_variants<'a>() -> &'a [Sort] {
         use Sort::{Avg, Exits, Max, Min, P50, P90, P99, Reason, Time};

@@ -20,7 +20,12 @@ pub struct Reason {
 impl Reason {
     /// Whether `counter` counts it.
     pub fn is_counted_by(&self, counter: &Counter) -> bool {
-        counter.reason == self.number && (self.number.is_some() || *counter.name == *self.name)
+        self.is(counter.reason, &counter.name)
+    }
+
+    /// Whether it has this number, or is without a number and has this name.
+    pub fn is(&self, number: Option<u32>, name: &str) -> bool {
+        number == self.number && (number.is_some() || *name == *self.name)
     }
 
     /// Finds a reason by its name or number.

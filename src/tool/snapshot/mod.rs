@@ -62,6 +62,9 @@ pub struct Snapshot {
     /// Whether exits are being counted, if the source says.
     #[serde(alias = "sampling")]
     pub recording: Option<bool>,
+    /// Whether phases are being recorded, if the source says.
+    #[serde(default)]
+    pub phases: Option<bool>,
     /// What the profiler costs, if the source says.
     #[schemars(with = "Option<shape::Account>")]
     pub account: Option<Account>,
@@ -172,6 +175,7 @@ impl Snapshot {
             period: self.period.clone(),
             cpus: self.cpus,
             recording: self.recording,
+            phases: self.phases,
             account: self.account,
             reading: self.reading,
             attached: self.attached.clone(),

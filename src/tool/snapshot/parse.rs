@@ -46,6 +46,7 @@ impl Snapshot {
             since_ns: Some(head.since_ns),
             cpus: Some(head.cpus),
             recording: Some(head.recording),
+            phases: Some(head.phases),
             account: None,
             reading: None,
             attached: Vec::new(),
@@ -74,8 +75,10 @@ impl Snapshot {
                 }
                 Line::Clock(row) => {
                     let budget = snapshot.budget(names.owner(row.owner));
-                    budget.elapsed = row.until.saturating_sub(row.since);
-                    budget.guest = row.guest;
+                    // Without ids, vCPUs of two VMs may have the same name.
+                    let elapsed = row.until.saturating_sub(row.since);
+                    budget.elapsed = budget.elapsed.saturating_add(elapsed);
+                    budget.guest = budget.guest.saturating_add(row.guest);
                 }
                 Line::Phases(row) => {
                     let name = names.get(row.name);

@@ -168,6 +168,7 @@ impl<C: Cpuid> Guest<C> {
             period: None,
             cpus: None,
             recording: None,
+            phases: Some(phases.is_some()),
             account: None,
             reading: Some(Reading {
                 at_once: held.is_some(),

@@ -6,7 +6,7 @@ use crate::{
     render::{
         table,
         units::{self, Unit, time_of_day},
-        words,
+        words, wrap,
     },
     select::{By, Selection, Sort},
     snapshot::Snapshot,
@@ -21,6 +21,78 @@ const PAGE: usize = 20;
 const NARROWEST: usize = 7;
 const OTHERS: &str = "others";
 
+/// What has been printed.
+#[derive(Debug, Default)]
+pub struct Page {
+    lines: usize,
+}
+
+impl Page {
+    /// Prints a line; before the first, `title`; and from time to time, or if they have changed,
+    /// the headings.
+    ///
+    /// # Errors
+    ///
+    /// If `out` cannot be written.
+    pub fn print(
+        &mut self,
+        title: &str,
+        cells: &[Cell<'_>],
+        is_changed: bool,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let joined = |text: fn(&Cell<'_>) -> String| {
+            let cells: Vec<String> = cells.iter().map(text).collect();
+            cells.join(" ")
+        };
+        if self.lines == 0 {
+            for part in wrap::wrapped(title, 0, 2, table::width()) {
+                writeln!(out, "{part}")?;
+            }
+            writeln!(out)?;
+        }
+        if is_changed || self.lines.is_multiple_of(PAGE) {
+            writeln!(
+                out,
+                "{}",
+                joined(|cell| format!("{:>1$}", cell.head, cell.width))
+            )?;
+        }
+        self.lines += 1;
+        writeln!(
+            out,
+            "{}",
+            joined(|cell| format!("{:>1$}", cell.text, cell.width))
+        )?;
+        Ok(out.flush()?)
+    }
+}
+
+/// A cell of a line.
+#[derive(Debug)]
+pub struct Cell<'a> {
+    head: &'a str,
+    text: String,
+    /// The width of its column.
+    pub width: usize,
+}
+
+impl<'a> Cell<'a> {
+    /// A cell in a column that is at least so wide.
+    pub fn new(head: &'a str, narrowest: usize, text: String) -> Cell<'a> {
+        Cell {
+            head,
+            text,
+            width: head.len().max(narrowest),
+        }
+    }
+
+    /// The time of day when an interval ended.
+    pub fn time(delta: &Snapshot) -> Cell<'a> {
+        Cell::new("Time", 8, delta.clock.map_or("-".into(), time_of_day))
+    }
+}
+
 /// The columns.
 #[derive(Debug)]
 pub struct Lines {
@@ -29,7 +101,7 @@ pub struct Lines {
     reasons: Vec<String>,
     /// Whether there is a column for the others.
     has_others: bool,
-    printed: usize,
+    page: Page,
 }
 
 impl Lines {
@@ -51,7 +123,7 @@ impl Lines {
                 ..selection.clone()
             },
             reasons: Vec::new(),
-            printed: 0,
+            page: Page::default(),
         };
         lines.choose(&View::new(first, &selection)?);
         Ok(lines)
@@ -59,8 +131,7 @@ impl Lines {
 
     /// Chooses the reasons that have columns.
     fn choose(&mut self, view: &View) {
-        let fixed = HEADS.iter().map(|(_, width)| width + 1).sum::<usize>();
-        let mut room = table::width().saturating_sub(fixed + NARROWEST + 1);
+        let mut room = table::width().saturating_sub(FIXED + NARROWEST + 1);
         for row in view.shown() {
             let width = row.name.len().max(NARROWEST) + 1;
             if width > room {
@@ -86,51 +157,35 @@ impl Lines {
             self.choose(&view);
         }
         let is_changed = has_reasons == self.reasons.is_empty();
-        if self.printed == 0 {
-            writeln!(out, "{}\n", words::head(delta, &self.selection, unit))?;
-        }
-        if is_changed || self.printed.is_multiple_of(PAGE) {
-            let reasons = self.reasons.iter().map(|name| (name.as_str(), NARROWEST));
-            let others = self.has_others.then_some((OTHERS, NARROWEST));
-            let heads = HEADS.into_iter().chain(reasons).chain(others);
-            let heads = heads.map(|(head, width)| format!("{head:>width$}"));
-            writeln!(out, "{}", heads.collect::<Vec<_>>().join(" "))?;
-        }
-        self.printed += 1;
         let sum = view.selected;
         let seconds = delta.seconds();
         let rate = |exits: u128| match seconds {
-            Some(seconds) => units::rate(exits as f64 / seconds, 7),
+            Some(seconds) => units::rate(exits as f64 / seconds, NARROWEST),
             None => "-".into(),
         };
         let share = delta.cpu_share(sum.cycles).map(units::percent);
-        let fixed = [
-            delta.clock.map_or("-".into(), time_of_day),
-            rate(sum.exits),
-            share.unwrap_or("-".into()),
-            sum.avg().map_or("-".into(), |cycles| unit.show(cycles)),
+        let avg = sum.avg().map(|cycles| unit.show(cycles));
+        let mut cells = vec![
+            Cell::time(delta),
+            Cell::new("Exits/s", NARROWEST, rate(sum.exits)),
+            Cell::new("CPU%", 6, share.unwrap_or("-".into())),
+            Cell::new("Avg", 6, avg.unwrap_or("-".into())),
         ];
-        let mut cells: Vec<String> = fixed
-            .iter()
-            .zip(HEADS)
-            .map(|(cell, (_, width))| format!("{cell:>width$}"))
-            .collect();
         let mut others = sum.exits;
         for name in &self.reasons {
             let row = view.rows.iter().find(|row| *row.name == **name);
             let exits = row.map_or(0, |row| row.exits);
             others = others.saturating_sub(exits);
-            let width = name.len().max(NARROWEST);
-            cells.push(format!("{:>width$}", rate(exits)));
+            cells.push(Cell::new(name, NARROWEST, rate(exits)));
         }
         if self.has_others {
-            cells.push(format!("{:>NARROWEST$}", rate(others)));
+            cells.push(Cell::new(OTHERS, NARROWEST, rate(others)));
         }
-        writeln!(out, "{}", cells.join(" "))?;
-        out.flush()?;
+        let title = words::head(delta, &self.selection, unit);
+        self.page.print(&title, &cells, is_changed, out)?;
         Ok(view)
     }
 }
 
-/// The columns that are always there, and their widths.
-const HEADS: [(&str, usize); 4] = [("Time", 8), ("Exits/s", 7), ("CPU%", 6), ("Avg", 6)];
+/// The width of the columns that are always there, with a blank after each.
+const FIXED: usize = 8 + 7 + 6 + 6 + 4;

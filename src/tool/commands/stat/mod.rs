@@ -5,11 +5,13 @@
 mod command;
 mod intervals;
 mod lines;
+mod phase_lines;
 mod printer;
 mod repeat;
 
 use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
+    budget,
     render::words,
     select::Sort,
     snapshot::Snapshot,
@@ -19,7 +21,8 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use clap::ValueHint;
 pub use lines::Lines;
-use printer::Printer;
+use phase_lines::PhaseLines;
+use printer::{Printer, Tables};
 use std::{
     ffi::OsString,
     fs::File,
@@ -56,13 +59,17 @@ pub struct Arguments {
     /// Show one line for each interval [default interval: 1]
     #[arg(long, conflicts_with_all = ["command", "by"])]
     line: bool,
+    /// Show where the time of vCPUs went, as report --phases does. With --line, the columns are
+    /// shares of the time of all vCPUs. The module parameter phases must be Y
+    #[arg(long, conflicts_with_all = ["by", "sort", "net", "all", "words"])]
+    phases: bool,
     /// Run COMMAND N times, and show means and standard deviations
     #[arg(
         long,
         short,
         value_name = "N",
         requires = "command",
-        conflicts_with = "words",
+        conflicts_with_all = ["words", "phases"],
         value_parser = clap::value_parser!(u32).range(1..),
         value_hint = ValueHint::Other
     )]
@@ -98,6 +105,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         interval_print,
         count,
         line,
+        phases,
         repeat,
         command,
         show,
@@ -115,9 +123,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         repeat.is_none() || [Sort::Exits, Sort::Time, Sort::Avg, Sort::Reason].contains(&sort),
         "there is no such column with -r: sort by exits, time, avg or reason"
     );
-    let lines = line
-        .then(|| Lines::new(&show.selection, &first))
-        .transpose()?;
+    if *phases {
+        budget::check(&first)?;
+        ensure!(
+            !line || show.selection.reasons.is_empty(),
+            "the phases of single reasons have no lines: leave out --line or --reason"
+        );
+    }
+    let tables = match (line, phases) {
+        (false, false) => Tables::Exits,
+        (true, false) => Tables::Lines(Lines::new(&show.selection, &first)?),
+        (false, true) => Tables::Phases,
+        (true, true) => Tables::PhaseLines(PhaseLines::default()),
+    };
     let mut continues = false;
     // Only now, so that a mistake above leaves the file as it was.
     let out: Box<dyn Write> = match output {
@@ -138,7 +156,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if words::is_off(&first) {
         tell(words::RECORDING_IS_OFF);
     }
-    let mut printer = Printer::new(show, out, continues, lines);
+    let mut printer = Printer::new(show, out, continues, tables);
     match (command.as_slice(), interval) {
         ([program, arguments @ ..], _) if repeat.is_some() => {
             let times = repeat.unwrap_or(1);

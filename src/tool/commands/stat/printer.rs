@@ -2,45 +2,54 @@
 
 //! Prints the figures of `stat`.
 
-use super::lines::Lines;
+use super::{lines::Lines, phase_lines::PhaseLines};
 use crate::{
+    budget::Breakdown,
     columns,
     commands::show::Show,
     rate::{Spread, Stability},
     render::{
-        Format, facts,
+        Format, budget, facts,
         grid::{Column, Rows},
         repeated::{self, Repeated},
-        rows,
+        rows::{self, Words},
         sheet::Exporter,
         table,
-        units::{Unit, duration, time_of_day},
+        units::{duration, time_of_day},
         words,
     },
-    select::Selection,
     snapshot::Snapshot,
-    view::{Row, View},
+    view::View,
 };
 use anyhow::Result;
 use std::io::Write;
+
+/// What is printed of an interval.
+#[derive(Debug)]
+pub enum Tables {
+    /// A table of exits.
+    Exits,
+    /// A line of exits.
+    Lines(Lines),
+    /// Where the time went.
+    Phases,
+    /// The same in a line.
+    PhaseLines(PhaseLines),
+}
 
 /// Prints figures to one place, in one format.
 pub struct Printer<'a> {
     show: &'a Show,
     exporter: Box<dyn Exporter>,
     out: Box<dyn Write>,
-    /// A line for each interval, if that is asked for.
-    lines: Option<Lines>,
+    tables: Tables,
+    /// The number of intervals that have been printed.
+    printed: usize,
 }
 
 impl Printer<'_> {
     /// Prints as `show` asks for. If `continues`, something is there already.
-    pub fn new(
-        show: &Show,
-        out: Box<dyn Write>,
-        continues: bool,
-        lines: Option<Lines>,
-    ) -> Printer<'_> {
+    pub fn new(show: &Show, out: Box<dyn Write>, continues: bool, tables: Tables) -> Printer<'_> {
         let mut exporter = show.format().exporter();
         if continues {
             exporter.go_on();
@@ -49,53 +58,100 @@ impl Printer<'_> {
             show,
             exporter,
             out,
-            lines,
+            tables,
+            printed: 0,
         }
+    }
+
+    /// Whether there is a line for each interval.
+    fn has_lines(&self) -> bool {
+        matches!(self.tables, Tables::Lines(_) | Tables::PhaseLines(_))
+    }
+
+    /// Whether the lines are for people. For programs, they are tables of one row.
+    fn is_line(&self) -> bool {
+        self.has_lines() && self.show.format() == Format::Table
     }
 
     /// Prints what precedes all figures.
     pub fn begin(&mut self) -> Result<()> {
-        let mut columns = timed(rows::columns(), None);
-        columns.push(Column::fact(&columns::CLOCK, None::<f64>));
-        self.exporter
-            .begin(&Rows { columns, rows: &[] }, &mut self.out)
+        fn grid<'a, R>(columns: Vec<Column<'a, R>>) -> Rows<'a, R> {
+            let mut columns = timed(columns, None);
+            columns.push(Column::fact(&columns::CLOCK, None::<f64>));
+            Rows { columns, rows: &[] }
+        }
+
+        match self.tables {
+            Tables::Exits | Tables::Lines(_) => {
+                self.exporter.begin(&grid(rows::columns()), &mut self.out)
+            }
+            Tables::Phases | Tables::PhaseLines(_) => {
+                let grid = grid(budget::columns(None));
+                self.exporter.begin(&grid, &mut self.out)
+            }
+        }
     }
 
     /// Prints `delta`. `what` says when it was counted; this ended after `end` seconds.
     pub fn print(&mut self, delta: &Snapshot, what: &str, end: Option<f64>) -> Result<View> {
+        self.printed += 1;
+        let perfs = self.show.perfs(delta);
+        let delta = perfs.as_ref().unwrap_or(delta);
         let selection = &self.show.selection;
         let unit = self.show.unit(delta);
-        if let Some(lines) = &mut self.lines {
-            if self.show.format() == Format::Table {
-                return lines.print(delta, unit, &mut self.out);
+        let (is_line, has_lines) = (self.is_line(), self.has_lines());
+        match &mut self.tables {
+            Tables::Lines(lines) if is_line => lines.print(delta, unit, &mut self.out),
+            Tables::Exits | Tables::Lines(_) => {
+                let view = match has_lines {
+                    true => View::sum(delta, selection)?,
+                    false => View::of_part(delta, selection)?,
+                };
+                let mut grid = rows::grid(delta, &view);
+                grid.columns = timed(grid.columns, end);
+                let facts = facts::Report::new(delta, &view).with_time(end);
+                let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
+                sheet.title = title(words::head(delta, selection, unit), delta, what);
+                self.exporter.sheet(&sheet, &mut self.out)?;
+                self.end_table()?;
+                drop(grid);
+                Ok(view)
             }
-            let view = View::sum(delta, selection)?;
-            let mut grid = rows::grid(delta, &view);
-            grid.columns = timed(grid.columns, end);
-            let facts = facts::Report::new(delta, &view).with_time(end);
-            let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
-            sheet.title = title(delta, selection, unit, what);
-            self.exporter.sheet(&sheet, &mut self.out)?;
-            self.out.flush()?;
-            drop(grid);
-            return Ok(view);
+            Tables::PhaseLines(lines) if is_line => {
+                let breakdown = Breakdown::of_part(delta, selection);
+                lines.print(delta, &breakdown, selection, unit, &mut self.out)?;
+                View::of_part(delta, selection)
+            }
+            Tables::Phases | Tables::PhaseLines(_) => {
+                let mut breakdown = Breakdown::of_part(delta, selection);
+                if has_lines {
+                    breakdown = breakdown.in_one_row();
+                }
+                let mut grid = budget::grid(delta, &breakdown);
+                grid.columns = timed(grid.columns, end);
+                let facts = facts::PhaseReport::new(delta, &breakdown, end);
+                let title = title(words::time_head(delta, selection, unit), delta, what);
+                let mut sheet = budget::sheet(&grid, &facts, delta, selection, &breakdown, unit);
+                sheet.title.splice(0..0, title);
+                self.exporter.sheet(&sheet, &mut self.out)?;
+                self.end_table()?;
+                View::of_part(delta, selection)
+            }
         }
-        let view = View::of_part(delta, selection)?;
-        let mut grid = rows::grid(delta, &view);
-        grid.columns = timed(grid.columns, end);
-        let facts = facts::Report::new(delta, &view).with_time(end);
-        let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
-        sheet.title = title(delta, selection, unit, what);
-        self.exporter.sheet(&sheet, &mut self.out)?;
-        self.exporter.say(&[String::new()], &mut self.out)?;
-        self.out.flush()?;
-        drop(grid);
-        Ok(view)
+    }
+
+    /// Keeps a table apart from what follows.
+    fn end_table(&mut self) -> Result<()> {
+        if !self.has_lines() {
+            self.exporter.say(&[String::new()], &mut self.out)?;
+        }
+        Ok(self.out.flush()?)
     }
 
     /// Prints what the table of an interval does not say.
     pub fn note(&mut self, view: &View) -> Result<()> {
-        if let Some(words) = words::untimed(view).filter(|_| self.lines.is_none()) {
+        let is_table = matches!(self.tables, Tables::Exits);
+        if let Some(words) = words::untimed(view).filter(|_| is_table) {
             self.exporter.say(&[words, String::new()], &mut self.out)?;
             self.out.flush()?;
         }
@@ -114,7 +170,7 @@ impl Printer<'_> {
         let selection = &self.show.selection;
         let facts = repeated::Facts::new(last, runs, figures);
         let grid = repeated::grid(rows);
-        let mut sheet = repeated::sheet(&grid, &facts, selection.by, unit, table::width());
+        let mut sheet = repeated::sheet(&grid, &facts, selection, unit, table::width());
         sheet.title = vec![words::head(last, selection, unit)];
         let notes = words::difference_notes(last);
         sheet.notes.splice(0..0, notes);
@@ -125,15 +181,29 @@ impl Printer<'_> {
 
     /// Prints the summary of all intervals.
     pub fn sum_up(&mut self, delta: &Snapshot, rates: &[(f64, f64)]) -> Result<()> {
-        if self.lines.is_some() {
+        if self.has_lines() {
             self.exporter.say(&[String::new()], &mut self.out)?;
         }
-        let view = View::of_part(delta, &self.show.selection)?;
+        let selection = &self.show.selection;
         let unit = self.show.unit(delta);
+        let timed = self.show.perfs(delta);
+        let view = View::of_part(timed.as_ref().unwrap_or(delta), selection)?;
         let mut lines = words::difference_notes(delta);
-        lines.extend(words::ranking(&view, &self.show.selection, unit));
-        lines.extend(words::untimed(&view));
-        lines.push(words::total(&view, delta, unit));
+        if let Tables::Phases | Tables::PhaseLines(_) = self.tables {
+            let breakdown = Breakdown::of_part(delta, selection);
+            if self.has_lines() || self.printed > 1 {
+                lines.extend(budget::lines(&breakdown, unit));
+                lines.push(String::new());
+            }
+            lines.extend(budget::notes(&breakdown, unit));
+        } else {
+            if self.show.words == Some(Words::Perf) {
+                lines.extend(words::perfs_times(delta, timed.is_some()));
+            }
+            lines.extend(words::ranking(&view, selection, unit));
+            lines.extend(words::untimed(&View::of_part(delta, selection)?));
+            lines.push(words::total(&view, timed.as_ref().unwrap_or(delta), unit));
+        }
         lines.push(words::rate(view.selected.exits, delta));
         let stability = Stability::new(rates);
         lines.extend(stability.as_ref().map(words::stability));
@@ -144,20 +214,20 @@ impl Printer<'_> {
 }
 
 /// The lines above a table: what was counted, and when.
-fn title(delta: &Snapshot, selection: &Selection, unit: Unit, what: &str) -> Vec<String> {
+fn title(head: String, delta: &Snapshot, what: &str) -> Vec<String> {
     let lasted = delta.seconds().map(|seconds| duration(seconds) + ", ");
     let when = delta
         .clock
         .map(|time| format!(", at {}", time_of_day(time)));
     vec![
-        words::head(delta, selection, unit),
+        head,
         String::new(),
         lasted.unwrap_or_default() + what + &when.unwrap_or_default(),
     ]
 }
 
 /// Puts a column with the interval's end first.
-fn timed<'a>(columns: Vec<Column<'a, Row>>, end: Option<f64>) -> Vec<Column<'a, Row>> {
+fn timed<R>(columns: Vec<Column<'_, R>>, end: Option<f64>) -> Vec<Column<'_, R>> {
     let end = end.map(|seconds| (seconds * 1e6).round() / 1e6);
     let time = Column::fact(&columns::TIME, end);
     [time].into_iter().chain(columns).collect()

@@ -45,10 +45,11 @@ impl State {
             // The keys below act on the list.
             _ if self.overlay.is_some() => (),
             KeyCode::Char('/') => self.typing = true,
-            KeyCode::Char('s' | '>') => self.order = self.order.next(1),
-            KeyCode::Char('<') => self.order = self.order.previous(),
+            KeyCode::Char('s' | '>') => self.sort_by_next(),
+            KeyCode::Char('<') => self.sort_by_previous(),
             KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Char('v') => self.other_list(),
+            KeyCode::Char('t') => self.switch_phases(),
             KeyCode::Enter => self.enter(),
             _ => (),
         }
@@ -64,6 +65,8 @@ impl State {
             self.filter.clear();
         } else if self.places.len() > 1 {
             self.places.pop();
+        } else if self.has_phases() {
+            self.switch_phases();
         } else if self.selection().by != By::Reason {
             self.places = vec![Place::new(Selection::everything())];
         } else {
@@ -96,9 +99,10 @@ impl State {
         if self.overlay.is_some() {
             self.scroll = self.scroll.saturating_add_signed(rows).min(LONGEST);
         } else {
-            let last = self.rows.len().saturating_sub(1);
+            let keys = self.keys();
+            let last = keys.len().saturating_sub(1);
             let to = self.cursor().saturating_add_signed(rows).min(last);
-            self.place_mut().cursor = self.rows.get(to).map(|row| row.since.key());
+            self.place_mut().cursor = keys.get(to).cloned();
         }
         ControlFlow::Continue(())
     }
@@ -116,7 +120,11 @@ impl State {
         }
         let place = self.place_mut();
         let Selection { by, vms, vcpu, .. } = &place.selection;
+        let is_one_vm = !vms.is_empty() || vcpu.is_some();
         let by = match by {
+            By::Vm | By::VmReason if place.phases => By::Vcpu,
+            _ if place.phases && !is_one_vm => By::Vm,
+            _ if place.phases => *by,
             By::Reason if vcpu.is_some() => By::Reason,
             By::Reason if !vms.is_empty() => By::Vcpu,
             By::Reason => By::Vm,
@@ -129,20 +137,26 @@ impl State {
 
     /// Enters a VM or vCPU, or shows the histogram of a reason.
     fn enter(&mut self) {
-        let Some(key) = self.rows.get(self.cursor()).map(|row| row.since.key()) else {
+        let Some(key) = self.keys().get(self.cursor()).cloned() else {
             return;
         };
-        if self.selection().by == By::Reason {
+        if self.selection().by == By::Reason && !self.has_phases() {
             self.open(Overlay::Histogram(key));
         } else if key.vm.is_none() {
             self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
-            self.places.push(Place::new(Selection {
+            // A VM has vCPUs to show. What a vCPU has, are exits.
+            let phases = self.has_phases() && key.vcpu.is_none();
+            let selection = Selection {
                 vms: key.vm.iter().map(|vm| vm.to_string()).collect(),
                 vcpu: key.vcpu,
                 id: key.id,
                 ..Selection::everything()
-            }));
+            };
+            self.places.push(Place {
+                phases,
+                ..Place::new(selection)
+            });
         }
     }
 }

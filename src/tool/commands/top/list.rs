@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of rows on the screen.
+//! The list of exits on the screen.
 
-use super::state::{LiveRow, Order, State};
+use super::{
+    listing::{Entry, Head, Listing},
+    state::{LiveRow, Order, State},
+};
 use crate::{
     columns::{self, Meta},
     render::{
@@ -11,19 +14,11 @@ use crate::{
     },
     select::{By, Sort},
 };
-use ratatui::{
-    Frame,
-    layout::{Alignment, Constraint, Rect},
-    style::{Style, Stylize},
-    text::Text,
-    widgets::{Paragraph, Row, Table, TableState},
-};
+use ratatui::{style::Stylize, text::Line};
 
 const SHORTEST_BAR: usize = 4;
 const LONGEST_BAR: usize = 20;
-const TOTAL: &str = "total";
-/// Below that many lines, rows are more needed than their total.
-const LOWEST_WITH_TOTAL: u16 = 5;
+pub(super) const TOTAL: &str = "total";
 
 /// A column: what it is, the order that marks it, its width, and its cells.
 struct Column {
@@ -96,75 +91,8 @@ const LEAST_NEEDED: [&Meta; 8] = [
     &columns::EXITS,
 ];
 
-/// What is where.
-struct Layout {
-    /// The heading of the names.
-    head: &'static str,
-    /// Of each row.
-    names: Vec<String>,
-    /// The width of names.
-    name: usize,
-    columns: Vec<&'static Column>,
-    /// The width of bars.
-    bar: usize,
-}
-
-impl Layout {
-    /// Of the list in so many columns of the terminal.
-    fn new(state: &State, width: usize) -> Layout {
-        let since = state.rows.iter().map(|row| &row.since);
-        let names = rows::names(since.clone());
-        let named = names.into_iter().zip(rows::owners(since)).zip(&state.rows);
-        let names: Vec<String> = named
-            .map(|((name, owner), row)| {
-                let (first, last) = match row.since.owner {
-                    None => (name, None),
-                    Some(_) => (owner, Some(name)),
-                };
-                let vm = row.since.vm_name.as_deref().map(rows::shortened);
-                let words = [Some(first), vm, last].into_iter().flatten();
-                words.collect::<Vec<_>>().join(" ")
-            })
-            .collect();
-        let head = match state.selection().by {
-            By::VmReason => "VM, reason",
-            By::VcpuReason => "vCPU, reason",
-            by => rows::heading(by),
-        };
-        let widest = names.iter().map(|name| name.chars().count()).max();
-        let name = widest.unwrap_or(0).max(head.len());
-        let columns = columns_for(&state.rows, width.saturating_sub(name));
-        let used: usize = name + columns.iter().map(|column| column.width + 1).sum::<usize>();
-        let bar = width.saturating_sub(used + 1).min(LONGEST_BAR);
-        Layout {
-            head,
-            names,
-            name,
-            columns,
-            bar: if bar < SHORTEST_BAR { 0 } else { bar },
-        }
-    }
-
-    fn cells(&self, row: &LiveRow, unit: Unit) -> impl Iterator<Item = String> {
-        let cell = |column: &&Column| (column.cell)(row, unit).unwrap_or("-".into());
-        self.columns
-            .iter()
-            .map(cell)
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-
-    fn bar(&self, row: &LiveRow, order: Order) -> String {
-        let part = match order {
-            Order::By(Sort::Time) => row.since.time_percent,
-            _ => row.since.exits_percent,
-        };
-        table::bar(part, self.bar)
-    }
-}
-
 /// What there is in place of rows, if there are none.
-fn instead(state: &State) -> Option<&'static str> {
+pub fn instead(state: &State) -> Option<&'static str> {
     state.rows.is_empty().then(|| match state.interval() {
         Some(_) if !state.filter.is_empty() => "No such rows since the baseline.",
         Some(_) => "No exits since the baseline.",
@@ -172,87 +100,64 @@ fn instead(state: &State) -> Option<&'static str> {
     })
 }
 
-/// The list as lines of text, of any number of rows.
-pub fn lines(state: &State, unit: Unit, width: usize) -> Vec<String> {
-    if let Some(text) = instead(state) {
-        return vec![text.into()];
-    }
-    let layout = Layout::new(state, width);
-    let line = |name: &str, cells: &mut dyn Iterator<Item = String>, bar: String| {
-        let mut line = format!("{name:<0$}", layout.name);
-        for (cell, column) in cells.zip(&layout.columns) {
-            line += &format!(" {cell:>0$}", column.width);
-        }
-        format!("{line} {bar}").trim_end().to_owned()
+/// The list in so many columns of the terminal.
+pub fn listing(state: &State, unit: Unit, width: usize) -> Listing {
+    let since = state.rows.iter().map(|row| &row.since);
+    let named = rows::names(since.clone()).into_iter();
+    let named = named.zip(rows::owners(since)).zip(&state.rows);
+    let names: Vec<String> = named
+        .map(|((name, owner), row)| {
+            let (first, last) = match row.since.owner {
+                None => (name, None),
+                Some(_) => (owner, Some(name)),
+            };
+            let vm = row.since.vm_name.as_deref().map(rows::shortened);
+            let words = [Some(first), vm, last].into_iter().flatten();
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let head = match state.selection().by {
+        By::VmReason => "VM, reason",
+        By::VcpuReason => "vCPU, reason",
+        by => rows::heading(by),
     };
-    let mut heads = layout.columns.iter().map(|c| c.meta.label.into());
-    let mut lines = vec![line(layout.head, &mut heads, String::new())];
-    for (row, name) in state.rows.iter().zip(&layout.names) {
-        let bar = layout.bar(row, state.order);
-        lines.push(line(name, &mut layout.cells(row, unit), bar));
-    }
-    if state.rows.len() > 1 {
-        let mut total = layout.cells(&state.sum, unit);
-        lines.push(line(TOTAL, &mut total, String::new()));
-    }
-    lines
-}
-
-/// Draws the list.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, unit: Unit) {
-    if let Some(text) = instead(state) {
-        frame.render_widget(Paragraph::new(text), area);
-        return;
-    }
-    let layout = Layout::new(state, area.width.into());
-    let right = |text: String| Text::from(text).alignment(Alignment::Right);
-    let marked = |head: Text<'static>, order| match order == Some(state.order) {
-        true => head.reversed(),
-        false => head,
+    let widest = names.iter().map(|name| name.chars().count()).max();
+    let name = widest.unwrap_or(0).max(head.len());
+    let columns = columns_for(&state.rows, width.saturating_sub(name));
+    let used: usize = name + columns.iter().map(|column| column.width + 1).sum::<usize>();
+    let bar = width.saturating_sub(used + 1).min(LONGEST_BAR);
+    let bar = if bar < SHORTEST_BAR { 0 } else { bar };
+    let entry = |name: String, row: &LiveRow, bar: String| Entry {
+        name,
+        cells: columns
+            .iter()
+            .map(|column| (column.cell)(row, unit).unwrap_or("-".into()))
+            .collect(),
+        bar: Line::from(bar.cyan()),
     };
-    let heads = layout.columns.iter();
-    let heads = heads.map(|column| marked(right(column.meta.label.into()), column.order));
-    let header = [marked(layout.head.into(), Some(Order::By(Sort::Reason)))]
-        .into_iter()
-        .chain(heads);
-    let line = |row: &LiveRow, name: &str, bar: String| {
-        let cells = layout.cells(row, unit).map(right);
-        let bar = (layout.bar > 0).then(|| Text::from(bar).cyan());
-        Row::new(
-            [Text::from(name.to_owned())]
-                .into_iter()
-                .chain(cells)
-                .chain(bar),
-        )
+    let part = |row: &LiveRow| match state.order {
+        Order::By(Sort::Time) => row.since.time_percent,
+        _ => row.since.exits_percent,
     };
-    let has_total = area.height >= LOWEST_WITH_TOTAL && state.rows.len() > 1;
-    // Below the heading. The row of the cursor is always visible.
-    let taken = 1 + u16::from(has_total);
-    let height = usize::from(area.height.saturating_sub(taken)).max(1);
-    let cursor = state.cursor();
-    let first = (cursor + 1).saturating_sub(height);
-    let all = state.rows.iter().zip(&layout.names);
-    let visible = all.skip(first).take(height);
-    let rows = visible.map(|(row, name)| line(row, name, layout.bar(row, state.order)));
-    let rows: Vec<Row<'_>> = rows.collect();
-    // The total is below the last row, not at the bottom of the screen.
-    let used = u16::try_from(rows.len()).map_or(area.height, |rows| rows.saturating_add(taken));
-    let area = Rect {
-        height: used.min(area.height),
-        ..area
+    let head = Head {
+        label: head,
+        width: name,
+        is_order: state.order == Order::By(Sort::Reason),
     };
-    let widths = [layout.name]
-        .into_iter()
-        .chain(layout.columns.iter().map(|column| column.width))
-        .chain((layout.bar > 0).then_some(layout.bar));
-    let mut table = Table::new(rows, widths.map(|width| Constraint::Length(width as u16)))
-        .header(Row::new(header).bold())
-        .row_highlight_style(Style::new().reversed());
-    if has_total {
-        table = table.footer(line(&state.sum, TOTAL, String::new()).bold());
+    let heads = columns.iter().map(|column| Head {
+        label: column.meta.label,
+        width: column.width,
+        is_order: column.order == Some(state.order),
+    });
+    let rows = names.into_iter().zip(&state.rows);
+    Listing {
+        heads: [head].into_iter().chain(heads).collect(),
+        rows: rows
+            .map(|(name, row)| entry(name, row, table::bar(part(row), bar)))
+            .collect(),
+        total: (state.rows.len() > 1).then(|| entry(TOTAL.into(), &state.sum, String::new())),
+        bar,
     }
-    let mut cursor = TableState::new().with_selected(cursor - first);
-    frame.render_stateful_widget(table, area, &mut cursor);
 }
 
 /// The columns that fit and have something to show.

@@ -2,11 +2,14 @@
 
 //! `exitprof top`: what is being counted, live.
 
+pub mod bars;
 mod batch;
 mod console;
 mod input;
 mod keys;
 mod list;
+mod listing;
+mod phases;
 pub mod screen;
 pub mod state;
 
@@ -60,6 +63,9 @@ pub struct Arguments {
         default_value = "reason"
     )]
     by: By,
+    /// Start with bars that show where the time of vCPUs, or of VMs, went
+    #[arg(long)]
+    phases: bool,
     /// Show only rows whose names contain TEXT
     #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
     filter: Option<String>,
@@ -85,6 +91,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     state.delay = arguments.delay;
     state.filter = arguments.filter.clone().unwrap_or_default();
     state.group(arguments.by)?;
+    if arguments.phases {
+        state.show_phases();
+    }
     let same = Choice {
         source: Some(match source {
             Source::Guest(_) => Kind::Guest,

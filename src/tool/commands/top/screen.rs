@@ -3,7 +3,7 @@
 //! Draws the screen, at any size.
 
 use super::{
-    list,
+    list, phases,
     state::{Overlay, State},
 };
 use crate::{
@@ -26,11 +26,15 @@ use ratatui::{
 /// The most lines of a message.
 const MESSAGE: usize = 3;
 
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 15] = [
     ("s >", "sort by the next column"),
     ("<", "sort by the previous column"),
     ("r", "reverse the order"),
     ("v", "switch to VMs, to vCPUs, or back to reasons"),
+    (
+        "t",
+        "show where the time of vCPUs, or of VMs, went in the last interval; or exits again",
+    ),
     (
         "Up Down",
         "select a row, or scroll (also k j, PgUp PgDn, Home End)",
@@ -92,14 +96,14 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
         frame.render_widget(paragraph.style(style), told);
     }
     match &state.overlay {
-        None => list::draw(frame, body, state, unit),
+        None => list(frame, body, state, unit),
         Some(Overlay::Help) => scrolled(frame, body, state, help(body.width.into())),
         Some(Overlay::Histogram(key)) => {
             let lines = histogram(state, key, unit, body.width.into());
             scrolled(frame, body, state, Text::from(lines));
         }
     }
-    let keys = "? help  q quit  s sort  v VMs  Enter open  Esc back  / filter  b baseline";
+    let keys = "? help  q quit  s sort  v VMs  t time  Enter open  Esc back  / filter  b baseline";
     if state.typing {
         frame.render_widget(Line::from(format!("/{}_", state.filter)).bold(), foot);
     } else {
@@ -123,8 +127,32 @@ pub fn lines(state: &State, settings: Settings, width: usize) -> Vec<String> {
     [title, status]
         .into_iter()
         .chain(message.unwrap_or_default())
-        .chain(list::lines(state, unit, width))
+        .chain(match instead(state) {
+            Some(text) => wrap::wrapped(&text, 0, 0, width),
+            None if state.has_phases() => phases::lines(state, width),
+            None => list::listing(state, unit, width).lines(),
+        })
         .collect()
+}
+
+/// What there is in place of a list, if it has no rows.
+fn instead(state: &State) -> Option<String> {
+    match state.has_phases() {
+        true => phases::instead(state),
+        false => list::instead(state).map(String::from),
+    }
+}
+
+/// Draws the list.
+fn list(frame: &mut Frame<'_>, area: Rect, state: &State, unit: Unit) {
+    if let Some(text) = instead(state) {
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+    } else if state.has_phases() {
+        phases::draw(frame, area, state);
+    } else {
+        let listing = list::listing(state, unit, area.width.into());
+        listing.draw(frame, area, state.cursor());
+    }
 }
 
 /// What is shown, and the current rate.
@@ -162,7 +190,11 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &State, text: Text<'_>) {
 
 fn title(state: &State, unit: Unit) -> String {
     let isa = reasons::set_name(state.now().isa);
-    let what = words::head(state.now(), state.selection(), unit);
+    let head = match state.has_phases() {
+        true => words::time_head,
+        false => words::head,
+    };
+    let what = head(state.now(), state.selection(), unit);
     format!("{isa}: {what}")
 }
 

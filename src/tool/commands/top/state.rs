@@ -2,6 +2,7 @@
 
 //! The state of the screen, which keys and readings change.
 
+use super::bars::{Bar, PartOrder, bars};
 use crate::{
     columns,
     continuity::Break,
@@ -86,6 +87,8 @@ pub(super) struct Place {
     pub(super) selection: Selection,
     /// The row that keys act on; the first if there is no such row.
     pub(super) cursor: Option<Key>,
+    /// Whether it shows where time went, and not exits.
+    pub(super) phases: bool,
 }
 
 impl Place {
@@ -93,6 +96,7 @@ impl Place {
         Place {
             selection,
             cursor: None,
+            phases: false,
         }
     }
 }
@@ -119,6 +123,8 @@ pub struct State {
     pub(super) places: Vec<Place>,
     /// What rows are sorted by.
     pub order: Order,
+    /// What bars are sorted by.
+    pub part: PartOrder,
     /// Whether the order is reversed.
     pub reversed: bool,
     /// The time between two readings.
@@ -141,6 +147,8 @@ pub struct State {
     pub rows: Vec<LiveRow>,
     /// The sum of the rows.
     pub sum: LiveRow,
+    /// The rows if phases are shown: where the time of the last interval went.
+    pub bars: Vec<Bar>,
     /// All exits per second in the last interval, and their cycles.
     pub total: Option<(f64, u128)>,
 }
@@ -169,6 +177,7 @@ impl State {
             interval: None,
             places,
             order,
+            part: PartOrder::default(),
             reversed: false,
             delay: Duration::from_secs(1),
             filter: String::new(),
@@ -180,6 +189,7 @@ impl State {
             notice: None,
             rows: Vec::new(),
             sum: LiveRow::default(),
+            bars: Vec::new(),
             total: None,
         };
         state.refresh();
@@ -254,11 +264,53 @@ impl State {
         &self.since
     }
 
+    /// What identifies the rows of the list.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        match self.has_phases() {
+            true => self.bars.iter().map(|bar| bar.key.clone()).collect(),
+            false => self.rows.iter().map(|row| row.since.key()).collect(),
+        }
+    }
+
     /// The index of the row that keys act on.
     pub fn cursor(&self) -> usize {
         let cursor = self.place().cursor.as_ref();
-        let at = |key: &Key| self.rows.iter().position(|row| row.since.key() == *key);
+        let at = |key: &Key| self.keys().iter().position(|other| other == key);
         cursor.and_then(at).unwrap_or(0)
+    }
+
+    /// Whether the list shows where time went.
+    pub fn has_phases(&self) -> bool {
+        self.place().phases
+    }
+
+    /// Shows where time went.
+    pub fn show_phases(&mut self) {
+        self.place_mut().phases = true;
+        self.refresh();
+    }
+
+    /// Shows where time went, or exits again.
+    pub(super) fn switch_phases(&mut self) {
+        let place = self.place_mut();
+        place.phases = !place.phases;
+        place.cursor = None;
+    }
+
+    /// Sorts by the next column.
+    pub(super) fn sort_by_next(&mut self) {
+        match self.has_phases() {
+            true => self.part = self.part.next(),
+            false => self.order = self.order.next(1),
+        }
+    }
+
+    /// Sorts by the previous column.
+    pub(super) fn sort_by_previous(&mut self) {
+        match self.has_phases() {
+            true => self.part = self.part.previous(),
+            false => self.order = self.order.previous(),
+        }
     }
 
     /// The row of a reason that has a histogram, since the baseline; or why there is none.
@@ -365,11 +417,19 @@ impl State {
         };
         let filter = self.filter.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&filter);
-        let is_wanted = |row: &Row| {
-            filter.is_empty() || has(&row.name) || row.vm_name.as_deref().is_some_and(has)
+        let is_wanted = |name: &str, vm_name: &Option<String>| {
+            filter.is_empty() || has(name) || vm_name.as_deref().is_some_and(has)
         };
         let rows = since.rows.into_iter();
-        self.rows = rows.filter(is_wanted).map(live).collect();
+        let rows = rows.filter(|row| is_wanted(&row.name, &row.vm_name));
+        self.rows = rows.map(live).collect();
+        let bars = match &self.interval {
+            Some(interval) if self.has_phases() => bars(interval, &selection, self.part),
+            _ => Vec::new(),
+        };
+        self.bars = (bars.into_iter())
+            .filter(|bar| is_wanted(&bar.key.name, &bar.vm_name))
+            .collect();
         self.sum = sum(&self.rows, &since.total, seconds.is_some());
         if self.order == Order::Rate {
             let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
@@ -377,6 +437,7 @@ impl State {
         }
         if self.reversed {
             self.rows.reverse();
+            self.bars.reverse();
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ const ENDED: Growing = Growing {
     seconds: 102,
     ended: true,
     histograms: true,
+    phases: false,
 };
 
 /// A host on which a command makes VM 977-14 end, and that command.

@@ -2,7 +2,10 @@
 
 //! The examples in the help work as they are printed.
 
-use crate::host::{Host, exitprof, later, output};
+use crate::{
+    host::{Host, exitprof, later, output},
+    phases::with_phases,
+};
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
@@ -23,7 +26,8 @@ fn program(dir: &Path, name: &str, script: &str) {
 
 /// The profile after so many seconds.
 fn counted(seconds: u64) -> String {
-    later(7, seconds, seconds * 10).replace("412-11", "4123-11")
+    let profile = later(7, seconds, seconds * 10);
+    with_phases(&profile, [seconds + 1, 2, 4]).replace("412-11", "4123-11")
 }
 
 /// A host with what the examples name. In `bin` are the tool, which reads that host in place

@@ -25,7 +25,16 @@ pub struct Growing {
     pub ended: bool,
     /// Whether there are histograms.
     pub histograms: bool,
+    /// Whether phases are recorded.
+    pub phases: bool,
 }
+
+/// The cycles after an exit, in the order of the file `profile`. Those in the handler are those
+/// of the exit.
+const AFTER_CPUID: [u64; 8] = [200, CPUID.2, 300, 0, 0, 0, 0, 0];
+const AFTER_HLT: [u64; 8] = [400, HLT.2, 9600, 0, 100_000, 5_000_000, 0, 0];
+/// The cycles of a second.
+const SECOND: u64 = 2_000_000_000;
 
 impl Growing {
     /// A host that has counted for 100 seconds.
@@ -35,6 +44,7 @@ impl Growing {
             seconds: 100,
             ended: false,
             histograms: true,
+            phases: false,
         }
     }
 
@@ -51,9 +61,10 @@ impl Growing {
         let Growing { epoch, seconds, .. } = self;
         let mut text = format!(
             "profile version=2 isa=vmx id=00000000000000aa epoch={epoch} tsc_khz=2000000 \
-             time_ns={} since_ns=0 cpus=2 recording=1 per_vcpu=1 histograms={}\n",
+             time_ns={} since_ns=0 cpus=2 recording=1 per_vcpu=1 histograms={} phases={}\n",
             seconds * 1_000_000_000,
             u8::from(self.histograms),
+            u8::from(self.phases),
         );
         let mut row = |whose: &str, (reason, name, cycles, bucket), exits: u64, spread: bool| {
             if exits == 0 {
@@ -84,7 +95,61 @@ impl Growing {
             row(&whose, HLT, hlts * seconds, false);
         }
         text += &attached;
+        if self.phases {
+            text += &self.budgets();
+        }
         let lines = text.lines().count() + 1;
         format!("{text}end epoch={epoch} lines={lines}\n")
+    }
+
+    /// Where the time of its vCPUs went. What no exit led to is the guest's, but a tenth is
+    /// vCPU 1's in userspace, and a quarter another task's.
+    fn budgets(self) -> String {
+        let seconds = self.seconds;
+        let mut text = String::new();
+        for (vm, vcpu, id, cpuids, hlts) in VCPUS {
+            let (kind, fields) = match self.ended && vm == "977-14" {
+                true => ("ended", String::new()),
+                false => ("vcpu", format!(" vm={vm} vcpu={vcpu} id={id}")),
+            };
+            let mut spent = [
+                (CPUID, AFTER_CPUID.map(|cycles| cycles * cpuids * seconds)),
+                (HLT, AFTER_HLT.map(|cycles| cycles * hlts * seconds)),
+            ];
+            if vcpu == 1 {
+                spent[0].1[3] = SECOND / 10 * seconds;
+                spent[0].1[6] = SECOND / 4 * seconds;
+            }
+            let all: u64 = spent.iter().flat_map(|(_, cycles)| cycles).sum();
+            let (until, guest) = (SECOND * seconds, SECOND * seconds - all);
+            writeln!(
+                text,
+                "{kind}_clock{fields} since=0 until={until} guest={guest}"
+            )
+            .unwrap();
+            for ((reason, name, ..), cycles) in spent {
+                let [
+                    path,
+                    handler,
+                    run_loop,
+                    user,
+                    polling,
+                    halted,
+                    preempted,
+                    sleeping,
+                ] = cycles;
+                if cycles.iter().any(|&cycles| cycles > 0) {
+                    writeln!(
+                        text,
+                        "{kind}_phases{fields} reason={reason} name={name} exit_path={path} \
+                         handler={handler} run_loop={run_loop} userspace={user} \
+                         polling={polling} halted={halted} preempted={preempted} \
+                         sleeping={sleeping}"
+                    )
+                    .unwrap();
+                }
+            }
+        }
+        text
     }
 }

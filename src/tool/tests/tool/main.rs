@@ -19,6 +19,7 @@ mod host;
 mod interval;
 mod leaves;
 mod period;
+mod phase_changes;
 mod phases;
 mod properties;
 mod schema;

@@ -102,7 +102,7 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
     );
     let cause = prop_oneof![
         (any::<u32>(), names()).prop_map(|(reason, name)| (text::Cause::Exit(Some(reason)), name)),
-        Just((text::Cause::Run, "none".into())),
+        Just((text::Cause::Run, "none")),
     ];
     let trips = (timed(), cause, 0..USERSPACE_EXITS, any::<[u64; 2]>());
     let trips = trips.prop_map(|(owner, (cause, name), exit, [trips, cycles])| {

@@ -13,7 +13,19 @@ use std::fs;
 /// A host that counts two more seconds each time a command runs, and that command: it moves
 /// the next of several profiles into place.
 fn host(times: u64) -> (Host, Vec<String>) {
-    let counts = Growing::new();
+    host_of(Growing::new(), times)
+}
+
+/// The same, of a host that records phases.
+fn host_with_phases(times: u64) -> (Host, Vec<String>) {
+    let counts = Growing {
+        phases: true,
+        ..Growing::new()
+    };
+    host_of(counts, times)
+}
+
+fn host_of(counts: Growing, times: u64) -> (Host, Vec<String>) {
     let host = Host::new(&counts.profile());
     for time in 1..=times {
         let text = counts.later(2 * time).profile();
@@ -209,4 +221,135 @@ fn intervals_can_be_given_as_in_perf() {
         .assert()
         .code(2);
     host.exitprof("stat").args(["-I", "0"]).assert().code(2);
+}
+
+#[test]
+fn the_time_of_a_command_is_a_budget() {
+    let (host, command) = host_with_phases(1);
+    let (code, out, text) = stat(&host, &["--phases"], &command);
+    assert_eq!((code, out.as_str()), (0, ""));
+    let (_, text) = text.split_once(", at ").unwrap();
+    let (_, text) = text.split_once('\n').unwrap();
+    insta::assert_snapshot!(text);
+
+    let (host, command) = self::host_with_phases(1);
+    let (_, _, text) = stat(&host, &["--phases", "--format", "json"], &command);
+    check(&text, "PhaseReport");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    // Two seconds of three vCPUs.
+    assert_eq!(
+        (&json["elapsed"], &json["seconds"]),
+        (&12_000_000_000_u64.into(), &2.0.into())
+    );
+    let parts = json["budget"].as_array().unwrap().iter();
+    let sum: u64 = parts.map(|part| part["cycles"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 12_000_000_000);
+    let hlt = &json["rows"][0];
+    assert_eq!((&hlt["name"], &hlt["exits"]), (&"HLT".into(), &400.into()));
+    assert_eq!(hlt["halted"], 400 * 5_000_000_u64);
+}
+
+/// Shares of all vCPUs' time, and a sum at the end.
+#[test]
+fn the_time_of_each_interval_is_a_line() {
+    let (host, _) = host_with_phases(0);
+    let run = |width: &str, arguments: &[&str]| {
+        let mut stat = host.exitprof("stat");
+        stat.env("TZ", "UTC").env("COLUMNS", width);
+        output(stat.args(["--phases", "--line"]).args(arguments))
+    };
+    let heads = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("    Time"));
+        let words = line.unwrap().split_whitespace();
+        words.map(String::from).collect::<Vec<_>>()
+    };
+    let text = run("80", &["0.02", "2"]);
+    let all = [
+        "Time", "Guest", "Path", "Handler", "Loop", "User", "Poll", "Halt", "Preempt", "Sleep",
+    ];
+    assert_eq!(heads(&text), all);
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    assert!(
+        text.contains("\nIn total        no vCPU had any time\n"),
+        "{text}"
+    );
+    assert_eq!(
+        heads(&run("50", &["0.02", "1"])),
+        ["Time", "Guest", "Handler", "User", "Halt", "Preempt"]
+    );
+    assert_eq!(heads(&run("5", &["0.02", "1"])), ["Time"]);
+
+    check(
+        &run("80", &["--format", "json", "0.02", "1"]),
+        "PhaseReport",
+    );
+    let csv = run("80", &["--format", "csv", "0.02", "2"]);
+    let lines: Vec<&str> = csv.lines().collect();
+    assert!(
+        lines[0].starts_with("time,reason,name,") && lines[0].ends_with(",guest,elapsed,clock")
+    );
+    assert_eq!(lines.len(), 3);
+    assert!(
+        lines[1].contains(",all,0,0,") && lines[2].ends_with('Z'),
+        "{csv}"
+    );
+}
+
+/// The figures of a line are those of the interval.
+#[test]
+fn a_line_has_shares_of_the_time() {
+    let (host, _) = host_with_phases(0);
+    let counts = Growing {
+        phases: true,
+        ..Growing::new()
+    };
+    let mut command = host.exitprof("stat");
+    command.args(["--phases", "--line", "0.4", "1"]);
+    let text = std::thread::scope(|scope| {
+        let run = scope.spawn(|| output(&mut command));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        host.load(&counts.later(2).profile());
+        run.join().unwrap()
+    });
+    let (_, text) = text.split_once(" Sleep\n").unwrap();
+    let words: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    // Of three vCPUs, one is halted for half of the time, and one preempted for a quarter.
+    let want = [
+        "71.11%", "0.00%", "0.18%", "0.04%", "3.33%", "0.33%", "16.67%", "8.33%", "0.00%",
+    ];
+    assert_eq!(words[1..], want, "{text}");
+    assert!(text.contains("\nguest        4.27s"), "{text}");
+}
+
+#[test]
+fn what_phases_cannot_show_is_refused() {
+    let (host, command) = host_with_phases(2);
+    let (code, _, text) = stat(&host, &["--phases", "-r", "2"], &command);
+    assert_eq!(code, 2);
+    assert!(
+        text.contains("--phases") && text.contains("--repeat"),
+        "{text}"
+    );
+    let (code, _, text) = stat(&host, &["--phases", "--line", "--reason", "HLT", "1"], &[]);
+    assert_eq!(code, 1);
+    assert!(text.contains("leave out --line or --reason"), "{text}");
+}
+
+#[test]
+fn the_words_of_perf_say_which_times_they_are() {
+    for (phases, words, avg) in [
+        (true, "from exit to entry", "2.58ms"),
+        (false, "those of KVM's handlers", "25.0us"),
+    ] {
+        let counts = Growing {
+            phases,
+            ..Growing::new()
+        };
+        let (host, command) = host_of(counts, 1);
+        let (code, _, text) = stat(&host, &["--as", "perf"], &command);
+        assert_eq!(code, 0);
+        assert!(text.contains(words), "{text}");
+        let hlt = text.lines().find(|line| line.starts_with("HLT")).unwrap();
+        assert!(hlt.ends_with(avg), "{text}");
+    }
 }

@@ -211,6 +211,27 @@ fn a_histogram_and_the_help_hide_the_list() {
 }
 
 #[test]
+fn bars_show_where_time_goes() {
+    let mut terminal = Terminal::start(&["--phases"]);
+    terminal.until_seen("parameters/phases");
+    terminal.counts.as_mut().unwrap().phases = true;
+    terminal.until("a bar", |s| {
+        line(s, "412-11")
+            .last()
+            .is_some_and(|bar| bar.starts_with("====="))
+            && s.contains("= Guest")
+    });
+    terminal.press("v");
+    terminal.until("VMs", |s| {
+        in_order(s, "VM", "412-11") && !s.contains("412-11 vCPU")
+    });
+    terminal.press("t");
+    terminal.until_seen("Exits/s");
+    terminal.press("q");
+    terminal.ends();
+}
+
+#[test]
 fn the_module_goes_and_comes_back() {
     let mut terminal = Terminal::start(&[]);
     terminal.until_seen("1200 exits/s");
@@ -331,6 +352,9 @@ fn screens_are_printed_without_a_terminal() {
         "{text}"
     );
     assert!(!text.contains("quit"), "{text}");
+    let mut top = host.exitprof("top");
+    let text = output(top.args(["-b", "-n", "1", "-d", "0.1", "--phases"]));
+    assert!(text.contains("write Y to"), "{text}");
     host.exitprof("top")
         .args(["-b", "-n", "0"])
         .assert()

@@ -262,7 +262,10 @@ fn two() -> impl Strategy<Value = (Profile, Profile)> {
                 let index = some.index(b.rows.len());
                 b.rows[index].exits /= 2;
             }
-            4 => b.rows.retain(|row| row.owner != Owner::Vcpu(0)),
+            4 => {
+                b.rows.retain(|row| row.owner != Owner::Vcpu(0));
+                b.budgets.retain(|budget| budget.owner != Owner::Vcpu(0));
+            }
             _ => (),
         }
         if newer == 0 {
@@ -312,6 +315,54 @@ fn differences_are_as_a_naive_reader_has_them() {
                 dir,
                 &words(&format!("diff --format {format} --fail-above 10% a b")),
             )?;
+            prop_assert!(run.status.code() != Some(2), "{:?}", run);
+        }
+        Ok(())
+    });
+}
+
+/// The guest and all phases of all reasons add up to the time that passed.
+#[test]
+fn phases_add_up() {
+    fuzz(two(), |dir, (a, b)| {
+        fs::write(dir.join("a"), a.text()).unwrap();
+        fs::write(dir.join("b"), b.text()).unwrap();
+        let elapsed = a.budgets.iter().map(|budget| u128::from(budget.elapsed()));
+        let elapsed: u128 = elapsed.sum();
+        let guest = a.budgets.iter().map(|budget| u128::from(budget.guest));
+        let guest: u128 = guest.sum();
+        let has_phases = a.version > 1 && !a.budgets.is_empty();
+
+        let report = run(dir, &words("report --phases --format csv -i a"))?;
+        let is_too_much = String::from_utf8_lossy(&report.stderr).contains("fit into 64 bits");
+        prop_assert_eq!(report.status.success(), has_phases && !is_too_much);
+        let number =
+            |row: &HashMap<String, String>, column: &str| -> u128 { row[column].parse().unwrap() };
+        if report.status.success() {
+            let rows = table(&report);
+            let spent: u128 = rows.iter().map(|row| number(row, "spent")).sum();
+            prop_assert_eq!(spent + guest, elapsed);
+            for row in &rows {
+                let phases = profile::phases::Phase::ALL.map(|phase| number(row, phase.key()));
+                prop_assert_eq!(phases.iter().sum::<u128>(), number(row, "spent"));
+                prop_assert_eq!(number(row, "elapsed"), elapsed);
+            }
+        }
+        let diff = run(dir, &words("diff --phases --format csv a b"))?;
+        if diff.status.success() {
+            let rows = table(&diff);
+            let cycles: u128 = rows.iter().map(|row| number(row, "a_cycles")).sum();
+            prop_assert_eq!(cycles, elapsed);
+            prop_assert_eq!(number(&rows[0], "a_cycles"), guest);
+        }
+        for line in [
+            "diff --phases a b",
+            "diff --phases --format json --cycles --vm 412 a b",
+            "report --phases -i b",
+            "report --phases --reason HLT --format markdown -i b",
+            "report --as perf -i b",
+        ] {
+            let run = run(dir, &words(line))?;
             prop_assert!(run.status.code() != Some(2), "{:?}", run);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 //! Random profiles.
 
+use profile::phases::Phase;
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -35,6 +36,8 @@ pub struct Profile {
     pub seconds: u64,
     pub overhead: u64,
     pub rows: Vec<Row>,
+    /// If it is of version 2.
+    pub budgets: Vec<Budget>,
     /// Those that have ended or have no exits yet are indices of [`VCPUS`], too.
     pub attached: Vec<usize>,
 }
@@ -59,6 +62,38 @@ pub struct Row {
     pub untimed: u64,
     /// The cycles of exits in a histogram, if it has one.
     pub spread: Vec<u64>,
+}
+
+/// Where time went.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// A vCPU, or those that have ended.
+    pub owner: Owner,
+    pub guest: u64,
+    /// An index of [`REASONS`], and the cycles in each phase.
+    pub spent: Vec<(usize, [u64; 8])>,
+}
+
+impl Budget {
+    pub fn elapsed(&self) -> u64 {
+        let spent = self.spent.iter().flat_map(|(_, cycles)| cycles);
+        self.guest + spent.sum::<u64>()
+    }
+}
+
+/// One whose sum fits into 64 bits.
+fn budget() -> impl Strategy<Value = Budget> {
+    let owner = prop_oneof![
+        4 => (0..VCPUS.len()).prop_map(Owner::Vcpu),
+        1 => Just(Owner::Ended),
+    ];
+    let cycles = || number().prop_map(|cycles| cycles >> 12);
+    let spent = (0..REASONS.len(), prop::array::uniform8(cycles()));
+    (owner, cycles(), prop::collection::vec(spent, 0..4)).prop_map(|(owner, guest, spent)| Budget {
+        owner,
+        guest,
+        spent,
+    })
 }
 
 /// A number that is near a limit, or ordinary.
@@ -111,7 +146,8 @@ pub fn profile() -> impl Strategy<Value = Profile> {
     );
     let rows = prop::collection::vec(row(), 0..24);
     let attached = prop::collection::vec(0..VCPUS.len(), 0..3);
-    (head, rows, attached, 0..10).prop_map(|(head, mut rows, attached, twice)| {
+    let budgets = prop::collection::vec(budget(), 0..5);
+    (head, rows, attached, budgets, 0..10).prop_map(|(head, mut rows, attached, budgets, twice)| {
         let (version, epoch, tsc_khz, seconds, overhead) = head;
         if twice > 0 {
             rows.sort_by_key(|row| (row.owner, row.reason));
@@ -125,6 +161,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
             seconds,
             overhead,
             rows,
+            budgets: if version == 1 { Vec::new() } else { budgets },
             attached,
         }
     })
@@ -188,6 +225,26 @@ impl Profile {
                 text += &taken.collect::<Vec<_>>().join(",");
             }
             text.push('\n');
+        }
+        for budget in self.budgets.iter().filter(|_| !is_old) {
+            let (kind, owner) = match budget.owner {
+                Owner::Vcpu(index) => ("vcpu", format!(" {}", vcpu(index))),
+                _ => ("ended", String::new()),
+            };
+            let (guest, until) = (budget.guest, budget.elapsed());
+            writeln!(
+                text,
+                "{kind}_clock{owner} since=0 until={until} guest={guest}"
+            )
+            .unwrap();
+            for (reason, cycles) in &budget.spent {
+                let (number, name) = REASONS[*reason];
+                write!(text, "{kind}_phases{owner} reason={number} name={name}").unwrap();
+                for (phase, cycles) in Phase::ALL.into_iter().zip(cycles) {
+                    write!(text, " {}={cycles}", phase.key()).unwrap();
+                }
+                text.push('\n');
+            }
         }
         let lines = text.lines().count() + 1;
         text + &format!("end epoch={} lines={lines}\n", self.epoch)

@@ -19,7 +19,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop_oneof![
-        proptest::sample::select("s<>pb v?jkx/+-".chars().map(key).collect::<Vec<_>>()),
+        proptest::sample::select("s<>pb v?jkx/+-tt".chars().map(key).collect::<Vec<_>>()),
         proptest::sample::select(vec![
             KeyCode::Enter,
             KeyCode::Esc,
@@ -45,7 +45,7 @@ proptest! {
         width in 1..200_u16,
         height in 1..60_u16,
     ) {
-        let mut counts = Growing::new();
+        let mut counts = Growing { phases: true, ..Growing::new() };
         let mut state = State::new(read(counts), Order::Rate, &[]).unwrap();
         for step in steps {
             match step {
