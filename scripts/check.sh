@@ -176,7 +176,7 @@ lines_added() {
 	[ "$added" -lt 100 ]
 	for vendor in vmx/vmx.c svm/svm.c; do
 		echo "$(added "$vendor") lines to $vendor"
-		[ "$(added "$vendor")" -le 10 ]
+		[ "$(added "$vendor")" -le 12 ]
 	done
 }
 

@@ -18,7 +18,7 @@ use crate::{
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use kernel::prelude::*;
 
-pub(crate) use params::{code, details, log, phases, recording};
+pub(crate) use params::{log, phases, recording};
 
 /// The kernel that the module is built for: see Kbuild.
 pub(crate) const KERNEL: Kernel = if cfg!(exitprof_msr_imm) {
@@ -66,6 +66,20 @@ pub(crate) fn vcpu_slots() -> usize {
 /// Whose exits guests read; `None` with `scope=off`.
 pub(crate) fn scope() -> Option<Scope> {
     Scope::from_number(params::scope())
+}
+
+/// What tells exits of a reason apart.
+pub(crate) fn details() -> Kinds {
+    Kinds(params::details())
+}
+
+/// How much of the guest's instruction pointer is kept.
+pub(crate) fn code() -> Code {
+    match params::code() {
+        1 => Code::Page,
+        2 => Code::Exact,
+        _ => Code::Off,
+    }
 }
 
 /// Checks the CPU and the parameters. Must be called before any other function of this

@@ -295,9 +295,9 @@ impl Details {
 
     /// Sets all to zero. The vCPU's task counts nothing meanwhile.
     pub(crate) fn clear(&self) {
-        let sets = self.kinds.get().unwrap_or(&[]).iter();
-        sets.chain(self.code.get().unwrap_or(&[]))
-            .for_each(Set::clear);
+        for sets in [&self.kinds, &self.code] {
+            sets.get().unwrap_or(&[]).iter().for_each(Set::clear);
+        }
         for counter in self.nested.get().unwrap_or(&[]) {
             counter.exits.store(0, Relaxed);
             counter.cycles.store(0, Relaxed);
@@ -339,14 +339,16 @@ impl EndedDetails {
     };
 
     pub(crate) fn copy_from(&mut self, other: &EndedDetails) {
-        let sets = self.kinds.iter().chain(&self.code);
-        sets.zip(other.kinds.iter().chain(&other.code))
-            .for_each(|(to, from)| to.copy_from(from));
+        let kinds = self.kinds.iter().zip(&other.kinds);
+        kinds.for_each(|(to, from)| to.copy_from(from));
+        let code = self.code.iter().zip(&other.code);
+        code.for_each(|(to, from)| to.copy_from(from));
         self.nested.copy_from_slice(&other.nested);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.kinds.iter().chain(&self.code).for_each(Set::clear);
+        self.kinds.iter().for_each(Set::clear);
+        self.code.iter().for_each(Set::clear);
         self.nested
             .iter_mut()
             .for_each(|nested| *nested = Nested::NONE);

@@ -302,7 +302,7 @@ pub(crate) fn resume(lock: &ParamLock) {
         }
         // SAFETY: `register()` has registered these callbacks, and the lock keeps them
         // registered.
-        unsafe { contract::set_details(ops, kinds, code) };
+        unsafe { contract::set_details(ops, kinds.0, code) };
     }
     set_recording(
         lock,

@@ -47,11 +47,11 @@ pub struct Entry {
     pub error: u64,
 }
 
-/// Which of `sets` sets a key belongs to. `sets` is a power of two, at most 2^32.
+/// Which of `sets` sets a key belongs to. `sets` is a power of two, and more than 1. The
+/// multiplier is odd.
 #[inline(always)]
 pub fn hash(key: u64, multiplier: u64, sets: usize) -> usize {
-    let high = (key ^ key >> 32).wrapping_mul(multiplier) >> 32;
-    high as usize & sets.wrapping_sub(1)
+    (key.wrapping_mul(multiplier) >> (sets.leading_zeros().wrapping_add(1) & 63)) as usize
 }
 
 /// Adds to a number that nobody else writes. Compiles to an addition without a lock prefix.

@@ -14,7 +14,6 @@ pub(crate) use super::bindings::{
     KVM_EXIT_DETAIL_CODE as CODE_KIND, KVM_EXIT_PROFILER_CPUID_BASE as CPUID_BASE,
     KVM_EXIT_PROFILER_VERSION as VERSION, KVM_EXIT_SAMPLE_DETAIL_SHIFT as DETAIL_SHIFT,
 };
-use crate::profile::detail::Kinds;
 use core::{
     ffi::{c_int, c_void},
     ptr,
@@ -84,15 +83,16 @@ pub(crate) unsafe fn set_recording(ops: &'static Ops, recording: Recording) {
     unsafe { bindings::kvm_set_exit_recording(ops, recording) };
 }
 
-/// Chooses the details that samples have, and whether they have the guest's code.
+/// Chooses the details that samples have, a bit for each kind, and whether they have the
+/// guest's code.
 ///
 /// # Safety
 ///
 /// `ops` is registered.
-pub(crate) unsafe fn set_details(ops: &'static Ops, kinds: Kinds, code: bool) {
+pub(crate) unsafe fn set_details(ops: &'static Ops, kinds: u32, code: bool) {
     let code = u32::from(code) << CODE_KIND;
     // SAFETY: The caller guarantees that `ops` is registered.
-    unsafe { bindings::kvm_set_exit_details(ops, kinds.0 | code) };
+    unsafe { bindings::kvm_set_exit_details(ops, kinds | code) };
 }
 
 /// What a [`PauseState`] had at one time.

@@ -3,8 +3,7 @@
 //! The module's parameters, which `params.c` defines.
 
 use super::bindings;
-use crate::profile::detail::{Code, Kinds};
-use core::{marker::PhantomData, mem::ManuallyDrop, ptr};
+use core::{ffi::c_int, marker::PhantomData, mem::ManuallyDrop, ptr};
 
 /// The lock under which the kernel writes the module's parameters. It also separates
 /// writes from loading and unloading, because the parameters' files exist before `init()`
@@ -75,20 +74,16 @@ pub(crate) fn phases() -> bool {
     unsafe { read(ptr::addr_of!(bindings::exitprof_phases)) }
 }
 
-/// Parameter `details`.
-pub(crate) fn details() -> Kinds {
+/// Parameter `details`: a bit for each kind.
+pub(crate) fn details() -> u32 {
     // SAFETY: Any number is a valid `u32`.
-    Kinds(unsafe { read(ptr::addr_of!(bindings::exitprof_details)) })
+    unsafe { read(ptr::addr_of!(bindings::exitprof_details)) }
 }
 
-/// Parameter `code`.
-pub(crate) fn code() -> Code {
+/// Parameter `code`: 0 is `off`, 1 `page`, and 2 `exact`.
+pub(crate) fn code() -> c_int {
     // SAFETY: Any number is a valid `int`.
-    match unsafe { read(ptr::addr_of!(bindings::exitprof_code)) } {
-        1 => Code::Page,
-        2 => Code::Exact,
-        _ => Code::Off,
-    }
+    unsafe { read(ptr::addr_of!(bindings::exitprof_code)) }
 }
 
 /// Parameter `per_vcpu`, which is constant.

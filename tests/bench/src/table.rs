@@ -4,13 +4,14 @@
 use crate::costs::{Costs, UNPATCHED};
 
 /// The columns after that of KVM as it is, by setup.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 13] = [
     ("absent", "not loaded"),
     ("recording_off", "recording off"),
     ("loaded", "**loaded**"),
     ("per_vcpu", "**and vCPUs**"),
     ("histograms", "**and histograms**"),
     ("phases", "**and phases**"),
+    ("details", "**and details**"),
     ("shared_atomics", "shared atomics"),
     ("c_probe", "C probe"),
     ("bpf", "BPF"),

@@ -14,6 +14,7 @@ use exitprof::{
 };
 use profile::{
     counts::Tally,
+    detail::{Code, Kinds, Nested},
     histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
     phases::{PHASES, Spent},
@@ -63,6 +64,8 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
                     per_vcpu: b,
                     histograms: c,
                     phases: d,
+                    details: Kinds((id as u32) & 0xfffe),
+                    code: [Code::Off, Code::Page, Code::Exact][(epoch % 3) as usize],
                 })
             },
         );
@@ -138,6 +141,7 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
                         cycles,
                         untimed,
                     },
+                    nested: Nested::NONE,
                     histogram,
                 })
             },

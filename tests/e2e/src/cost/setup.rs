@@ -10,7 +10,7 @@ use anyhow::Result;
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// All setups. The first is what the others are compared with.
-pub const SETUPS: [(&str, Setup); 13] = [
+pub const SETUPS: [(&str, Setup); 14] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
     ("recording_off", |host| load(host, "recording=N")),
@@ -18,6 +18,7 @@ pub const SETUPS: [(&str, Setup); 13] = [
     ("per_vcpu", |host| load(host, "histograms=N")),
     ("histograms", |host| load(host, "")),
     ("phases", |host| load(host, "phases=Y")),
+    ("details", |host| load(host, "details=all")),
     ("shared_atomics", |host| {
         host.unload_all()?;
         host.forget();
