@@ -18,6 +18,7 @@ mod hangup;
 mod host;
 mod interval;
 mod leaves;
+mod metrics;
 mod period;
 mod phase_changes;
 mod phases;
