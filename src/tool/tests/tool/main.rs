@@ -9,6 +9,7 @@ mod command;
 mod compare;
 mod ends;
 mod examples;
+mod exporter;
 mod files;
 mod fuzz;
 mod golden;

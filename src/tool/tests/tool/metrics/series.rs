@@ -44,8 +44,11 @@ impl Host {
                 }
             }
             Event::End { vm } => {
-                let gone = self.live.extract_if(.., |_, (other, ..)| *other == vm);
-                self.ended += gone.map(|(_, (.., exits))| exits).sum::<u64>();
+                self.live.retain(|_, (other, _, exits)| {
+                    let is_gone = *other == vm;
+                    self.ended += if is_gone { *exits } else { 0 };
+                    !is_gone
+                });
             }
             Event::Exits { nth, exits } => {
                 let count = self.live.len().max(1);
@@ -124,8 +127,13 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Exits and time in the guest of each series; "other" and "ended" are two of them.
-fn shown(values: &Values) -> BTreeMap<String, (u64, u64)> {
+/// Exits and time in the guest of each series.
+type Shown = BTreeMap<String, (u64, u64)>;
+/// The identities of vCPUs, by the names of series.
+type Members = BTreeMap<String, BTreeSet<u64>>;
+
+/// What is shown; "other" and "ended" are two of the series.
+fn shown(values: &Values) -> Shown {
     let exits = |part: &exitprof::series::Part| {
         let exits = part.tallies.get("HLT").map_or(0, |tally| tally.exits);
         (exits, part.phases.guest)
@@ -156,7 +164,7 @@ proptest! {
     ) {
         let mut host = Host::default();
         let mut series = Series::new(by, limit);
-        let mut before: Option<(u32, BTreeMap<String, (u64, u64)>, BTreeMap<String, BTreeSet<u64>>)> = None;
+        let mut before: Option<(u32, Shown, Members)> = None;
         for round in rounds {
             round.iter().for_each(|event| host.happen(event));
             let values = series.next(&host.read());
@@ -165,7 +173,7 @@ proptest! {
             let sum: u64 = now.values().map(|(exits, _)| exits).sum();
             prop_assert_eq!(sum, host.total());
             // The vCPUs that there are of each name.
-            let mut names: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+            let mut names = Members::new();
             for (id, (vm, vcpu, _)) in &host.live {
                 let name = match by {
                     By::Vcpu => format!("{vm}-11 {vcpu}"),
