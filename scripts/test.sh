@@ -8,7 +8,7 @@
 #				have built; or for hours, and the tool with random input
 #	test.sh NAME...		the tests whose names start with one of these
 #
-# model.NAME, tool.NAME, bench.NAME and judge.NAME are the cargo tests of a crate.
+# model.NAME, tool.NAME, bench.NAME, judge.NAME and prometheus.NAME are the cargo tests of a crate.
 # check.NAME is a check of check.sh. live., cost., demo and kvm always run as a whole.
 # All other names are end-to-end tests: on VMX, or on SVM with EMULATOR=tcg.
 #
@@ -17,8 +17,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # The other tests of the last one are checks.
-declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
-families=(model tool bench judge check live install cost demo kvm)
+declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib" [prometheus]=prometheus-tests)
+families=(model tool bench judge prometheus check live install cost demo kvm)
 
 # --- the plan
 
@@ -146,6 +146,7 @@ all() {
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
 	done
+	step 1 prometheus results scripts/prometheus.sh
 	machines
 	cost
 	step 2 kvm whole scripts/kvm.sh
@@ -204,7 +205,7 @@ soak() {
 # names FAMILY: the names of all its tests.
 names() {
 	case $1 in
-	model | tool | bench | judge)
+	model | tool | bench | judge | prometheus)
 		# shellcheck disable=SC2086
 		scripts/build/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
 			sed -n "s/^\(.*\): test$/$1.\1/p"
@@ -274,6 +275,7 @@ plan_family() {
 		build
 		step 1 "demo.$isa" whole scripts/demo.sh
 		;;
+	prometheus) step 1 prometheus results scripts/prometheus.sh "$@" ;;
 	kvm)
 		build
 		step 2 kvm whole scripts/kvm.sh
