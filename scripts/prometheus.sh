@@ -16,5 +16,5 @@ if ! command -v systemd-analyze >/dev/null; then
 fi
 exact=()
 [ $# = 0 ] || exact=(--exact "${@#prometheus.}")
-{ "$top/scripts/build/cargo.sh" test --locked --no-fail-fast --package prometheus-tests -- "${exact[@]}" || true; } |
+{ "$top/scripts/build/cargo.sh" test --locked --no-fail-fast --package prometheus-tests --test prometheus -- "${exact[@]}" || true; } |
 	"$build/judge" libtest prometheus.

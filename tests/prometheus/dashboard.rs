@@ -5,8 +5,8 @@
 use crate::{
     host::{Host, Step},
     monitoring,
-    server::{Prometheus, value},
 };
+use prometheus_tests::server::{Prometheus, value};
 use serde_json::Value;
 use std::{
     fs,

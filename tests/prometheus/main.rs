@@ -9,24 +9,11 @@
 mod dashboard;
 mod host;
 mod rules;
-mod server;
 mod stored;
 mod units;
 
-use std::{env, path::PathBuf, process::Command};
-
-/// The path in a variable of the environment.
-fn path(variable: &str) -> PathBuf {
-    let path = env::var_os(variable).unwrap_or_else(|| {
-        panic!("{variable} is not set: run scripts/prometheus.sh");
-    });
-    path.into()
-}
-
-/// A program of Prometheus.
-fn program(name: &str) -> Command {
-    Command::new(path("PROMETHEUS_BIN").join(name))
-}
+use prometheus_tests::programs::path;
+use std::{path::PathBuf, process::Command};
 
 /// The tool.
 fn exitprof() -> Command {

@@ -4,7 +4,10 @@
 
 use crate::{
     host::{Host, Step},
-    monitoring, program,
+    monitoring,
+};
+use prometheus_tests::{
+    programs::program,
     server::{Prometheus, value},
 };
 use std::fs;

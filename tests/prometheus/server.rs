@@ -2,7 +2,7 @@
 
 //! A Prometheus that scrapes each second.
 
-use crate::program;
+use super::programs::program;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

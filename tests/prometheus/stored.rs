@@ -5,7 +5,9 @@
 use crate::{
     exitprof,
     host::{Host, Step},
-    program,
+};
+use prometheus_tests::{
+    programs::program,
     server::{Prometheus, free_port, key, number, value},
 };
 use serde_json::Value;

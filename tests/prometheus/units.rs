@@ -2,7 +2,8 @@
 
 //! The units of systemd are valid, and leave the exporter little.
 
-use crate::{monitoring, path};
+use crate::monitoring;
+use prometheus_tests::programs::path;
 use std::{env, fs, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
