@@ -90,7 +90,11 @@ impl Samples<'_> {
         buckets: &[(f64, u64)],
         created: Option<Timestamp>,
     ) -> Result {
-        let count = buckets.iter().map(|(_, count)| count).sum();
+        // A recording may say anything.
+        let add = |sum: u64, (_, count): &(f64, u64)| sum.checked_add(*count);
+        let Some(count) = buckets.iter().try_fold(0, add) else {
+            return Ok(());
+        };
         self.sample(family, MetricType::Histogram, labels, |mut metric| {
             metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
         })?;

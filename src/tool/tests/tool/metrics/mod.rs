@@ -6,4 +6,4 @@ mod parser;
 mod report;
 mod series;
 
-pub use parser::Metrics;
+pub use parser::{Key, Metrics};

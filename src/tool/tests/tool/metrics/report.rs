@@ -229,6 +229,22 @@ fn unknown_times_are_left_out() {
     );
 }
 
+/// A histogram whose exits do not fit into 64 bits is no histogram.
+#[test]
+fn impossible_histograms_are_left_out() {
+    let of_cr_access = "log2=9:5,10:1,12:3,13:1";
+    assert!(PROFILE.contains(of_cr_access));
+    let most = format!("log2=9:{0},10:{0}", u64::MAX);
+    let host = Host::new(&PROFILE.replace(of_cr_access, &most));
+    let mut report = host.exitprof("report");
+    let metrics = Metrics::new(&output(report.args(["--format", "openmetrics"])));
+    let count = |reason| metrics.get("exitprof_handling_duration_seconds_count", &[reason]);
+    assert_eq!(
+        (count("reason=CR_ACCESS"), count("reason=CPUID")),
+        (None, Some(444.0))
+    );
+}
+
 #[test]
 fn a_period_is_written() {
     let host = Host::new(&Growing::new().profile());
