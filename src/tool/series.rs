@@ -10,7 +10,10 @@ use crate::snapshot::{Origin, Owner, Snapshot, Vcpu, budget::Budget, id::Id};
 use clap::ValueEnum;
 use foldhash::{HashMap, HashMapExt, HashSet};
 use jiff::{SignedDuration, Timestamp};
-use profile::{counts::Tally, phases::Spent, phases::Totals};
+use profile::{
+    counts::Tally,
+    phases::{Spent, Totals},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Whose exits have series of their own.
@@ -63,8 +66,8 @@ pub struct Values {
     pub started: Option<Timestamp>,
     /// The series of VMs or vCPUs.
     pub groups: Vec<Group>,
-    /// The sum of all that have none, and of vCPUs that ended without any. `None` if there are
-    /// none at all.
+    /// The sum of all that have none, and of vCPUs that ended without any. `None` if nobody has
+    /// series, because only those of the host are wanted.
     pub other: Option<Part>,
     /// The last values of those that have ended; with `groups` and `other`, these add up to
     /// the host's.
@@ -219,11 +222,7 @@ impl Series {
 
         // What ended: its last values stay where they were.
         for known in self.known.values_mut() {
-            let gone = known
-                .live
-                .extract_if(|vcpu, _| !live.contains_key(vcpu))
-                .collect::<Vec<_>>();
-            for (_, part) in gone {
+            for (_, part) in known.live.extract_if(|vcpu, _| !live.contains_key(vcpu)) {
                 known.gone.add(&part);
                 self.gone.add(&part);
             }

@@ -88,9 +88,9 @@ pub fn all(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values) -> Resul
     host(out, snapshot, values.started, clock)?;
     let vms = vms(snapshot, values);
     owners(out, values, &vms, clock)?;
-    let ended: Vec<Owned<'_>> = vec![(Vec::new(), &values.ended, values.started)];
     if values.other.is_some() {
         let families = [&ENDED_EXITS, &ENDED_UNTIMED, &ENDED_HANDLING, &ENDED_PHASES];
+        let ended = [(Vec::new(), &values.ended, values.started)];
         parts(out, families, &ended, values.guest.is_some(), clock)?;
     }
     phases(out, values, clock)
@@ -133,7 +133,6 @@ fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: C
     let started = values.started.map(|at| at.as_millisecond() as f64 / 1e3);
     let switch = |on: Option<bool>| on.map(|on| f64::from(u8::from(on)));
     let account = snapshot.account;
-    let overhead = |cycles| clock.seconds(cycles);
     let has_vms = snapshot.origin == Origin::Host;
     let attached = &snapshot.attached;
     let vms: BTreeSet<_> = attached.iter().map(|vcpu| &vcpu.vm).collect();
@@ -148,11 +147,11 @@ fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: C
         (&MEMORY, account.map(|account| account.memory_bytes as f64)),
         (
             &SAMPLE,
-            account.and_then(|account| overhead(account.sample_cycles)),
+            account.and_then(|account| clock.seconds(account.sample_cycles)),
         ),
         (
             &RECORD,
-            account.and_then(|account| overhead(account.record_cycles)),
+            account.and_then(|account| clock.seconds(account.record_cycles)),
         ),
     ] {
         if let Some(value) = value {
@@ -181,25 +180,22 @@ fn host(
             histogram.get_or_insert_default().add(more);
         }
     }
-    fn labels<'a>(name: &'a &'a str) -> [(&'static str, &'a str); 1] {
-        [(REASON, name)]
+    for (name, (tally, _)) in &reasons {
+        out.count(&EXITS, &[(REASON, *name)], tally.exits, started)?;
     }
     for (name, (tally, _)) in &reasons {
-        out.count(&EXITS, &labels(name), tally.exits, started)?;
-    }
-    for (name, (tally, _)) in &reasons {
-        out.count(&UNTIMED, &labels(name), tally.untimed, started)?;
+        out.count(&UNTIMED, &[(REASON, *name)], tally.untimed, started)?;
     }
     for (name, (tally, _)) in &reasons {
         if let Some(seconds) = clock.seconds(tally.cycles) {
-            out.time(&HANDLING, &labels(name), seconds, started)?;
+            out.time(&HANDLING, &[(REASON, *name)], seconds, started)?;
         }
     }
     for (name, (tally, histogram)) in &reasons {
         if let (Some(histogram), Some(hertz)) = (histogram, clock.0) {
             let sum = tally.cycles as f64 / hertz;
             let buckets = buckets(histogram, hertz);
-            out.histogram(&DURATION, &labels(name), sum, &buckets, started)?;
+            out.histogram(&DURATION, &[(REASON, *name)], sum, &buckets, started)?;
         }
     }
     Ok(())
