@@ -8,8 +8,9 @@
 #				have built; or for hours, and the tool with random input
 #	test.sh NAME...		the tests whose names start with one of these
 #
-# model.NAME, tool.NAME, bench.NAME and judge.NAME are the cargo tests of a crate.
-# check.NAME is a check of check.sh. live., cost., demo and kvm always run as a whole.
+# model.NAME, tool.NAME, bench.NAME, judge.NAME and prometheus.NAME are the cargo tests of a crate.
+# check.NAME is a check of check.sh. live., install., scrape., cost., demo and kvm always run as a
+# whole.
 # All other names are end-to-end tests: on VMX, or on SVM with EMULATOR=tcg.
 #
 # Prints KTAP to stdout and progress to stderr. The last line sums up.
@@ -17,8 +18,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # The other tests of the last one are checks.
-declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib")
-families=(model tool bench judge check live install cost demo kvm)
+declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib" [prometheus]="prometheus-tests --test prometheus")
+families=(model tool bench judge prometheus check live install scrape cost demo kvm)
 
 # --- the plan
 
@@ -146,6 +147,7 @@ all() {
 	for family in model tool bench judge; do
 		step 1 "$family" results cargo_test "$family"
 	done
+	step 1 prometheus results scripts/prometheus.sh
 	machines
 	cost
 	step 2 kvm whole scripts/kvm.sh
@@ -156,6 +158,7 @@ all() {
 	step 4 e2e.7.3.svm results on 7.3 e2e tcg 2
 	step 1 live.7.3.svm results on 7.3 with tcg scripts/live.sh
 	step 1 install results on 7.3 with tcg scripts/live.sh install
+	step 2 scrape results on 7.3 with tcg scripts/scrape.sh
 	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
 	# The other kernel that is built here takes as long as 6.1: KERNEL=6.12 tests it.
 	step 1 source.6.12 whole scripts/build/kernel.sh 6.12-source
@@ -204,7 +207,7 @@ soak() {
 # names FAMILY: the names of all its tests.
 names() {
 	case $1 in
-	model | tool | bench | judge)
+	model | tool | bench | judge | prometheus)
 		# shellcheck disable=SC2086
 		scripts/build/cargo.sh test --quiet --locked --package ${crates[$1]} -- --list |
 			sed -n "s/^\(.*\): test$/$1.\1/p"
@@ -214,6 +217,7 @@ names() {
 	live | install)
 		sed -n 's/^tests="\(.*\)"$/\1/p' "tests/live/$1.host" | tr ' ' '\n' | sed "s/^/$1./"
 		;;
+	scrape) printf 'scrape.%s\n' it_stores_what_the_host_counted no_complaints ;;
 	demo | kvm) echo "$1" ;;
 	e2e) "$build/e2e" list "$isa" ;;
 	esac
@@ -270,10 +274,15 @@ plan_family() {
 		step 4 build.7.3 whole on 7.3 scripts/build/all.sh
 		step 1 install results on 7.3 with tcg scripts/live.sh install
 		;;
+	scrape)
+		step 4 build.7.3 whole on 7.3 scripts/build/all.sh
+		step 2 scrape results on 7.3 with tcg scripts/scrape.sh
+		;;
 	demo)
 		build
 		step 1 "demo.$isa" whole scripts/demo.sh
 		;;
+	prometheus) step 1 prometheus results scripts/prometheus.sh "$@" ;;
 	kvm)
 		build
 		step 2 kvm whole scripts/kvm.sh

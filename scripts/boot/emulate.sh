@@ -5,7 +5,7 @@
 # off. Where the hardware cannot lend its own, Bochs emulates VMX, and QEMU's
 # emulator (TCG) SVM, with CPUs that really run side by side.
 #
-#	emulate.sh [--cpus N] [--memory MB] [--timeout SECONDS] ISO OUTDIR
+#	emulate.sh [--cpus N] [--memory MB] [--timeout SECONDS] [--forward PORT:TO] ISO OUTDIR
 #	emulate.sh --which		prints the emulator's name, and vmx or svm
 #	emulate.sh --kvm ISO OUTDIR	prints kvm's command, for a machine that has the
 #					packages' files in its own /
@@ -13,6 +13,9 @@
 # The machine's first serial port goes to OUTDIR/console.log and must be the
 # kernel's console. The second is for results: OUTDIR/results.log, also copied
 # to stdout as it grows. Succeeds if the machine powered itself off in time.
+#
+# With --forward, which QEMU has and Bochs has not, PORT here leads to the port TO of the machine's
+# network card, an e1000 with the address 10.0.2.15.
 #
 # With several CPUs the kernel's command line needs idle=halt, as Bochs loses
 # wake-ups of a CPU that waits by MWAIT.
@@ -23,8 +26,9 @@
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
-usage="usage: $0 [--cpus N] [--memory MB] [--timeout SECONDS] ISO OUTDIR | --which | --kvm ISO OUTDIR"
+usage="usage: $0 [--cpus N] [--memory MB] [--timeout SECONDS] [--forward PORT:TO] ISO OUTDIR | --which | --kvm ISO OUTDIR"
 mode=run cpus=1 memory=1024 limit=300
+card=()
 # How many seconds a machine on kvm may take until its first result.
 patience=60
 while [[ ${1:-} = --* ]]; do
@@ -37,6 +41,13 @@ while [[ ${1:-} = --* ]]; do
 	--cpus) cpus=${2:?$usage} ;;
 	--memory) memory=${2:?$usage} ;;
 	--timeout) limit=${2:?$usage} ;;
+	--forward)
+		forward=${2:?$usage}
+		card=(
+			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${forward%:*}-:${forward#*:}"
+			-device "e1000,netdev=net,romfile="
+		)
+		;;
 	*) die "unknown option $1: $usage" ;;
 	esac
 	shift 2
@@ -73,7 +84,7 @@ nested_kvm() {
 
 machine() { # QEMU ARGUMENT...
 	qemu -M pc -smp "$cpus" -m "$memory" -no-reboot -cdrom "$iso" \
-		-serial "file:$out/console.log" -serial "file:$out/results.log" "$@"
+		-serial "file:$out/console.log" -serial "file:$out/results.log" "${card[@]}" "$@"
 }
 
 kvm() {
@@ -93,6 +104,7 @@ tcg() {
 # A Haswell's TSC ticks once per emulated instruction, and Linux sees that; with
 # later models it does not. A triple fault ends the emulation.
 bochs() {
+	[ ${#card[@]} = 0 ] || die "Bochs has no --forward: use EMULATOR=tcg"
 	command -v bochs-bin >/dev/null ||
 		die "Bochs is missing: apt-get install bochs bochsbios bochs-term vgabios"
 	cat >"$out/bochsrc" <<-END

@@ -4,7 +4,8 @@
 # stock.sh: builds KVM's modules, patched, for the kernel that Debian 13 ships in its
 # backports: build/7.3. The kernel itself is Debian's, to the byte; only its Rust crates and
 # KVM's modules are compiled, with the compilers that Debian compiled it with. unpatched/
-# has Debian's own modules of KVM, and needed/ other modules that KVM and tests need.
+# has Debian's own modules of KVM, needed/ other modules that KVM and tests need, and modules/ all
+# of them, packed.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/series.sh"
@@ -88,5 +89,6 @@ if ! is_built; then
 	mark_patched "$tree"
 fi
 
+ln -sfn "$modules" "$tree/modules"
 ln -sfn "$tree" "$build/$version"
 say "kernel $release: build/$version"

@@ -3,7 +3,7 @@
 //! The command line.
 
 use crate::{
-    commands::{control, diff, generate, record, report, schema, stat, sweep, top},
+    commands::{control, diff, exporter, generate, record, report, schema, stat, sweep, top},
     render, snapshot,
 };
 use anyhow::Result;
@@ -173,6 +173,26 @@ Examples:
   exitprof diff --phases --top 5 before.json after.json
   exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),
+    /// Let Prometheus and the like read what is counted, over HTTP
+    #[command(after_help = "\
+The metrics are at /metrics, as OpenMetrics 1.0 or in Prometheus' own format: as
+the client prefers. exitprof_up is 0 if the counters cannot be read. A page is
+used again for a second.
+
+With --by vm or vcpu, exits of VMs are in exitprof_vm_exits_total and the like.
+The first N get series of their own, for as long as they exist. The rest is
+summed up with the label vm=\"other\", as are VMs that ended before exitprof
+started. When a VM ends, its series end, and their last values are added to
+exitprof_ended_exits_total. So exitprof_exits_total is the sum of both.
+
+There is neither encryption nor authentication: put a proxy in front, or let
+systemd pass a Unix socket.
+
+Examples:
+  exitprof exporter
+  exitprof exporter --by vcpu --limit 1000
+  exitprof exporter --listen '[::]:10777'")]
+    Exporter(exporter::Arguments),
     /// Ask the host for the exits and cycles of every reason
     #[command(after_help = "\
 This works only in a guest; on a host, report --all lists all reasons.
@@ -252,6 +272,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Reset(arguments) => control::reset(&arguments)?,
         Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
         Command::Diff(arguments) => return diff::run(&arguments, &mut out),
+        Command::Exporter(arguments) => exporter::run(&arguments)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command())?,

@@ -19,6 +19,7 @@ pub mod rate;
 mod reasons;
 pub mod render;
 pub mod select;
+pub mod series;
 pub mod snapshot;
 pub mod source;
 pub mod view;

@@ -102,6 +102,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         let sheet = Sheet {
             instead: None,
             facts: &facts,
+            reading: None,
             grid,
             shown: changes::budget_shown(&comparison),
             look,
@@ -114,6 +115,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     let sheet = Sheet {
         instead: instead(arguments.top),
         facts: &facts,
+        reading: None,
         grid: &changes::grid(&comparison, top, exporter.is_for_people()),
         shown: changes::shown(&comparison, selection.by),
         look,

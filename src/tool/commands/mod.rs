@@ -6,6 +6,7 @@ mod child;
 mod clock;
 pub mod control;
 pub mod diff;
+pub mod exporter;
 pub mod generate;
 pub mod record;
 pub mod report;

@@ -64,9 +64,13 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rate,
         choice,
     } = arguments;
+    let has_rate = !matches!(
+        show.format(),
+        Format::Csv | Format::Openmetrics | Format::Prometheus
+    );
     ensure!(
-        rate.is_none() || show.format() != Format::Csv,
-        "CSV has no column for the rate: use --format json"
+        rate.is_none() || has_rate,
+        "this format has no place for the rate: use --format json"
     );
     let mut source = match input {
         Some(path) => Source::File(path.clone()),
@@ -137,7 +141,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     }
     if !show.format().is_for_people() {
         let facts = facts::Report::new(&snapshot, &view).with_rate(stability.clone());
-        let sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
+        let mut sheet = rows::sheet(&grid, &facts, selection, unit, show.words);
+        sheet.reading = Some((&snapshot, selection));
         exporter.sheet(&sheet, out)?;
     }
     ensure!(

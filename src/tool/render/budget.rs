@@ -94,8 +94,8 @@ pub fn grid<'a>(snapshot: &Snapshot, breakdown: &'a Breakdown) -> Rows<'a, Row> 
 pub fn sheet<'a>(
     grid: &'a Rows<'a, Row>,
     facts: &'a facts::PhaseReport,
-    snapshot: &Snapshot,
-    selection: &Selection,
+    snapshot: &'a Snapshot,
+    selection: &'a Selection,
     breakdown: &Breakdown,
     unit: Unit,
 ) -> Sheet<'a> {
@@ -132,6 +132,7 @@ pub fn sheet<'a>(
     Sheet {
         instead: instead(selection.top),
         facts,
+        reading: Some((snapshot, selection)),
         grid,
         shown: all,
         look: Look {

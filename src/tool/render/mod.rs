@@ -13,6 +13,7 @@ pub mod facts;
 pub mod grid;
 pub mod json;
 mod markdown;
+pub mod metrics;
 pub mod repeated;
 pub mod rows;
 pub mod schema;
@@ -38,6 +39,10 @@ pub enum Format {
     Csv,
     /// For reports of bugs and the like
     Markdown,
+    /// For monitoring systems: OpenMetrics 1.0
+    Openmetrics,
+    /// For Prometheus' node_exporter and other systems that do not know OpenMetrics
+    Prometheus,
 }
 
 impl Format {
@@ -48,6 +53,8 @@ impl Format {
             Format::Json => Box::new(json::Json),
             Format::Csv => Box::<csv::Csv>::default(),
             Format::Markdown => Box::new(markdown::Markdown),
+            Format::Openmetrics => Box::new(metrics::Metrics(metrics::Text::OpenMetrics)),
+            Format::Prometheus => Box::new(metrics::Metrics(metrics::Text::Prometheus)),
         }
     }
 

@@ -163,6 +163,7 @@ pub fn sheet<'a>(
     Sheet {
         instead: instead(selection.top),
         facts,
+        reading: None,
         grid,
         shown,
         look: Look {

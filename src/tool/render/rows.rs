@@ -111,6 +111,7 @@ pub fn sheet<'a>(
     Sheet {
         instead: instead(selection.top),
         facts,
+        reading: None,
         grid,
         shown: shown(grid, selection.by, words),
         look: Look {

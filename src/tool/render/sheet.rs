@@ -3,6 +3,7 @@
 //! A table, and what is to be said of it; and what writes that in some format.
 
 use super::{grid::Grid, units::Unit};
+use crate::{select::Selection, snapshot::Snapshot};
 use anyhow::Result;
 use std::io::Write;
 
@@ -55,6 +56,8 @@ pub trait Exporter {
 pub struct Sheet<'a> {
     /// What is known of the whole, for programs.
     pub facts: &'a dyn erased_serde::Serialize,
+    /// What was read, and what was selected of it, if the table is of one snapshot.
+    pub reading: Option<(&'a Snapshot, &'a Selection)>,
     /// The table.
     pub grid: &'a dyn Grid,
     /// The columns for people, from left to right.

@@ -85,6 +85,7 @@ pub fn sheet<'a>(
     Sheet {
         instead: instead(None),
         facts,
+        reading: None,
         grid,
         shown: shown.collect(),
         look: Look {

@@ -12,7 +12,7 @@ mod repeat;
 use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
     budget,
-    render::words,
+    render::{Format, words},
     select::Sort,
     snapshot::Snapshot,
     source::{Choice, Source},
@@ -115,6 +115,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } = arguments;
     let default = line.then_some(Duration::from_secs(1));
     let interval = interval.or(*interval_print).or(default);
+    let is_of_one_period = interval.is_none() && repeat.is_none();
+    ensure!(
+        is_of_one_period || ![Format::Openmetrics, Format::Prometheus].contains(&show.format()),
+        "OpenMetrics and Prometheus have one reading: leave out the interval, --line and -r"
+    );
     let mut source = Source::find(choice)?;
     let first = source.read()?;
     let sort = show.selection.sort;

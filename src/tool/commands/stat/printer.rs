@@ -111,6 +111,7 @@ impl Printer<'_> {
                 grid.columns = timed(grid.columns, end);
                 let facts = facts::Report::new(delta, &view).with_time(end);
                 let mut sheet = rows::sheet(&grid, &facts, selection, unit, self.show.words);
+                sheet.reading = (!has_lines).then_some((delta, selection));
                 sheet.title = title(words::head(delta, selection, unit), delta, what);
                 self.exporter.sheet(&sheet, &mut self.out)?;
                 self.end_table()?;

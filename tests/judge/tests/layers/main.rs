@@ -49,7 +49,7 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main build > lib > cli > commands > render > phase_changes > comparison budget > view > select \
+    order: "main build > lib > cli > commands > render > phase_changes > comparison budget series > view > select \
             rate > delta > continuity source > snapshot > reasons columns > profile",
     alone: &["rate", "columns"],
     elsewhere: &["profile"],

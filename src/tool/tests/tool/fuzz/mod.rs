@@ -5,6 +5,7 @@
 //!
 //! `EXITPROF_FUZZ_SECONDS` says how long each test goes on.
 
+mod metrics;
 mod mutants;
 mod naive;
 mod profiles;

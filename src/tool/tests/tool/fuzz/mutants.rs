@@ -68,6 +68,8 @@ fn faults_are_survived() {
             "report -i a --by vcpu,reason --net --histogram",
             "report -i b --all --cycles --format json --sort p99",
             "diff a b",
+            "report -i a --by vcpu --format openmetrics",
+            "report -i b --by vm --format prometheus",
             "diff b a b --by vm --net",
         ] {
             let output = run(dir, &words(line))?;
@@ -110,6 +112,8 @@ fn any_command_line_is_understood_or_refused() {
         "json",
         "csv",
         "markdown",
+        "openmetrics",
+        "prometheus",
         "-j",
         "--vm",
         "412",
