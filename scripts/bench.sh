@@ -17,7 +17,7 @@
 # with the machine if that is not Bochs. In Bochs, what ours add must not exceed that
 # in tests/bench/FLAVOUR.baseline; a change that is meant to, brings a new one:
 #
-#	grep -E '^cost \S+ (unpatched|absent|recording_off|loaded|per_vcpu|histograms|phases) ' build/bench/FLAVOUR.txt | grep -v ask_
+#	grep -E '^cost \S+ (unpatched|absent|recording_off|loaded|per_vcpu|histograms|phases|details) ' build/bench/FLAVOUR.txt | grep -v ask_
 #
 # All setups together also make the tables in tests/bench/README.md.
 set -euo pipefail
@@ -48,8 +48,8 @@ if [ "$machine" = bochs ]; then
 fi
 # Peers are written for KVM as it was.
 case $flavour${setups[*]} in
-6.12-lean) setups=(unpatched absent recording_off loaded per_vcpu histograms phases c_probe bpf trace_exit trace_both perf_kvm_stat) ;;
-7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms phases) ;;
+6.12-lean) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details c_probe bpf trace_exit trace_both perf_kvm_stat) ;;
+7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details) ;;
 esac
 
 # wanted SETUP

@@ -50,7 +50,7 @@ lean=lean
 # than most changes are worth.
 cost() {
 	step "$(kernel_minutes "$lean")" "build.$lean" whole scripts/build/kernel.sh "$lean"
-	step 4 cost results scripts/bench.sh "$lean" unpatched absent recording_off loaded per_vcpu histograms phases
+	step 4 cost results scripts/bench.sh "$lean" unpatched absent recording_off loaded per_vcpu histograms phases details
 }
 
 run_plan() {
@@ -213,7 +213,7 @@ names() {
 			sed -n "s/^\(.*\): test$/$1.\1/p"
 		;;
 	check) scripts/check.sh list ;;
-	cost) printf "cost.$lean.%s\n" absent recording_off loaded per_vcpu histograms phases locked regression ;;
+	cost) printf "cost.$lean.%s\n" absent recording_off loaded per_vcpu histograms phases details locked regression ;;
 	live | install)
 		sed -n 's/^tests="\(.*\)"$/\1/p' "tests/live/$1.host" | tr ' ' '\n' | sed "s/^/$1./"
 		;;

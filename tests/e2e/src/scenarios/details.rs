@@ -37,36 +37,21 @@ pub fn tests() -> Vec<Test<Host>> {
 /// A workload of the catalog, the kind of its detail, and its key. On SVM, a reason may tell
 /// all, and have no details.
 const KNOWN: &[(&str, &str, u64, Option<u64>)] = &[
-    ("cpuid", "cpuid", 0, Some(0)),
-    ("hypercall", "hypercall", 0xffff_ffff, Some(0xffff_ffff)),
+    both("cpuid", "cpuid", 0),
+    both("hypercall", "hypercall", 0xffff_ffff),
     ("exception", "exception", 6, None),
-    ("out", "io", SINK | SIZE, Some(SINK | SIZE)),
-    ("in", "io", SINK | SIZE | IN, Some(SINK | SIZE | IN)),
-    ("outl", "io", SINK | 4 * SIZE, Some(SINK | 4 * SIZE)),
-    (
-        "inl",
-        "io",
-        SINK | 4 * SIZE | IN,
-        Some(SINK | 4 * SIZE | IN),
-    ),
-    (
-        "outsw",
-        "io",
-        SINK | 2 * SIZE | STRING,
-        Some(SINK | 2 * SIZE | STRING),
-    ),
-    (
-        "rep_insb",
-        "io",
-        SINK | SIZE | IN | STRING | REP,
-        Some(SINK | SIZE | IN | STRING | REP),
-    ),
-    ("rdmsr_apic_base", "rdmsr", 0x1b, Some(0x1b)),
-    ("wrmsr_ucode", "wrmsr", 0x79, Some(0x79)),
-    ("wrmsr_refused", "wrmsr", 0x1a0, Some(0x1a0)),
+    both("out", "io", io(1, 0)),
+    both("in", "io", io(1, IN)),
+    both("outl", "io", io(4, 0)),
+    both("inl", "io", io(4, IN)),
+    both("outsw", "io", io(2, STRING)),
+    both("rep_insb", "io", io(1, IN | STRING | REP)),
+    both("rdmsr_apic_base", "rdmsr", 0x1b),
+    both("wrmsr_ucode", "wrmsr", 0x79),
+    both("wrmsr_refused", "wrmsr", 0x1a0),
     // Of the fast path.
-    ("x2apic_icr", "wrmsr", 0x830, Some(0x830)),
-    ("tsc_deadline", "wrmsr", 0x6e0, Some(0x6e0)),
+    both("x2apic_icr", "wrmsr", 0x830),
+    both("tsc_deadline", "wrmsr", 0x6e0),
     ("cr0_am", "cr", 0x00, None),
     ("lmsw", "cr", 0x30, None),
     ("cr4_mce", "cr", 0x04, None),
@@ -83,8 +68,19 @@ const KNOWN: &[(&str, &str, u64, Option<u64>)] = &[
     ),
 ];
 
-const SINK: u64 = port::SINK as u64;
-const SIZE: u64 = 1 << 16;
+const fn both(
+    name: &'static str,
+    kind: &'static str,
+    key: u64,
+) -> (&'static str, &'static str, u64, Option<u64>) {
+    (name, kind, key, Some(key))
+}
+
+/// The key of an access of `size` bytes to the sink.
+const fn io(size: u64, access: u64) -> u64 {
+    port::SINK as u64 | size << 16 | access
+}
+
 const IN: u64 = 1 << 19;
 const STRING: u64 = 1 << 20;
 const REP: u64 = 1 << 21;
@@ -113,7 +109,7 @@ fn known(host: &mut Host) -> Result<String> {
         }
         grown.retain(|_, exits| *exits > 0);
         if kind == "io" {
-            let done = grown.remove(&(u64::from(port::DONE) | SIZE));
+            let done = grown.remove(&(u64::from(port::DONE) | 1 << 16));
             ensure!(done == Some(1), "{name}: the end is not told: {grown:x?}");
         }
         let (least, most) = workload.exits();
