@@ -381,8 +381,12 @@ impl Copies {
         Copies(Array::new(CODE_SETS))
     }
 
-    /// The sets; none without memory.
-    pub(crate) fn get(&self) -> &[Set] {
-        self.0.make().unwrap_or(&[])
+    /// The sets.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn get(&self) -> Result<&[Set]> {
+        self.0.make()
     }
 }

@@ -70,10 +70,11 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 };
                 lines.phases(clock, |slot| copy.spent(slot), &copy.trips)?;
             }
+            let sets = sets.get().map_err(|_| fmt::Error)?;
             for kind in Kind::ALL {
-                lines.details(owner, kind, details.copy_kind(kind, sets.get()))?;
+                lines.details(owner, kind, details.copy_kind(kind, sets))?;
             }
-            lines.code(owner, details.copy_code(sets.get()))?;
+            lines.code(owner, details.copy_code(sets))?;
         }
     }
     let ended = reading.ended();

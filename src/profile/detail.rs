@@ -191,6 +191,15 @@ impl Kinds {
     }
 }
 
+impl Kinds {
+    /// Parses what a module wrote, perhaps a later one: names that are not known are passed
+    /// over.
+    pub fn known(names: &str) -> Kinds {
+        let of = |name| Kinds::parse(name).unwrap_or(Kinds::NONE).0;
+        Kinds(names.split(',').fold(0, |kinds, name| kinds | of(name)))
+    }
+}
+
 impl fmt::Display for Kinds {
     /// Writes the names of all kinds, with commas between, or `none`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

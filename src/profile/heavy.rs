@@ -13,6 +13,10 @@
 //! - a key with more than that many exits has an entry.
 //!
 //! The multiplier of the hash is secret, so a guest cannot choose keys that fill one set.
+//! Sums of tables, such as those of vCPUs that have ended, promise less: a key has occurred at
+//! least `exits` times. A table from which it was evicted may have had more of it than `error`
+//! says.
+//!
 //! The exits and cycles of keys that lost their entries are in no entry. Whoever knows the
 //! sum of all keys gets them by subtraction.
 
@@ -41,7 +45,7 @@ pub struct Entry {
     pub key: u64,
     /// How often it occurred since it got its entry.
     pub exits: u64,
-    /// The cycles of these exits.
+    /// The cycles of these exits, as far as they were timed.
     pub cycles: u64,
     /// How often it may have occurred before, at most.
     pub error: u64,

@@ -40,8 +40,9 @@
 //! lines. While nothing runs, the lines `vcpu`, `ended` and `unattributed` of a reason add
 //! up to its line `host`. With `per_vcpu=0`, all exits are `unattributed`. While a vCPU is in
 //! userspace or halted, its `guest` and the phases of all its reasons add up to `until` minus
-//! `since`. The lines `vcpu_detail` of a reason never have more exits than its line `vcpu`; the
-//! others are those that were counted before details were, or whose keys lost their entries.
+//! `since`. While a vCPU does not run, the lines `vcpu_detail` of a reason have no more exits than its
+//! line `vcpu`. The others were counted before details were, or their keys lost their entries.
+//! While it runs, the details may have some exits more, because they are read later.
 //!
 //! The version changes when a reader of the old version would misunderstand the new one. A
 //! reader must skip kinds and keys that it does not know. Version 1 had no `id` and
@@ -522,9 +523,7 @@ impl<'a> Fields<'a> {
                 .get("phases")
                 .map_or(Ok(false), |_| self.flag("phases"))?,
             details: match self.get("details") {
-                Some(_) => {
-                    Kinds::parse(self.text("details")?).ok_or(Malformed::Invalid("details"))?
-                }
+                Some(_) => Kinds::known(self.text("details")?),
                 None => Kinds::NONE,
             },
             code: match self.get("code") {
@@ -652,16 +651,21 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn detail(&self, owner: Owner<'a>) -> Result<DetailRow<'a, &'a str>, Malformed> {
+    fn detail(&self, owner: Owner<'a>) -> Result<Line<'a, &'a str>, Malformed> {
         let name = self.text("kind")?;
+        // Later modules may know more.
         let kind = Kind::ALL.iter().find(|kind| kind.name() == name);
-        Ok(DetailRow {
-            owner,
-            reason: self.number("reason")?,
-            name: self.text("name")?,
-            kind: *kind.ok_or(Malformed::Invalid("kind"))?,
-            entry: self.entry(self.hex("key")?)?,
-        })
+        let (reason, name) = (self.number("reason")?, self.text("name")?);
+        let entry = self.entry(self.hex("key")?)?;
+        Ok(kind.map_or(Line::Unknown, |kind| {
+            Line::Detail(DetailRow {
+                owner,
+                reason,
+                name,
+                kind: *kind,
+                entry,
+            })
+        }))
     }
 
     fn code(&self, owner: Owner<'a>) -> Result<CodeRow<'a, &'a str>, Malformed> {
@@ -705,8 +709,8 @@ impl<'a> Line<'a, &'a str> {
             "ended_phases" => Line::Phases(fields.phases(Owner::Ended)?),
             "vcpu_userspace" => Line::Trips(fields.trips(owner()?)?),
             "ended_userspace" => Line::Trips(fields.trips(Owner::Ended)?),
-            "vcpu_detail" => Line::Detail(fields.detail(owner()?)?),
-            "ended_detail" => Line::Detail(fields.detail(Owner::Ended)?),
+            "vcpu_detail" => fields.detail(owner()?)?,
+            "ended_detail" => fields.detail(Owner::Ended)?,
             "vcpu_code" => Line::Code(fields.code(owner()?)?),
             "ended_code" => Line::Code(fields.code(Owner::Ended)?),
             "profile" => Line::Head(fields.head()?),

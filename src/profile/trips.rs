@@ -49,7 +49,7 @@ pub struct TripTable([Row; ROWS]);
 
 #[derive(Debug)]
 struct Row {
-    /// The way, with 1 in the upper half; 0 if the row is free.
+    /// The way, with bit 8 set; 0 if the row is free.
     key: AtomicU64,
     trips: AtomicU64,
     cycles: AtomicU64,

@@ -40,6 +40,12 @@ fn sets_of_kinds_have_names() {
     }
 }
 
+#[test]
+fn kinds_of_later_modules_are_passed_over() {
+    assert_eq!(Kinds::known("io,new,cpuid").to_string(), "io,cpuid");
+    assert_eq!(Kinds::known("new"), Kinds::NONE);
+}
+
 /// Exit qualifications and EXITINFO1, as the manuals have them.
 #[test]
 fn both_vendors_have_the_same_keys() {
