@@ -14,6 +14,7 @@ pub mod commands;
 mod comparison;
 pub mod continuity;
 mod delta;
+pub mod names;
 mod phase_changes;
 pub mod rate;
 mod reasons;
