@@ -15,6 +15,7 @@ mod comparison;
 pub mod continuity;
 mod delta;
 pub mod names;
+mod parts;
 mod phase_changes;
 pub mod rate;
 mod reasons;

@@ -3,8 +3,14 @@
 //! The selected rows of a snapshot, with shares, averages and percentiles.
 
 use crate::{
-    select::{Key, Reason, Selection, Sort},
-    snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
+    parts::{Part, parts},
+    select::{Key, Reason, Selection, Sort, What},
+    snapshot::{
+        Counter, Owner, Snapshot,
+        detail::{self, Detail, Place},
+        histogram::percentile,
+        id::Id,
+    },
 };
 use anyhow::{Context, Result, ensure};
 use foldhash::HashMap;
@@ -35,6 +41,20 @@ pub struct Sum {
     timed: u128,
     /// The number of exits that were not timed, if all counters say.
     pub untimed: Option<u128>,
+    /// Those that came from nested guests, as far as counters say.
+    pub nested: Option<Nested>,
+    /// How many others may belong here, too, if that is not certain.
+    pub error: Option<u128>,
+}
+
+/// Exits from nested guests, L2, and those of them that were reflected to L1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As in `detail::Nested`.
+pub struct Nested {
+    pub l2: u128,
+    pub l2_cycles: u128,
+    pub reflected: u128,
+    pub reflected_cycles: u128,
 }
 
 impl Default for Sum {
@@ -44,6 +64,21 @@ impl Default for Sum {
             cycles: 0,
             timed: 0,
             untimed: Some(0),
+            nested: None,
+            error: None,
+        }
+    }
+}
+
+impl From<Part> for Sum {
+    fn from(part: Part) -> Sum {
+        Sum {
+            exits: part.exits,
+            cycles: part.cycles,
+            timed: part.exits,
+            untimed: part.is_timed.then_some(0),
+            nested: None,
+            error: Some(part.error),
         }
     }
 }
@@ -56,7 +91,7 @@ impl Sum {
 
     /// Adds a counter, less `overhead` cycles for each timed exit. The overhead was measured
     /// elsewhere and may exceed what the exits took: then nothing is left.
-    fn add(&mut self, counter: &Counter, overhead: u64) {
+    fn add(&mut self, counter: &Counter, nested: Option<detail::Nested>, overhead: u64) {
         let [exits, cycles, timed] =
             [counter.exits, counter.cycles, counter.timed()].map(u128::from);
         self.exits += exits;
@@ -64,6 +99,13 @@ impl Sum {
         self.timed += timed;
         let untimed = self.untimed.zip(counter.untimed);
         self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
+        if let Some(more) = nested {
+            let sum = self.nested.get_or_insert_default();
+            sum.l2 += u128::from(more.l2);
+            sum.l2_cycles += u128::from(more.l2_cycles);
+            sum.reflected += u128::from(more.reflected);
+            sum.reflected_cycles += u128::from(more.reflected_cycles);
+        }
     }
 }
 
@@ -109,9 +151,31 @@ pub struct Row {
     /// The buckets of the histogram, from the first to the last that has exits: lowest and
     /// highest cycles, and exits.
     pub buckets: Vec<(u64, u64, u64)>,
+    /// The detail or place, if the row is of one.
+    pub what: Option<What>,
+    /// How many of the others may belong here, too, if the row is of a detail or place.
+    pub error: Option<u128>,
+    /// Those that came from nested guests, if the source says.
+    pub nested: Option<Nested>,
 }
 
 impl Row {
+    /// The detail, if the row is of one.
+    pub fn detail(&self) -> Option<Detail> {
+        match self.what {
+            Some(What::Detail(detail)) => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// The place in the guest's code, if the row is of one.
+    pub fn place(&self) -> Option<Place> {
+        match self.what {
+            Some(What::Place(place)) => Some(place),
+            _ => None,
+        }
+    }
+
     /// What identifies the row.
     pub fn key(&self) -> Key {
         Key {
@@ -120,6 +184,7 @@ impl Row {
             id: self.id,
             owner: self.owner.clone(),
             reason: self.reason,
+            what: self.what,
             name: self.name.clone(),
         }
     }
@@ -143,6 +208,9 @@ impl View {
     ///
     /// If the measurement overhead is to be subtracted, but is not known.
     pub fn of_part(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
+        let of_level = selection.level.map(|level| snapshot.at_level(level));
+        let of_level = of_level.transpose()?;
+        let snapshot = of_level.as_ref().unwrap_or(snapshot);
         let overhead = match (selection.net, snapshot.account) {
             (false, _) => 0,
             (true, account) => {
@@ -161,13 +229,14 @@ impl View {
         let mut last: Option<(&Owner, Key)> = None;
         let counters = snapshot.counters.iter();
         for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
-            total.add(counter, overhead);
+            let nested = snapshot.nested(counter);
+            total.add(counter, nested, overhead);
             let is_selected =
                 |reasons: &Vec<Reason>| reasons.iter().any(|r| r.is_counted_by(counter));
             if !reasons.as_ref().is_none_or(is_selected) {
                 continue;
             }
-            selected.add(counter, overhead);
+            selected.add(counter, nested, overhead);
             let (_, owner) = match last.take_if(|(owner, _)| *owner == &counter.owner) {
                 Some(same) => last.insert(same),
                 None => last.insert((&counter.owner, selection.owner_key(&counter.owner))),
@@ -175,7 +244,13 @@ impl View {
             let (sum, histogram) = sums.entry(selection.key(owner, counter)).or_default();
             // A row of several counters has no histogram.
             *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
-            sum.add(counter, overhead);
+            sum.add(counter, nested, overhead);
+        }
+        if selection.by.is_of_keys() {
+            let parts = parts(snapshot, selection)?.into_iter();
+            sums = parts
+                .map(|(key, part)| (key, (part.into(), None)))
+                .collect();
         }
 
         let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
@@ -204,13 +279,21 @@ impl View {
                 id: key.id,
                 owner: key.owner,
                 buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
+                what: key.what,
+                error: sum.error,
+                nested: sum.nested,
             }
         };
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
-        // The sort is stable: rows that are equal stay in the order of their keys.
-        rows.sort_by(|a, b| selection.sort.order(a, b));
+        // The sort is stable: rows that are equal stay in the order of their keys. What is in no
+        // other row comes last.
+        let is_others = |row: &Row| row.what == Some(What::Others);
+        rows.sort_by(|a, b| {
+            let others = is_others(a).cmp(&is_others(b));
+            others.then_with(|| selection.sort.order(a, b))
+        });
         Ok(View {
             rows,
             top: selection.top.unwrap_or(usize::MAX),

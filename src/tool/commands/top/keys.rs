@@ -130,6 +130,7 @@ impl State {
             By::Reason => By::Vm,
             By::Vm => By::Vcpu,
             By::Vcpu | By::VmReason | By::VcpuReason => By::Reason,
+            By::Detail | By::Rip | By::RipReason => By::Reason,
         };
         place.selection.by = by;
         place.cursor = None;
