@@ -5,7 +5,7 @@
 use super::show::Show;
 use crate::{
     render::{Format, details, facts, words},
-    select::{By, Selection},
+    select::{By, Selection, Sort},
     snapshot::{Origin, Snapshot},
     view::View,
 };
@@ -34,12 +34,18 @@ pub fn print(
     let by_detail = Selection {
         by: By::Detail,
         top: None,
+        // Details have no histograms.
+        sort: match selection.sort {
+            sort if sort.is_of_histogram() => Sort::Exits,
+            sort => sort,
+        },
         ..selection.clone()
     };
     let (reasons, rows) = (
         View::new(snapshot, selection)?,
         View::new(snapshot, &by_detail)?,
     );
+    reasons.check_order(selection.sort)?;
     let format = show.format();
     let most = match (selection.top, format.is_for_people()) {
         (Some(top), _) => top,

@@ -3,6 +3,7 @@
 //! What is behind exits: `report --details`, `--by reason,detail`, `--by rip` and `--level`.
 
 mod differences;
+mod levels;
 mod names;
 
 use crate::{
@@ -106,11 +107,6 @@ fn places_in_the_guest_are_reported() {
     insta::assert_snapshot!(run(&["report", "--by", "rip", "--top", "5"]));
 }
 
-#[test]
-fn exits_from_nested_guests_have_columns() {
-    insta::assert_snapshot!(run(&["report", "--by", "vm,reason", "--vm", "977"]));
-}
-
 /// Naively: the sums of the profile's lines of the selected VMs.
 fn naive(vms: &[&str]) -> BTreeMap<(String, String), (u64, u64)> {
     let mut sums: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
@@ -176,6 +172,7 @@ fn details_and_others_add_up_to_the_reason() {
     for arguments in [
         vec!["report", "--details"],
         vec!["report", "--details", "--top", "2"],
+        vec!["report", "--details", "--sort", "p99"],
         vec!["report", "--details", "--vm", "977", "--sort", "reason"],
         vec!["report", "--details", "CPUID", "--vcpu", "1"],
         vec!["report", "--details", "--reason", "48", "--top", "1"],
@@ -352,6 +349,10 @@ fn what_details_do_not_have_is_refused() {
         (vec!["--details", "IOO"], "there is no reason"),
         (vec!["--details", "--phases"], "cannot be used with"),
         (vec!["--phases", "--level", "l2"], "cannot be used with"),
+        (
+            vec!["--details", "--vm", "412", "--sort", "p99"],
+            "no such column",
+        ),
         (vec!["--by", "rip", "--format", "openmetrics"], "no details"),
         (vec!["--level", "l1", "--format", "prometheus"], "--level"),
     ] {
@@ -365,62 +366,4 @@ fn what_details_do_not_have_is_refused() {
         let text = String::from_utf8(report.get_output().stderr.clone()).unwrap();
         assert!(text.contains(says), "{text}");
     }
-}
-
-/// The sums of a field of the lines of vCPUs and of those that have ended, by reason.
-fn nested(field: &str) -> BTreeMap<String, u64> {
-    let mut sums = BTreeMap::new();
-    for line in lines("vcpu").chain(lines("ended")) {
-        let value = line.get(field).map_or(0, |value| value.parse().unwrap());
-        *sums.entry(line["name"].to_owned()).or_default() += value;
-    }
-    sums
-}
-
-#[test]
-fn nested_exits_are_the_sums_of_vcpus() {
-    let report = json("Report", &["report"]);
-    for row in report["rows"].as_array().unwrap() {
-        let name = row["name"].as_str().unwrap();
-        for field in ["l2", "l2_cycles", "reflected", "reflected_cycles"] {
-            assert_eq!(number(row, field), nested(field)[name], "{field} of {name}");
-        }
-    }
-    // Without them, nothing is known.
-    let report = output(
-        exitprof()
-            .args(["report", "--format", "json", "-i"])
-            .arg(data("host.txt")),
-    );
-    let report: Value = serde_json::from_str(&report).unwrap();
-    assert_eq!(report["rows"][0]["l2"], Value::Null);
-}
-
-#[test]
-fn levels_add_up() {
-    let of_level = |level: &str| {
-        let report = json("Report", &["report", "--all", "--level", level]);
-        let rows = report["rows"].as_array().unwrap().clone();
-        let sums = |row: &Value| {
-            let numbers = ["exits", "cycles"].map(|column| number(row, column));
-            (row["name"].as_str().unwrap().to_owned(), numbers)
-        };
-        rows.iter().map(sums).collect::<BTreeMap<_, _>>()
-    };
-    let [l1, l2, reflected] = ["l1", "l2", "reflected"].map(of_level);
-    for (name, all) in nested("exits") {
-        let sums = |level: &BTreeMap<String, [u64; 2]>| level.get(&name).copied().unwrap_or([0; 2]);
-        assert_eq!(sums(&l1)[0] + sums(&l2)[0], all, "{name}");
-        assert_eq!(sums(&l1)[1] + sums(&l2)[1], nested("cycles")[&name]);
-        assert_eq!(sums(&l2), [nested("l2")[&name], nested("l2_cycles")[&name]]);
-        let fields = ["reflected", "reflected_cycles"].map(|field| nested(field)[&name]);
-        assert_eq!(sums(&reflected), fields);
-    }
-    // The same of a VM.
-    let vm = json("Report", &["report", "--by", "vm", "--level", "l2"]);
-    assert_eq!(vm["rows"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        number(&vm["rows"][0], "exits"),
-        nested("l2").values().sum::<u64>()
-    );
 }
