@@ -3,6 +3,7 @@
 //! The exits of details and of places in the guest's code, and those of neither.
 
 use crate::{
+    names::{has_many_keys, meant},
     select::{By, Key, Reason, Selection, What},
     snapshot::{
         Counter, Owner, Snapshot,
@@ -78,10 +79,18 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
             );
             let table = |entry: &Entry<Detail>| entry.key.kind as u8;
             let key = |entry: &Entry<Detail>| {
-                let what = What::Detail(entry.key);
+                let what = What::Detail(meant(entry.key));
                 selection.key_of(what, entry.reason, &entry.name, false)
             };
-            Ok(added_up(&snapshot.details, snapshot, selection, table, key))
+            let is_alone = |entry: &Entry<Detail>| !has_many_keys(entry.key);
+            Ok(added_up(
+                &snapshot.details,
+                snapshot,
+                selection,
+                table,
+                is_alone,
+                key,
+            ))
         }
         _ => {
             ensure!(
@@ -93,7 +102,14 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
                 let what = What::Place(entry.key);
                 selection.key_of(what, entry.reason, &entry.name, is_page)
             };
-            Ok(added_up(&snapshot.places, snapshot, selection, |_| 0, key))
+            Ok(added_up(
+                &snapshot.places,
+                snapshot,
+                selection,
+                |_| 0,
+                |_| true,
+                key,
+            ))
         }
     }
 }
@@ -178,7 +194,8 @@ impl<'a> Wholes<'a> {
 }
 
 /// Adds up the entries of the selected owners and reasons by `key`. `table` says which of a vCPU's
-/// tables an entry is in.
+/// tables an entry is in, and `is_alone` that no other key of the same owner and reason is added to
+/// it.
 ///
 /// An entry has at least its exits, and may have as many more as its error says. These are in no
 /// entry, so they are no more than the others of its owner and reason. A vCPU that has no entry
@@ -189,6 +206,7 @@ fn added_up<K>(
     snapshot: &Snapshot,
     selection: &Selection,
     table: impl Fn(&Entry<K>) -> u8,
+    is_alone: impl Fn(&Entry<K>) -> bool,
     key: impl Fn(&Entry<K>) -> Key,
 ) -> HashMap<Key, Part> {
     let mut wholes = Wholes::new(snapshot, selection);
@@ -212,7 +230,10 @@ fn added_up<K>(
         });
         part.add(entry.exits, entry.cycles, whole.is_timed);
         let known = u128::from(entry.error.min(whole.others.0));
-        part.error = (part.error + known).saturating_sub(wholes.may_have(place, table));
+        part.error += known;
+        if is_alone(entry) {
+            part.error = part.error.saturating_sub(wholes.may_have(place, table));
+        }
     }
     for ((_, reason), whole) in &wholes.wholes {
         let (exits, cycles) = whole.others;

@@ -8,7 +8,7 @@ mod msr_index;
 mod paravirt;
 pub mod symbols;
 
-use crate::snapshot::detail::{Detail, Place};
+use crate::snapshot::detail::{Detail, Hex, Place};
 use devices::Devices;
 use profile::detail::Kind;
 use symbols::Symbols;
@@ -45,6 +45,20 @@ fn msr(number: u32) -> Option<String> {
         Err(_) => cpu::find(paravirt::MSRS, number),
     };
     known.map(String::from).or_else(|| cpu::msr(number))
+}
+
+/// Whether many keys mean the same detail: most CPUID leaves ignore ECX, which may hold anything.
+pub fn has_many_keys(detail: Detail) -> bool {
+    detail.kind == Kind::Cpuid && !cpu::has_subleaves(detail.key.0 as u32)
+}
+
+/// The detail without what means nothing in its key.
+pub fn meant(detail: Detail) -> Detail {
+    let key = match has_many_keys(detail) {
+        true => Hex(detail.key.0 & 0xffff_ffff),
+        false => detail.key,
+    };
+    Detail { key, ..detail }
 }
 
 impl Names {
