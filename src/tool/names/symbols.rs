@@ -6,11 +6,7 @@
 use super::devices::PAGE;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSymbol, ReadCache, ReadRef, SymbolKind};
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 /// The first bytes of an ELF file.
 const ELF: &[u8; 4] = b"\x7fELF";
@@ -43,13 +39,18 @@ impl Symbols {
     }
 
     fn add_file(&mut self, path: &Path, offset: u64) -> Result<()> {
-        let mut start = [0; ELF.len()];
         let mut file = File::open(path)?;
-        if file.read_exact(&mut start).is_ok() && start == *ELF {
+        let mut bytes = Vec::new();
+        file.by_ref()
+            .take(ELF.len() as u64)
+            .read_to_end(&mut bytes)?;
+        if bytes == ELF && file.metadata()?.is_file() {
             // Most of a vmlinux may be something else.
             return self.add_all(of_elf(&ReadCache::new(file))?, offset);
         }
-        self.add_bytes(&fs::read(path)?, offset)
+        // It may be a pipe, which cannot be read again.
+        file.read_to_end(&mut bytes)?;
+        self.add_bytes(&bytes, offset)
     }
 
     /// Adds the symbols of a file with this content.

@@ -286,6 +286,13 @@ fn reports_take_names_from_files() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    // A pipe is read once.
+    let mut command = exitprof();
+    let piped = command
+        .args(["report", "--by", "rip", "--symbols", "/dev/stdin", "-i"])
+        .arg(data("details.txt"))
+        .write_stdin(fs::read(&map).unwrap());
+    assert!(output(piped).contains("serial8250_out+0x22"));
     let text = report(&["--by", "rip", "--symbols", &map, "--kaslr", "0x1000"]);
     assert!(
         text.contains("0xffffffff8160b000\n") || !text.contains("io_in"),
