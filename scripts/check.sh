@@ -15,10 +15,10 @@ set -euo pipefail
 # Those that read the project's sources only, and those that need a kernel or a module.
 of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers)
 of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
-	reasons record modinfo_complete)
+	reasons msrs record modinfo_complete)
 # Those that belong to a kernel, be it another than 6.1; and those for which it must be
 # configured and built here.
-of_kernel=(checkpatch git_am patch_knows_patched reasons record modinfo_complete)
+of_kernel=(checkpatch git_am patch_knows_patched reasons msrs record modinfo_complete)
 of_built_kernel=(config_mends option_off)
 if [ "${1:-}" = list ]; then
 	[ "${2:-}" = build ] || printf 'check.%s\n' "${of_sources[@]}"
@@ -181,6 +181,7 @@ lines_added() {
 }
 
 reasons() { scripts/build/tool.sh judge && build/judge reasons "$source"; }
+msrs() { scripts/build/tool.sh judge && build/judge msrs "$source"; }
 layers() { scripts/build/cargo.sh test --quiet --locked --package judge --test layers; }
 record() { scripts/check-record.sh "$module"; }
 

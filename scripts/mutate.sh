@@ -37,7 +37,7 @@ run_tests() {
 		case $test in
 		model.*) cargo_test profile "$test" ;;
 		tool.*) cargo_test exitprof "$test" ;;
-		check.reasons) check "$test" cargo run --package judge -- reasons "$kdir/source" ;;
+		check.reasons | check.msrs) check "$test" cargo run --package judge -- "${test#check.}" "$kdir/source" ;;
 		check.record) check "$test" scripts/check-record.sh kvm_exitprof.ko ;;
 		svm.*) svm+=("${test#svm.}") ;;
 		*) e2e+=("$test") ;;

@@ -162,7 +162,7 @@ all() {
 	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
 	# The other kernel that is built here takes as long as 6.1: KERNEL=6.12 tests it.
 	step 1 source.6.12 whole scripts/build/kernel.sh 6.12-source
-	step 1 check.6.12 results scripts/check.sh build/6.12-source checkpatch git_am reasons
+	step 1 check.6.12 results scripts/check.sh build/6.12-source checkpatch git_am reasons msrs
 	run_plan
 }
 

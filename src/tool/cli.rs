@@ -62,6 +62,11 @@ from exit to entry, which takes phases: without any, times stay the handlers'.
 Percentiles are interpolated in a histogram of powers of two, so they are off by
 less than a factor of two. VMs, vCPUs and guests have no histograms.
 
+With --details, the lines below a reason add up to it: others are exits from
+before details were recorded, and of details that had too few exits to be kept.
+Error says how many of the others, at most, belong to a line, too. In times,
+exits that were not timed count as 0.
+
 After some exits KVM re-enters the guest at once. These exits are counted but
 not timed: a line below the table says how many. Times are those of the other
 exits; - marks an unknown time.
@@ -75,6 +80,10 @@ Examples:
   exitprof report --rate 10            watch whether the rate is stable
   exitprof report -i before.json       what was recorded
   exitprof report --phases             where the time of vCPUs went
+  exitprof report --details --top 5    ports, MSRs and so on behind each reason
+  exitprof report --details CPUID --device devices
+  exitprof report --by rip,reason --symbols System.map
+  exitprof report --level l2           what nested guests cause
   exitprof report --as perf --top 9    as perf kvm stat report shows it
   exitprof report --format json | jq .total")]
     Report(report::Arguments),
@@ -107,6 +116,7 @@ Examples:
   exitprof stat --phases --line   where each second of the vCPUs' time went
   exitprof stat --phases -- make  where the vCPUs' time goes while make runs
   exitprof stat -- make -j8       while make runs
+  exitprof stat --by reason,detail -- make
   exitprof stat -r 5 -- make -j8  five times, on average
   exitprof stat -o exits.csv --append --format csv --line 60")]
     Stat(stat::Arguments),
@@ -170,6 +180,7 @@ Examples:
   exitprof diff before.json after.json
   exitprof diff --top 5 --sort exits before.json after.json
   exitprof diff --by vm,reason --reason HLT before.json after.json
+  exitprof diff --by reason,detail before.json after.json
   exitprof diff --phases --top 5 before.json after.json
   exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),

@@ -8,6 +8,8 @@
 pub enum Kind {
     /// A name.
     Name,
+    /// A name that may be long.
+    Label,
     /// A number that names something.
     Number,
     /// How many.
@@ -96,9 +98,25 @@ columns! {
     P99: "p99" "p99" "" Cycles "99th percentile of the cycles of an exit"
     UNTIMED: "untimed" "" "" Count "number of exits that were counted but not timed"
     ID: "id" "" "" Name "identity of the vCPU, which tells vCPUs of the same name apart"
-    OWNER: "owner" "VM" "" Name "of rows by VM or vCPU and reason: whose exits the row counts"
+    OWNER: "owner" "VM" "" Name "of rows of two things: the first, such as the VM or vCPU whose exits the row counts"
     VM_NAME: "vm_name" "Name" "" Name "name that QEMU or libvirt gave the VM, or its process's"
     BUCKETS: "buckets" "" "" Buckets "histogram of the cycles of the timed exits"
+    ERROR: "error" "Error" "" Count "of rows by detail or code: how many of the others may belong here, too"
+    PART: "part" "" "" Name "what the row is: reason, detail; more, for details that are not shown; or others"
+    KIND: "kind" "" "" Name "of details: what it is, io, rdmsr, wrmsr and so on"
+    KEY: "key" "" "" Name "of details: as the module counts it, in 16 hexadecimal digits"
+    NUMBER: "number" "" "" Number "the port, MSR, leaf, register, vector, hypercall, address or APIC register"
+    SUBLEAF: "subleaf" "" "" Number "of CPUID leaves that have them: the subleaf"
+    ACCESS: "access" "" "" Name "how it was accessed, for example outb, wrmsr, W or MOV to"
+    SIZE: "size" "" "" Number "of I/O: the number of bytes"
+    RIP: "rip" "" "" Name "of rows by code: the guest's instruction pointer, or its page, in hexadecimal"
+    CPL: "cpl" "" "" Number "of rows by code: the guest's privilege level"
+    DETAIL: "detail" "" "" Name "what the detail is called, if it has a name"
+    LABEL: "label" "Reason" "" Label "the row in words"
+    L2: "l2" "L2" "" Count "number of those that came from a nested guest, L2 (of vCPUs that have counters, or have ended)"
+    L2_CYCLES: "l2_cycles" "" "" Whole "their cycles"
+    REFLECTED: "reflected" "Reflected" "" Count "number of those of L2 that KVM gave to the hypervisor in L1"
+    REFLECTED_CYCLES: "reflected_cycles" "" "" Whole "their cycles"
     SPENT: "spent" "Time" "" Cycles "cycles of the vCPU's time that exits of the reason led to"
     SPENT_PERCENT: "spent_percent" "Time%" "" Percent "share of the time of all vCPUs, in percent"
     EXIT_PATH: "exit_path" "Path" "" Whole "cycles from the exit to the handler"

@@ -5,7 +5,12 @@
 use crate::{
     continuity::Break,
     reasons,
-    snapshot::{Counter, Owner, Period, Reading, Snapshot, budget::Budget, histogram},
+    snapshot::{
+        Counter, Owner, Period, Reading, Snapshot,
+        budget::Budget,
+        detail::{self, Nested},
+        histogram,
+    },
 };
 use foldhash::{HashMap, HashSet};
 use profile::histogram::Histogram;
@@ -89,12 +94,16 @@ impl Snapshot {
 
         counters.iter_mut().for_each(Counter::settle);
         counters.retain(|counter| counter.exits > 0);
-        Ok(Snapshot {
+        let mut added = Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
             period: Some(Period::default()),
             budgets: self.budgets_since(earlier),
+            details: detail::since(&self.details, &earlier.details, &replaced),
+            places: detail::since(&self.places, &earlier.places, &replaced),
             ..self.with(counters)
-        })
+        };
+        added.settle_details();
+        Ok(added)
     }
 }
 
@@ -176,6 +185,7 @@ impl Counter {
             cycles,
             untimed,
             histogram,
+            nested: self.nested_since(earlier),
             ..self.clone()
         })
     }
@@ -187,6 +197,13 @@ impl Counter {
         self.cycles = self.cycles.saturating_sub(gone.cycles);
         let untimed = self.untimed.zip(gone.untimed);
         self.untimed = untimed.map(|(all, gone)| all.saturating_sub(gone));
+        self.nested = self.nested_since(gone);
+    }
+
+    fn nested_since(&self, earlier: &Counter) -> Option<Box<Nested>> {
+        let now = self.nested.as_deref()?;
+        let earlier = earlier.nested.as_deref().copied();
+        Some(Box::new(now.minus(earlier.unwrap_or_default())))
     }
 
     /// Subtracts `own` timed exits of average length. While recording was off, our own exits

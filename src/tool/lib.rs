@@ -14,6 +14,8 @@ pub mod commands;
 mod comparison;
 pub mod continuity;
 mod delta;
+pub mod names;
+mod parts;
 mod phase_changes;
 pub mod rate;
 mod reasons;

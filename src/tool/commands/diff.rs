@@ -3,6 +3,7 @@
 //! `exitprof diff`: what changed between recordings.
 
 use super::{
+    naming::Naming,
     show::Output,
     tell::{is_broken_pipe, tell},
 };
@@ -13,7 +14,7 @@ use crate::{
         sheet::{Look, Sheet, instead},
         table, verdict,
     },
-    select::{By, Selection},
+    select::{By, Level, Selection},
     source::file,
 };
 use anyhow::{Context, Result};
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Subtract the measurement overhead from the time of each exit
     #[arg(long)]
     net: bool,
+    /// Only exits from this level of nested guests
+    #[arg(long, value_name = "LEVEL", conflicts_with = "phases")]
+    level: Option<Level>,
     /// Compare where the time of vCPUs went: in the guest, in each phase of handling exits, and
     /// off the CPU
     #[arg(long, conflicts_with_all = ["by", "net", "fail_above"])]
@@ -55,6 +59,8 @@ pub struct Arguments {
     /// Exit with status 3 if exits or time grew by more than PERCENT in all
     #[arg(long, value_name = "PERCENT", value_parser = percent, value_hint = ValueHint::Other)]
     fail_above: Option<f64>,
+    #[command(flatten)]
+    naming: Naming,
     #[command(flatten)]
     output: Output,
     /// Show cycles, even if the frequencies of the TSCs are known
@@ -82,6 +88,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         vms: arguments.vms.clone(),
         by: arguments.by,
         net: arguments.net,
+        level: arguments.level,
+        names: arguments.naming.read()?,
         ..Selection::everything()
     };
     let mut comparison = Comparison::new(files, &selection, arguments.sort, arguments.cycles)?;

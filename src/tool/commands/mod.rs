@@ -5,9 +5,11 @@
 mod child;
 mod clock;
 pub mod control;
+mod details;
 pub mod diff;
 pub mod exporter;
 pub mod generate;
+mod naming;
 pub mod record;
 pub mod report;
 mod restart;

@@ -2,7 +2,7 @@
 
 //! `exitprof report`: what was counted so far, and what it means.
 
-use super::{clock::Clock, seconds::seconds, show::Show};
+use super::{clock::Clock, details, seconds::seconds, show::Show};
 use crate::{
     budget::Breakdown,
     continuity::REPLACED,
@@ -10,7 +10,7 @@ use crate::{
     render::{
         Format,
         buckets::Histogram,
-        budget, facts,
+        budget, facts, parts,
         rows::{self, Words},
         table,
         units::Unit,
@@ -40,8 +40,13 @@ pub struct Arguments {
     histograms: bool,
     /// Show where the time of vCPUs went: in the guest, in each phase of handling exits, and
     /// off the CPU. The module parameter phases must be Y
-    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "net", "all", "words"])]
+    #[arg(long, conflicts_with_all = ["histograms", "rate", "by", "sort", "net", "all", "words", "level"])]
     phases: bool,
+    /// Show what is behind the exits of each reason, or of REASON: ports, MSRs, addresses and so
+    /// on. With --top N, N reasons and N details of each. The module parameter details must name
+    /// them
+    #[arg(long, value_name = "REASON", num_args = 0..=1, conflicts_with_all = ["histograms", "rate", "phases", "by", "net", "all", "words", "level"])]
+    details: Option<Option<String>>,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
@@ -61,6 +66,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         show,
         histograms,
         phases,
+        details,
         rate,
         choice,
     } = arguments;
@@ -77,6 +83,12 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         None => Source::find(choice)?,
     };
     let snapshot = source.read()?;
+    let show = &show.named()?;
+    if let Some(reason) = details {
+        let mut selection = show.selection.clone();
+        selection.reasons.extend(reason.clone());
+        return details::print(&snapshot, &selection, show, input.is_some(), out);
+    }
     let selection = &show.selection;
     if *phases {
         return print_phases(&snapshot, show, out);
@@ -188,6 +200,7 @@ fn notes(snapshot: &Snapshot, view: &View, untimed: Option<String>, show: &Show)
     notes.extend(words::ranking(view, selection, unit));
     notes.extend(untimed);
     notes.push(words::total(view, snapshot, unit));
+    notes.extend(parts::notes(view.shown().iter(), snapshot, selection));
     notes.extend(words::account(snapshot, selection));
     notes.push(words::rate(view.selected.exits, snapshot));
     notes

@@ -2,12 +2,14 @@
 
 //! Arguments of `report` and `stat`: what to show, and how.
 
+use super::naming::Naming;
 use crate::{
     budget::exit_to_entry,
     render::{Format, rows::Words, units::Unit},
     select::Selection,
     snapshot::Snapshot,
 };
+use anyhow::Result;
 
 /// The format of what is printed.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -31,14 +33,16 @@ impl Output {
 }
 
 /// What to show, and how.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Show {
     #[command(flatten)]
     pub selection: Selection,
     #[command(flatten)]
+    naming: Naming,
+    #[command(flatten)]
     pub output: Output,
     /// Use the words and columns of another tool
-    #[arg(long = "as", value_name = "TOOL", conflicts_with_all = ["by", "json"])]
+    #[arg(long = "as", value_name = "TOOL", conflicts_with_all = ["by", "json", "level"])]
     pub words: Option<Words>,
     /// Show cycles, even if the frequency of the host's TSC is known
     #[arg(long)]
@@ -46,6 +50,17 @@ pub struct Show {
 }
 
 impl Show {
+    /// The same, with names of what is behind exits.
+    ///
+    /// # Errors
+    ///
+    /// If a file with names cannot be read, or is wrong.
+    pub fn named(&self) -> Result<Show> {
+        let mut show = self.clone();
+        show.selection.names = self.naming.read()?;
+        Ok(show)
+    }
+
     /// The format.
     pub fn format(&self) -> Format {
         self.output.format()

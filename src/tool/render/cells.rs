@@ -13,6 +13,9 @@ use unicode_width::UnicodeWidthStr;
 /// The longest name of a VMX reason.
 const NAME: usize = 19;
 
+/// The longest name of another thing.
+const LABEL: usize = 38;
+
 /// A change of so many percent is worth a colour.
 const REMARKABLE: f64 = 5.0;
 
@@ -84,7 +87,7 @@ pub fn cells(sheet: &Sheet<'_>) -> Vec<Cells> {
             over: shown.over.clone(),
             cells,
             tones,
-            left: matches!(kind, Kind::Name | Kind::Clock),
+            left: matches!(kind, Kind::Name | Kind::Label | Kind::Clock),
             is_known,
             need: shown.need,
         }
@@ -98,6 +101,7 @@ pub fn cells(sheet: &Sheet<'_>) -> Vec<Cells> {
 pub fn shown_as(value: &Value, kind: Kind, times: Times) -> String {
     let number = match value {
         Value::Unknown => return "-".into(),
+        Value::Text(text) if kind == Kind::Label => return label(text),
         Value::Text(text) => return shortened(text),
         Value::Buckets(_) => return value.to_string(),
         Value::Count(number) if kind == Kind::Number => return number.to_string(),
@@ -125,10 +129,20 @@ pub fn shown_as(value: &Value, kind: Kind, times: Times) -> String {
 
 /// A name, without its middle if it is too long.
 pub fn shortened(name: &str) -> String {
-    if name.width() <= NAME {
+    cut(name, NAME)
+}
+
+/// The name of a detail or place, in the same way.
+pub fn label(name: &str) -> String {
+    cut(name, LABEL)
+}
+
+/// A name of at most `most` columns, without its middle if it is longer.
+fn cut(name: &str, most: usize) -> String {
+    if name.width() <= most {
         return name.into();
     }
-    let start: String = name.chars().take(NAME - 8).collect();
+    let start: String = name.chars().take(most - 8).collect();
     let end: String = name.chars().skip(name.chars().count() - 6).collect();
     format!("{start}..{end}")
 }

@@ -5,6 +5,7 @@
 use super::{
     budget::said,
     grid::{Column, Head, Rows, Value},
+    rows::{NAME_LABEL, OWNER_LABEL, heading, name_columns, owner_heading},
     sheet::{Shown, Times},
     units::Unit,
 };
@@ -70,6 +71,8 @@ pub fn columns<'a>(parts: usize) -> Vec<Column<'a, Pair>> {
         Column::new(&columns::VCPU, |pair: &Pair| pair.key.vcpu),
         Column::new(&columns::OWNER, |pair: &Pair| pair.key.owner.clone()),
         Column::new(&columns::VM_NAME, |pair: &Pair| pair.vm_name.clone()),
+        Column::new(&OWNER_LABEL, |pair: &Pair| pair.key.owner.clone()),
+        Column::new(&NAME_LABEL, |pair: &Pair| pair.key.name.clone()),
         Column::new(&columns::PHASE, |pair: &Pair| pair.phase),
         Column::new(&SHOWN_PHASE, |pair: &Pair| pair.phase.map(said)),
     ]);
@@ -138,11 +141,12 @@ pub fn shown(comparison: &Comparison, by: By) -> Vec<Shown> {
         true => (&columns::RATE, "Exits/s", "Time/s"),
         false => (&columns::EXITS, "Exits", "Time"),
     };
+    let [owner, name] = name_columns(by);
     if by.has_owner() {
-        all.add_one(&columns::OWNER, columns::OWNER.label, u8::MAX);
+        all.add_one(owner, owner_heading(by), u8::MAX);
         all.add_one(&columns::VM_NAME, columns::VM_NAME.label, 15);
     }
-    all.add_one(&columns::NAME, super::rows::heading(by), u8::MAX);
+    all.add_one(name, heading(by), u8::MAX);
     if matches!(by, By::Vm | By::Vcpu) {
         all.add_one(&columns::VM_NAME, columns::VM_NAME.label, 15);
     }

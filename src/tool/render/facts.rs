@@ -102,6 +102,50 @@ pub struct PhaseReport {
     time: Option<f64>,
 }
 
+/// What `report --details` prints: a line.
+#[derive(Serialize, JsonSchema)]
+pub struct DetailReport {
+    /// Version of the format: 3, as of `report`.
+    version: u32,
+    /// Where it was read.
+    #[serde(rename = "source")]
+    origin: Origin,
+    /// The instruction set that the reasons belong to.
+    #[schemars(with = "crate::snapshot::shape::Isa")]
+    isa: Isa,
+    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    tsc_khz: u32,
+    /// When it was read: date and time of day (UTC).
+    clock: Option<Timestamp>,
+    /// How many seconds it counted.
+    seconds: Option<f64>,
+    /// The kinds of details that were being recorded.
+    #[schemars(with = "Vec<crate::snapshot::shape::Kind>")]
+    kinds: Vec<profile::detail::Kind>,
+    /// All selected exits of any reason, which percentages refer to.
+    total: Total,
+}
+
+impl DetailReport {
+    /// What is known of a view of `snapshot`.
+    pub fn new(snapshot: &Snapshot, view: &View) -> DetailReport {
+        DetailReport {
+            version: VERSION,
+            origin: snapshot.origin,
+            isa: snapshot.isa,
+            tsc_khz: snapshot.tsc_khz,
+            clock: snapshot.clock,
+            seconds: snapshot.seconds(),
+            kinds: snapshot.detail_kinds.clone(),
+            total: Total {
+                exits: view.total.exits,
+                cycles: view.total.cycles,
+                untimed: view.total.untimed,
+            },
+        }
+    }
+}
+
 /// A part of the time.
 #[derive(Serialize, JsonSchema)]
 struct Share {

@@ -5,7 +5,7 @@
 use super::{
     facts::Head,
     grid::{Column, Grid, Rows},
-    rows::heading,
+    rows::{NAME_LABEL, OWNER_LABEL, heading, name_columns, owner_heading},
     sheet::{Look, Sheet, Shown, Times, instead},
     units::{Unit, counted, deviating, when},
     words::label,
@@ -98,6 +98,8 @@ pub fn columns<'a>() -> Vec<Column<'a, Repeated>> {
         Column::new(&columns::VCPU, |row: &Repeated| row.key.vcpu),
         Column::new(&columns::OWNER, |row: &Repeated| row.key.owner.clone()),
         Column::new(&columns::VM_NAME, |row: &Repeated| row.vm_name.clone()),
+        Column::new(&OWNER_LABEL, |row: &Repeated| row.key.owner.clone()),
+        Column::new(&NAME_LABEL, |row: &Repeated| row.key.name.clone()),
         Column::new(&SHARE, move |row: &Repeated| share(row.exits)).of("exits"),
         Column::new(&SHARE, move |row: &Repeated| row.cycles.and_then(share)).of("cycles"),
         Column::new(&SHARE, move |row: &Repeated| row.avg.and_then(share)).of("avg"),
@@ -131,11 +133,12 @@ pub fn sheet<'a>(
         }));
     };
     let by = selection.by;
+    let [owner, name] = name_columns(by);
     if by.has_owner() {
-        add(&columns::OWNER, None, columns::OWNER.label, "", u8::MAX);
+        add(owner, None, owner_heading(by), "", u8::MAX);
         add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 40);
     }
-    add(&columns::NAME, None, heading(by), "", u8::MAX);
+    add(name, None, heading(by), "", u8::MAX);
     if matches!(by, By::Vm | By::Vcpu) {
         add(&columns::VM_NAME, None, columns::VM_NAME.label, "", 40);
     }

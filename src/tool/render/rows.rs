@@ -7,10 +7,10 @@ use super::{
     grid::{Column, Grid, Rows, Value},
     sheet::{Look, Sheet, Shown, Times, instead},
     table::width,
-    units::Unit,
+    units::{self, Unit},
 };
 use crate::{
-    columns::{self, Meta},
+    columns::{self, Kind, Meta},
     select::{By, Selection, Sort},
     snapshot::{Snapshot, id::Id},
     view::{Row, View},
@@ -36,13 +36,43 @@ const SHOWN_OWNER: Meta = Meta {
     ..columns::OWNER
 };
 
+/// The names of details and code, which are longer, for people.
+pub const NAME_LABEL: Meta = Meta {
+    kind: Kind::Label,
+    ..SHOWN_NAME
+};
+/// The first of the two things that a row is of, in the same way.
+pub const OWNER_LABEL: Meta = Meta {
+    kind: Kind::Label,
+    ..SHOWN_OWNER
+};
+
+/// What people see only if there is any.
+pub const SHOWN_ERROR: Meta = Meta {
+    name: "",
+    ..columns::ERROR
+};
+const SHOWN_L2: Meta = Meta {
+    name: "",
+    ..columns::L2
+};
+const SHOWN_REFLECTED: Meta = Meta {
+    name: "",
+    ..columns::REFLECTED
+};
+
 /// The columns for people, and how much each is needed.
-const SHOWN: [(&Meta, u8); 12] = [
+const SHOWN: [(&Meta, u8); 17] = [
+    (&OWNER_LABEL, u8::MAX),
+    (&NAME_LABEL, u8::MAX),
     (&SHOWN_OWNER, u8::MAX),
     (&SHOWN_NAME, u8::MAX),
     (&columns::VM_NAME, 40),
     (&columns::EXITS, u8::MAX),
+    (&SHOWN_ERROR, 39),
     (&columns::EXITS_PERCENT, 32),
+    (&SHOWN_L2, 36),
+    (&SHOWN_REFLECTED, 35),
     (&columns::TIME_PERCENT, 33),
     (&columns::MIN, 30),
     (&columns::MAX, 31),
@@ -57,9 +87,34 @@ pub fn grid<'a>(snapshot: &Snapshot, view: &'a View) -> Rows<'a, Row> {
     let rows = view.shown();
     let mut columns = columns();
     columns.push(clock(snapshot));
-    columns.push(Column::listed(&SHOWN_OWNER, owners(rows.iter())));
-    columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
+    if rows.iter().any(|row| row.what.is_some()) {
+        columns.push(Column::new(&OWNER_LABEL, |row: &Row| row.owner.clone()));
+        columns.push(Column::new(&NAME_LABEL, |row: &Row| row.name.clone()));
+    } else {
+        columns.push(Column::listed(&SHOWN_OWNER, owners(rows.iter())));
+        columns.push(Column::listed(&SHOWN_NAME, names(rows.iter())));
+    }
+    columns.extend(occurring(rows));
     Rows { columns, rows }
+}
+
+/// How many exits more there may be, for people.
+pub fn shown_error(row: &Row) -> Option<String> {
+    let error = row.error.filter(|&error| error > 0)?;
+    Some(format!("+{}", units::count(error as f64, 8)))
+}
+
+/// What is in these columns for people: nothing, unless there is something in any of the rows.
+fn occurring<'a>(rows: &[Row]) -> Vec<Column<'a, Row>> {
+    let has_nested = rows.iter().filter_map(|row| row.nested).any(|n| n.l2 > 0);
+    let nested = move |row: &Row| row.nested.filter(|_| has_nested);
+    vec![
+        Column::new(&SHOWN_ERROR, shown_error),
+        Column::new(&SHOWN_L2, move |row: &Row| Some(nested(row)?.l2)),
+        Column::new(&SHOWN_REFLECTED, move |row: &Row| {
+            Some(nested(row)?.reflected)
+        }),
+    ]
 }
 
 /// When it was read, which is the same in all rows.
@@ -96,6 +151,21 @@ pub fn columns<'a>() -> Vec<Column<'a, Row>> {
         Column::new(&columns::OWNER, |row: &Row| row.owner.clone()),
         Column::new(&columns::VM_NAME, |row: &Row| row.vm_name.clone()),
         Column::new(&columns::BUCKETS, buckets),
+        Column::new(&columns::KIND, |row: &Row| Some(row.detail()?.kind.name())),
+        Column::new(&columns::KEY, |row: &Row| {
+            Some(String::from(row.detail()?.key))
+        }),
+        Column::new(&columns::RIP, |row: &Row| {
+            Some(String::from(row.place()?.rip))
+        }),
+        Column::new(&columns::CPL, |row: &Row| Some(u32::from(row.place()?.cpl))),
+        Column::new(&columns::ERROR, |row: &Row| row.error),
+        Column::new(&columns::L2, |row: &Row| Some(row.nested?.l2)),
+        Column::new(&columns::L2_CYCLES, |row: &Row| Some(row.nested?.l2_cycles)),
+        Column::new(&columns::REFLECTED, |row: &Row| Some(row.nested?.reflected)),
+        Column::new(&columns::REFLECTED_CYCLES, |row: &Row| {
+            Some(row.nested?.reflected_cycles)
+        }),
     ]
 }
 
@@ -129,13 +199,15 @@ fn shown(grid: &dyn Grid, by: By, words: Option<Words>) -> Vec<Shown> {
     let heads = grid.heads();
     let shown = SHOWN.iter().filter_map(|(meta, need)| {
         let column = heads.iter().position(|head| head.meta == *meta)?;
-        let label = match (*meta, by) {
-            (meta, _) if *meta == SHOWN_NAME => heading(by),
-            (meta, By::VcpuReason) if *meta == SHOWN_OWNER => columns::VCPU.label,
-            (meta, _) => meta.label,
+        let is_name = [&SHOWN_NAME, &NAME_LABEL].contains(meta);
+        let is_owner = [&SHOWN_OWNER, &OWNER_LABEL].contains(meta);
+        let label = match by {
+            _ if is_name => heading(by),
+            _ if is_owner => owner_heading(by),
+            _ => meta.label,
         };
         // Other rows have no owner.
-        let is_empty = **meta == SHOWN_OWNER && !by.has_owner();
+        let is_empty = is_owner && !by.has_owner();
         let (label, is_empty) = match words {
             Some(Words::Perf) => (meta.perf, meta.perf.is_empty()),
             None => (label, is_empty),
@@ -166,10 +238,33 @@ fn bar(grid: &dyn Grid, selection: &Selection) -> Option<usize> {
     grid.heads().iter().position(|head| head.meta == meta)
 }
 
+/// The heading of places in the guest's code.
+const CODE: &str = "Code";
+
+/// The columns of owners, or of the first of two other things, and of names, for people.
+pub fn name_columns(by: By) -> [&'static Meta; 2] {
+    match by.is_of_keys() {
+        true => [&OWNER_LABEL, &NAME_LABEL],
+        false => [&columns::OWNER, &columns::NAME],
+    }
+}
+
+/// The heading of the column of owners, or of the first of two other things.
+pub fn owner_heading(by: By) -> &'static str {
+    match by {
+        By::VcpuReason => columns::VCPU.label,
+        By::Detail => columns::NAME.label,
+        By::RipReason => CODE,
+        _ => columns::OWNER.label,
+    }
+}
+
 /// The heading of the column of names.
 pub fn heading(by: By) -> &'static str {
     match by {
-        By::Reason | By::VmReason | By::VcpuReason => columns::NAME.label,
+        By::Reason | By::VmReason | By::VcpuReason | By::RipReason => columns::NAME.label,
+        By::Detail => "Detail",
+        By::Rip => CODE,
         By::Vm => columns::VM.label,
         By::Vcpu => columns::VCPU.label,
     }
@@ -188,6 +283,11 @@ pub fn names<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
 /// The owners of rows, in the same way.
 pub fn owners<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<String> {
     told_apart(rows.map(|row| (row.owner.as_deref().unwrap_or(""), row.id)))
+}
+
+/// The name of a detail or place, in the same way.
+pub fn label(name: &str) -> String {
+    cells::label(name)
 }
 
 /// A name, without its middle if it is too long.

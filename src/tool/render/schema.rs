@@ -3,8 +3,8 @@
 //! The schema of what programs read, from the types and columns that are printed.
 
 use super::{
-    budget, changes,
-    facts::{Diff, PhaseReport, Report},
+    budget, changes, details,
+    facts::{DetailReport, Diff, PhaseReport, Report},
     grid::{Column, Head},
     repeated, rows,
     sweep::{self, Facts},
@@ -28,12 +28,18 @@ pub fn schema() -> Value {
     let mut all = vec![generator.subschema_for::<Snapshot>().to_value()];
     all.push(generator.subschema_for::<Report>().to_value());
     all.push(generator.subschema_for::<PhaseReport>().to_value());
+    all.push(generator.subschema_for::<DetailReport>().to_value());
     all.push(generator.subschema_for::<Diff>().to_value());
     all.push(generator.subschema_for::<Facts>().to_value());
     all.push(generator.subschema_for::<repeated::Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
     add_rows(&mut definitions, "PhaseReport", &phase_heads());
+    add_rows(
+        &mut definitions,
+        "DetailReport",
+        &heads(&details::columns()),
+    );
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
     add_more_files(&mut definitions);
     add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
@@ -125,7 +131,7 @@ fn add_more_files(definitions: &mut Map<String, Value>) {
 /// The schema of a column's values.
 fn property(meta: &columns::Meta) -> Value {
     let mut schema = match meta.kind {
-        Kind::Name => json!({ "type": ["string", "null"] }),
+        Kind::Name | Kind::Label => json!({ "type": ["string", "null"] }),
         Kind::Clock => json!({ "type": ["string", "null"], "format": "date-time" }),
         Kind::Number | Kind::Count | Kind::Whole => {
             json!({ "type": ["integer", "null"], "minimum": 0 })
@@ -181,6 +187,7 @@ pub fn text() -> String {
     };
     list("Rows of report and stat", &report_heads());
     list("Rows of report --phases and stat --phases", &phase_heads());
+    list("Rows of report --details", &heads(&details::columns()));
     list("Rows of diff", &heads(&changes::columns(2)));
     list("Rows of stat -r", &heads(&repeated::columns()));
     list("Rows of sweep", &heads(&sweep::columns()));

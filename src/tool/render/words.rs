@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     rate::Stability,
-    select::{By, Selection},
+    select::{By, Level, Selection},
     snapshot::{Origin, Snapshot},
     view::{Row, Sum, View},
 };
@@ -21,7 +21,13 @@ pub fn label(name: &str, text: impl Display) -> String {
 
 /// The line above a table: what it counts, and the unit of its times.
 pub fn head(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
-    format!("Exits of {}", whose(snapshot, selection, unit))
+    let of_level = match selection.level {
+        None => "",
+        Some(Level::L1) => "from L1 ",
+        Some(Level::L2) => "from L2 ",
+        Some(Level::Reflected) => "from L2, given to L1, ",
+    };
+    format!("Exits {of_level}of {}", whose(snapshot, selection, unit))
 }
 
 /// The line above a budget.
@@ -304,6 +310,10 @@ pub fn perfs_times(snapshot: &Snapshot, is_from_exit: bool) -> Vec<String> {
 
 /// The measurement overhead in the times.
 pub fn account(snapshot: &Snapshot, selection: &Selection) -> Option<String> {
+    // It cannot be subtracted.
+    if selection.by.is_of_keys() {
+        return None;
+    }
     let account = snapshot.account?;
     let cycles = counted(account.sample_cycles, "cycle", "cycles");
     let words = match selection.net {

@@ -2,17 +2,22 @@
 
 //! Which exits to show, and how to group them.
 
+mod key;
+mod level;
 mod reason;
 
 use crate::{
     columns::{self, Meta},
+    names::Names,
     reasons,
     snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum, ValueHint, builder::PossibleValue};
+pub use key::{Key, What};
+pub use level::Level;
 pub use reason::Reason;
-use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Which rows to make of a snapshot.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +56,16 @@ pub struct Selection {
     /// Subtract the measurement overhead from the time of each exit
     #[arg(long)]
     pub net: bool,
+    /// Only exits from this level of nested guests
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<Level>,
+    /// What names details and code.
+    #[arg(skip)]
+    pub names: Arc<Names>,
 }
+
+/// The name of the row of what is in no other row.
+pub const OTHERS: &str = "others";
 
 /// What rows are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,12 +83,28 @@ pub enum By {
     /// vCPU, and then reason
     #[value(name = "vcpu,reason", aliases = ["reason,vcpu", "vm,vcpu,reason"])]
     VcpuReason,
+    /// Reason, and then its details: ports, MSRs and so on, as far as they are recorded
+    #[value(name = "reason,detail", alias = "detail")]
+    Detail,
+    /// Place in the guest's code, as far as it is recorded
+    Rip,
+    /// Place in the guest's code, and then reason
+    #[value(name = "rip,reason", alias = "reason,rip")]
+    RipReason,
 }
 
 impl By {
-    /// Whether rows are of VMs or vCPUs, and of a reason each.
+    /// Whether rows are of two things.
     pub fn has_owner(self) -> bool {
-        matches!(self, By::VmReason | By::VcpuReason)
+        matches!(
+            self,
+            By::VmReason | By::VcpuReason | By::Detail | By::RipReason
+        )
+    }
+
+    /// Whether rows are of details, or of places in the guest's code.
+    pub fn is_of_keys(self) -> bool {
+        matches!(self, By::Detail | By::Rip | By::RipReason)
     }
 
     /// Whether rows are of reasons alone, of all VMs.
@@ -149,75 +179,6 @@ impl ValueEnum for Sort {
     }
 }
 
-/// What identifies a row. Rows that are otherwise equal are sorted by it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// The VM, if the row is of one.
-    pub vm: Option<Arc<str>>,
-    /// The vCPU, if the row is of one.
-    pub vcpu: Option<u32>,
-    /// Tells vCPUs of the same name apart, if the source has identities.
-    pub id: Option<Id>,
-    /// The owner, if the row is of one and a reason.
-    pub owner: Option<Arc<str>>,
-    /// The reason, if the row is of one with a number.
-    pub reason: Option<u32>,
-    /// The name.
-    pub name: Arc<str>,
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Key) -> Ordering {
-        // By number: 9-3 is before 10-3.
-        let parts = |key: &Key| {
-            let number = |text: &str| text.parse::<u64>().ok();
-            let parts = key
-                .vm
-                .as_deref()
-                .map(|vm| vm.split_once('-').unwrap_or((vm, "")));
-            parts.map(|(pid, fd)| (number(pid), number(fd)))
-        };
-        let vcpu = |key: &Key| (key.vcpu, key.id);
-        (parts(self).cmp(&parts(other)))
-            .then_with(|| self.vm.cmp(&other.vm))
-            .then_with(|| vcpu(self).cmp(&vcpu(other)))
-            .then_with(|| self.owner.cmp(&other.owner))
-            .then_with(|| self.reason.cmp(&other.reason))
-            .then_with(|| self.name.cmp(&other.name))
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Key {
-    /// A key that is only a name.
-    pub fn named(name: impl Into<Arc<str>>) -> Key {
-        Key {
-            vm: None,
-            vcpu: None,
-            id: None,
-            owner: None,
-            reason: None,
-            name: name.into(),
-        }
-    }
-
-    /// The key of this reason's row of an owner.
-    fn owned_by(self, owner: &Key) -> Key {
-        Key {
-            vm: owner.vm.clone(),
-            vcpu: owner.vcpu,
-            id: owner.id,
-            owner: Some(Arc::clone(&owner.name)),
-            ..self
-        }
-    }
-}
-
 impl Selection {
     /// All exits, by reason.
     pub fn everything() -> Selection {
@@ -231,6 +192,8 @@ impl Selection {
             top: None,
             all: false,
             net: false,
+            level: None,
+            names: Arc::default(),
         }
     }
 
@@ -270,6 +233,30 @@ impl Selection {
             By::Reason => reason(),
             By::Vm | By::Vcpu => owner.clone(),
             By::VmReason | By::VcpuReason => reason().owned_by(owner),
+            By::Detail | By::Rip | By::RipReason => {
+                self.key_of(What::Others, counter.reason, &counter.name, false)
+            }
+        }
+    }
+
+    /// The key of the row of a detail or place, and perhaps of a reason. `is_page` says that
+    /// places are pages.
+    pub fn key_of(&self, what: What, reason: Option<u32>, name: &Arc<str>, is_page: bool) -> Key {
+        let said: Arc<str> = match what {
+            What::Detail(detail) => self.names.detail(detail).into(),
+            What::Place(place) => self.names.place(place, is_page).into(),
+            What::Others => OTHERS.into(),
+        };
+        let (owner, reason, name) = match self.by {
+            By::Rip => (None, None, said),
+            By::RipReason => (Some(said), reason, Arc::clone(name)),
+            _ => (Some(Arc::clone(name)), reason, said),
+        };
+        Key {
+            owner,
+            reason,
+            what: Some(what),
+            ..Key::named(name)
         }
     }
 
@@ -319,6 +306,7 @@ impl Selection {
                 };
                 keys.extend(reasons.flat_map(of_all));
             }
+            By::Detail | By::Rip | By::RipReason => (),
         }
         keys
     }

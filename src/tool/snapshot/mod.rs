@@ -3,17 +3,26 @@
 //! The counters of a host or guest at one time.
 
 pub mod budget;
+pub mod detail;
 pub mod histogram;
 pub mod id;
 mod owner;
 mod parse;
+mod settle;
 pub mod shape;
 
 use budget::Budget;
+use detail::{Detail, Entry, Nested, Place};
 use id::Id;
 use jiff::Timestamp;
 pub use owner::{Owner, Vcpu};
-use profile::{counts::Tally, histogram::Histogram, isa::Isa, text::Account};
+use profile::{
+    counts::Tally,
+    detail::{Code, Kind},
+    histogram::Histogram,
+    isa::Isa,
+    text::Account,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -81,6 +90,20 @@ pub struct Snapshot {
     /// Where the time of vCPUs went, if phases were recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+    /// The kinds of details that were being recorded, if any were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<shape::Kind>")]
+    pub detail_kinds: Vec<Kind>,
+    /// The details of exits, if they were recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Entry<Detail>>,
+    /// How much of the guest's instruction pointer was being recorded, if the source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Code>")]
+    pub code: Option<Code>,
+    /// Where exits came from in the guest, if that was recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Entry<Place>>,
 }
 
 /// Where a snapshot was read.
@@ -139,6 +162,10 @@ pub struct Counter {
     #[serde(alias = "distribution")]
     #[schemars(with = "Option<shape::Histogram>")]
     pub histogram: Option<Box<Histogram>>,
+    /// Those that came from a nested guest; none if there are none, or if it is not known: see
+    /// [`Snapshot::nested`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<Box<Nested>>,
 }
 
 impl Counter {
@@ -182,7 +209,23 @@ impl Snapshot {
             vm_names: self.vm_names.clone(),
             counters,
             budgets: Vec::new(),
+            detail_kinds: self.detail_kinds.clone(),
+            details: Vec::new(),
+            code: self.code,
+            places: Vec::new(),
         }
+    }
+
+    /// Those exits of a counter that came from nested guests; `None` if it is not known. Modules
+    /// that record code tell them apart, by vCPU. Those of all guests are sums of vCPUs.
+    pub fn nested(&self, counter: &Counter) -> Option<Nested> {
+        let is_part = |owner: &Owner| matches!(owner, Owner::Vcpu(_) | Owner::Ended);
+        let is_known = match counter.owner {
+            Owner::All => self.counters.iter().any(|c| is_part(&c.owner)),
+            _ => is_part(&counter.owner),
+        };
+        let nested = counter.nested.as_deref().copied().unwrap_or_default();
+        (is_known && self.code.is_some()).then_some(nested)
     }
 
     /// The counters of an owner.

@@ -5,11 +5,14 @@
 use super::{
     Counter, OLDEST, Origin, Owner, Snapshot, VERSION, Vcpu,
     budget::{Budget, SpentRow, TripsRow},
+    detail::{Detail, Entry, Hex, Nested, Place},
     id::Id,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use foldhash::{HashMap, HashSet};
 use profile::{
+    detail::{Kind, code_of},
+    heavy,
     text::{self, Line},
     trips::userspace_exit_name,
 };
@@ -31,6 +34,8 @@ impl Snapshot {
             Err(e) => bail!("line 1: {e}"),
             _ => bail!("not a profile: it does not begin like one"),
         };
+        // A module that records details tells nested exits apart, too.
+        let tells_of_details = first.contains(" details=");
         let mut snapshot = Snapshot {
             version: VERSION,
             origin: Origin::Host,
@@ -53,6 +58,12 @@ impl Snapshot {
             vm_names: Default::default(),
             counters: Vec::new(),
             budgets: Vec::new(),
+            detail_kinds: (Kind::ALL.into_iter())
+                .filter(|&kind| head.details.has(kind))
+                .collect(),
+            details: Vec::new(),
+            code: tells_of_details.then_some(head.code),
+            places: Vec::new(),
         };
         let mut names = Names::default();
         // Of each counter.
@@ -111,7 +122,23 @@ impl Snapshot {
                     );
                     return snapshot.settled(|counter| format!("line {}", places[counter]));
                 }
-                Line::Detail(_) | Line::Code(_) | Line::Unknown => (),
+                Line::Detail(row) => {
+                    let key = Detail {
+                        kind: row.kind,
+                        key: Hex(row.entry.key),
+                    };
+                    let (reason, name) = (Some(row.reason), names.get(row.name));
+                    let entry = names.entry(row.owner, reason, name, key, row.entry);
+                    snapshot.details.push(entry);
+                }
+                Line::Code(row) => {
+                    let (rip, cpl) = code_of(row.entry.key);
+                    let key = Place { rip: Hex(rip), cpl };
+                    let name = names.get(row.name);
+                    let entry = names.entry(row.owner, row.reason, name, key, row.entry);
+                    snapshot.places.push(entry);
+                }
+                Line::Unknown => (),
             }
         }
         Err(anyhow!("the profile is incomplete: it has no last line"))
@@ -181,6 +208,7 @@ impl Snapshot {
         }
         self.add_up(&place)?;
         self.budgets = merged(std::mem::take(&mut self.budgets));
+        self.settle_details();
         let vms = self.counters.iter().filter_map(|c| match &c.owner {
             Owner::Vcpu(vcpu) => Some(&vcpu.vm),
             _ => None,
@@ -188,7 +216,10 @@ impl Snapshot {
         let names = (self.counters.iter().map(|c| &c.name)).chain(vms);
         let attached = self.attached.iter().map(|vcpu| &vcpu.vm);
         let budgets = self.budgets.iter().flat_map(Budget::names);
-        for name in names.chain(attached).chain(budgets) {
+        let details = self.details.iter().map(|entry| &entry.name);
+        let places = self.places.iter().map(|entry| &entry.name);
+        let names = names.chain(attached).chain(budgets);
+        for name in names.chain(details).chain(places) {
             ensure!(
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()),
                 "{name:?} is not the name of a reason or VM"
@@ -286,6 +317,25 @@ impl Names {
         name
     }
 
+    fn entry<K>(
+        &mut self,
+        owner: text::Owner<'_>,
+        reason: Option<u32>,
+        name: Arc<str>,
+        key: K,
+        entry: heavy::Entry,
+    ) -> Entry<K> {
+        Entry {
+            owner: self.owner(owner),
+            reason,
+            name,
+            key,
+            exits: entry.exits,
+            cycles: entry.cycles,
+            error: entry.error,
+        }
+    }
+
     fn owner(&mut self, owner: text::Owner<'_>) -> Owner {
         match owner {
             text::Owner::Host => Owner::All,
@@ -316,6 +366,9 @@ impl Counter {
             cycles: row.tally.cycles,
             untimed: Some(row.tally.untimed),
             histogram: row.histogram.map(Box::new),
+            nested: Some(Nested::from(row.nested))
+                .filter(|nested| *nested != Nested::default())
+                .map(Box::new),
         }
     }
 
@@ -325,6 +378,9 @@ impl Counter {
     pub fn settle(&mut self) {
         self.untimed = self.untimed.map(|untimed| untimed.min(self.exits));
         self.histogram = (self.histogram.take()).filter(|h| h.buckets.iter().any(|&n| n > 0));
+        if let Some(nested) = self.nested.take() {
+            self.set_nested(*nested);
+        }
     }
 
     /// Adds another counter, and drops the histogram.
@@ -338,6 +394,8 @@ impl Counter {
         let untimed = self.untimed.zip(other.untimed);
         self.untimed = untimed.map(|(a, b)| sum(a, b)).transpose()?;
         self.histogram = None;
+        let [a, b] = [&*self, other].map(|counter| counter.nested.as_deref().copied());
+        self.set_nested(a.unwrap_or_default().plus(b.unwrap_or_default()));
         Ok(())
     }
 }

@@ -180,6 +180,10 @@ impl<C: Cpuid> Guest<C> {
             vm_names: Default::default(),
             counters,
             budgets: phases.into_iter().collect(),
+            detail_kinds: Vec::new(),
+            details: Vec::new(),
+            code: None,
+            places: Vec::new(),
         }))
     }
 
@@ -208,6 +212,7 @@ impl<C: Cpuid> Guest<C> {
                 cycles,
                 untimed,
                 histogram: None,
+                nested: None,
             };
             counter.settle();
             counters.push(counter);
@@ -221,6 +226,7 @@ impl<C: Cpuid> Guest<C> {
                 cycles,
                 untimed: None,
                 histogram: None,
+                nested: None,
             });
         }
         (counters, cpuid_at)

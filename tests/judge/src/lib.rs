@@ -8,5 +8,6 @@ pub mod complaints;
 pub mod demo;
 pub mod ktap;
 pub mod libtest;
+pub mod msrs;
 pub mod names;
 pub mod reasons;

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use judge::{complaints::is_complaint, demo::Demo, ktap, libtest::Libtest, names, reasons};
+use judge::{complaints::is_complaint, demo::Demo, ktap, libtest::Libtest, msrs, names, reasons};
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +40,16 @@ enum Command {
     },
     /// Compare the model's tables of exit reasons with a kernel's source
     Reasons { source: PathBuf },
+    /// Compare the tool's table of MSRs with a kernel's source, or print such a table
+    Msrs {
+        source: PathBuf,
+        /// The table
+        #[arg(default_value = "src/tool/names/msr_index.rs")]
+        table: PathBuf,
+        /// Print the table of this source, for the file
+        #[arg(long)]
+        print: bool,
+    },
     /// Print those names on stdin that start with a NAME
     Names {
         /// Other names, to suggest if a NAME is unknown
@@ -90,7 +100,12 @@ fn run(command: &Command) -> Result<bool> {
         Command::Results { name } => results(name),
         Command::Sum { file } => sum(file),
         Command::Libtest { prefix } => libtest(prefix),
-        Command::Reasons { source } => compare(source),
+        Command::Reasons { source } => told(&reasons::differences(source)?),
+        Command::Msrs { source, print, .. } if *print => {
+            print!("{}", msrs::table(source)?);
+            Ok(true)
+        }
+        Command::Msrs { source, table, .. } => told(&msrs::differences(source, &read(table)?)?),
         Command::Names { family, names } => choose(family, names),
     }
 }
@@ -152,8 +167,7 @@ fn libtest(prefix: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn compare(source: &Path) -> Result<bool> {
-    let differences = reasons::differences(source)?;
+fn told(differences: &[String]) -> Result<bool> {
     differences.iter().for_each(|line| println!("{line}"));
     Ok(differences.is_empty())
 }

@@ -61,7 +61,7 @@ pub struct Arguments {
     line: bool,
     /// Show where the time of vCPUs went, as report --phases does. With --line, the columns are
     /// shares of the time of all vCPUs. The module parameter phases must be Y
-    #[arg(long, conflicts_with_all = ["by", "sort", "net", "all", "words"])]
+    #[arg(long, conflicts_with_all = ["by", "sort", "net", "all", "words", "level"])]
     phases: bool,
     /// Run COMMAND N times, and show means and standard deviations
     #[arg(
@@ -120,6 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         is_of_one_period || ![Format::Openmetrics, Format::Prometheus].contains(&show.format()),
         "OpenMetrics and Prometheus have one reading: leave out the interval, --line and -r"
     );
+    let show = &show.named()?;
     let mut source = Source::find(choice)?;
     let first = source.read()?;
     let sort = show.selection.sort;

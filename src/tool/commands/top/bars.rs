@@ -54,6 +54,7 @@ pub fn group(by: By) -> By {
     match by {
         By::Vm | By::VmReason => By::Vm,
         By::Reason | By::Vcpu | By::VcpuReason => By::Vcpu,
+        By::Detail | By::Rip | By::RipReason => By::Vcpu,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     snapshot::Origin,
 };
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 /// No text has more lines on a screen.
 const LONGEST: usize = 500;
@@ -50,6 +50,7 @@ impl State {
             KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Char('v') => self.other_list(),
             KeyCode::Char('t') => self.switch_phases(),
+            KeyCode::Char('h') => self.open_histogram(),
             KeyCode::Enter => self.enter(),
             _ => (),
         }
@@ -130,18 +131,43 @@ impl State {
             By::Reason => By::Vm,
             By::Vm => By::Vcpu,
             By::Vcpu | By::VmReason | By::VcpuReason => By::Reason,
+            By::Detail | By::Rip | By::RipReason => By::Reason,
         };
+        if place.selection.by.is_of_keys() {
+            place.selection.reasons.clear();
+        }
         place.selection.by = by;
         place.cursor = None;
     }
 
-    /// Enters a VM or vCPU, or shows the histogram of a reason.
+    /// Shows the histogram of a reason.
+    fn open_histogram(&mut self) {
+        let key = self.keys().get(self.cursor()).cloned();
+        match key {
+            Some(key) if self.selection().by == By::Reason && !self.has_phases() => {
+                self.open(Overlay::Histogram(key));
+            }
+            _ => self.notice = Some("Only reasons have histograms.".into()),
+        }
+    }
+
+    /// Enters a VM or vCPU, or shows the details of a reason; its histogram, if they are not
+    /// recorded.
     fn enter(&mut self) {
         let Some(key) = self.keys().get(self.cursor()).cloned() else {
             return;
         };
         if self.selection().by == By::Reason && !self.has_phases() {
-            self.open(Overlay::Histogram(key));
+            let mut details = self.now().details.iter();
+            if details.any(|entry| entry.reason == key.reason) {
+                self.places.push(Place::new(Selection {
+                    by: By::Detail,
+                    reasons: vec![key.name.to_string()],
+                    ..self.selection().clone()
+                }));
+            } else {
+                self.open(Overlay::Histogram(key));
+            }
         } else if key.vm.is_none() {
             self.notice = Some(format!("The row \"{}\" has no details.", key.name));
         } else {
@@ -151,6 +177,7 @@ impl State {
                 vms: key.vm.iter().map(|vm| vm.to_string()).collect(),
                 vcpu: key.vcpu,
                 id: key.id,
+                names: Arc::clone(&self.selection().names),
                 ..Selection::everything()
             };
             self.places.push(Place {

@@ -102,12 +102,21 @@ pub fn instead(state: &State) -> Option<&'static str> {
 
 /// The list in so many columns of the terminal.
 pub fn listing(state: &State, unit: Unit, width: usize) -> Listing {
+    let is_of_one_reason = matches!(state.selection().reasons.as_slice(), [_]);
     let since = state.rows.iter().map(|row| &row.since);
     let named = rows::names(since.clone()).into_iter();
     let named = named.zip(rows::owners(since)).zip(&state.rows);
     let names: Vec<String> = named
         .map(|((name, owner), row)| {
+            let (name, owner) = match row.since.what {
+                None => (name, owner),
+                Some(_) => {
+                    let owner = row.since.owner.as_deref().unwrap_or("");
+                    (rows::label(&row.since.name), rows::label(owner))
+                }
+            };
             let (first, last) = match row.since.owner {
+                Some(_) if state.selection().by == By::Detail && is_of_one_reason => (name, None),
                 None => (name, None),
                 Some(_) => (owner, Some(name)),
             };
@@ -119,6 +128,9 @@ pub fn listing(state: &State, unit: Unit, width: usize) -> Listing {
     let head = match state.selection().by {
         By::VmReason => "VM, reason",
         By::VcpuReason => "vCPU, reason",
+        By::Detail if is_of_one_reason => "Detail",
+        By::Detail => "Reason, detail",
+        By::RipReason => "Code, reason",
         by => rows::heading(by),
     };
     let widest = names.iter().map(|name| name.chars().count()).max();

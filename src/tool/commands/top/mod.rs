@@ -13,7 +13,7 @@ mod phases;
 pub mod screen;
 pub mod state;
 
-use super::seconds::delay;
+use super::{naming::Naming, seconds::delay};
 use crate::{
     select::By,
     snapshot::Snapshot,
@@ -73,6 +73,8 @@ pub struct Arguments {
     #[arg(long)]
     cycles: bool,
     #[command(flatten)]
+    naming: Naming,
+    #[command(flatten)]
     choice: Choice,
 }
 
@@ -90,6 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut state = State::new(source.read()?, arguments.sort, &arguments.vms)?;
     state.delay = arguments.delay;
     state.filter = arguments.filter.clone().unwrap_or_default();
+    state.name(&arguments.naming.read()?);
     state.group(arguments.by)?;
     if arguments.phases {
         state.show_phases();

@@ -26,7 +26,7 @@ use ratatui::{
 /// The most lines of a message.
 const MESSAGE: usize = 3;
 
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 16] = [
     ("s >", "sort by the next column"),
     ("<", "sort by the previous column"),
     ("r", "reverse the order"),
@@ -41,8 +41,9 @@ const KEYS: [(&str, &str); 15] = [
     ),
     (
         "Enter",
-        "on a VM or vCPU: show its reasons; on a reason: show the histogram of its times",
+        "on a VM or vCPU: show its reasons; on a reason: show its details, if they are recorded",
     ),
+    ("h", "on a reason: show the histogram of its times"),
     (
         "/",
         "show only rows whose names contain a text; Esc shows all",
@@ -195,7 +196,11 @@ fn title(state: &State, unit: Unit) -> String {
         false => words::head,
     };
     let what = head(state.now(), state.selection(), unit);
-    format!("{isa}: {what}")
+    // Of details.
+    match state.selection().reasons.as_slice() {
+        [reason] => format!("{isa}: {reason}: {what}"),
+        _ => format!("{isa}: {what}"),
+    }
 }
 
 /// The current rate, and how the screen is updated.

@@ -6,13 +6,14 @@ use super::bars::{Bar, PartOrder, bars};
 use crate::{
     columns,
     continuity::Break,
-    select::{By, Key, Selection, Sort},
+    names::Names,
+    select::{By, Key, Selection, Sort, What},
     snapshot::{Counter, Origin, Owner, Snapshot},
     view::{Row, Sum, View, percent},
 };
 use anyhow::{Error, Result};
 use clap::{ValueEnum, builder::PossibleValue};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// What rows are sorted by, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,6 +197,14 @@ impl State {
         Ok(state)
     }
 
+    /// Takes names of what is behind exits.
+    pub fn name(&mut self, names: &Arc<Names>) {
+        for place in &mut self.places {
+            place.selection.names = Arc::clone(names);
+        }
+        self.refresh();
+    }
+
     /// Shows a list of VMs, or the like.
     ///
     /// # Errors
@@ -207,6 +216,9 @@ impl State {
             ..self.selection().clone()
         };
         selection.check_owners(&[&self.now])?;
+        if by.is_of_keys() {
+            View::new(&self.now, &selection)?;
+        }
         if by != By::Reason {
             self.place_mut().selection = selection;
         }
@@ -349,6 +361,8 @@ impl State {
     pub(super) fn rebase(&mut self) {
         self.baseline = self.now.clone();
         self.since.counters.clear();
+        self.since.details.clear();
+        self.since.places.clear();
         self.since.since_ns = Some(self.now.time_ns);
         self.since.time_ns = self.now.time_ns;
     }
@@ -433,7 +447,11 @@ impl State {
         self.sum = sum(&self.rows, &since.total, seconds.is_some());
         if self.order == Order::Rate {
             let rate = |row: &LiveRow| row.rate.unwrap_or(0.0);
-            self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+            let is_others = |row: &LiveRow| row.since.what == Some(What::Others);
+            self.rows.sort_by(|a, b| {
+                let others = is_others(a).cmp(&is_others(b));
+                others.then_with(|| rate(b).total_cmp(&rate(a)))
+            });
         }
         if self.reversed {
             self.rows.reverse();

@@ -33,12 +33,20 @@ impl Exporter for Metrics {
             "OpenMetrics and Prometheus have all rows with exits, in no order: leave out --top, \
              --sort, --all and --net"
         );
+        ensure!(
+            selection.level.is_none(),
+            "OpenMetrics and Prometheus do not tell L1 from L2: leave out --level"
+        );
         let by = match selection.by {
             Rows::Vcpu | Rows::VcpuReason => By::Vcpu,
             Rows::Vm | Rows::VmReason => By::Vm,
             Rows::Reason if selection.vcpu.is_some() => By::Vcpu,
             Rows::Reason if selection.is_restricted() => By::Vm,
             Rows::Reason => By::Host,
+            Rows::Detail | Rows::Rip | Rows::RipReason => bail!(
+                "OpenMetrics and Prometheus have no details and no code, which are too many: use \
+                 --format json"
+            ),
         };
         let snapshot = selected(snapshot, selection);
         let values = Series::new(by, usize::MAX).next(&snapshot);

@@ -3,6 +3,7 @@
 //! The examples in the help work as they are printed.
 
 use crate::{
+    details::with_details,
     host::{Host, exitprof, later, output},
     phases::with_phases,
 };
@@ -27,7 +28,7 @@ fn program(dir: &Path, name: &str, script: &str) {
 /// The profile after so many seconds.
 fn counted(seconds: u64) -> String {
     let profile = later(7, seconds, seconds * 10);
-    with_phases(&profile, [seconds + 1, 2, 4]).replace("412-11", "4123-11")
+    with_details(&with_phases(&profile, [seconds + 1, 2, 4])).replace("412-11", "4123-11")
 }
 
 /// A host with what the examples name. In `bin` are the tool, which reads that host in place
@@ -85,6 +86,12 @@ fn run(dir: &Path, example: &str) {
     let own = TempDir::new_in(dir).unwrap();
     fs::write(own.path().join("before.json"), counted(0)).unwrap();
     fs::write(own.path().join("after.json"), counted(10)).unwrap();
+    fs::write(own.path().join("devices"), "port 0xc000-0xc03f disk\n").unwrap();
+    fs::write(
+        own.path().join("System.map"),
+        "ffffffff8103c5c0 T native_cpuid\n",
+    )
+    .unwrap();
     let run = sh
         .current_dir(own.path())
         .env("PATH", path)

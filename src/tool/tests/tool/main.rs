@@ -7,6 +7,7 @@ mod alike;
 mod changes;
 mod command;
 mod compare;
+mod details;
 mod ends;
 mod examples;
 mod exporter;

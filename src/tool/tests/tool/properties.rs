@@ -14,7 +14,8 @@ use exitprof::{
 };
 use profile::{
     counts::Tally,
-    detail::{Code, Kinds, Nested},
+    detail::{Code, Kind, Kinds, Nested},
+    heavy::Entry,
     histogram::{BUCKETS, Histogram, bounds, bucket},
     isa::Isa,
     phases::{PHASES, Spent},
@@ -128,10 +129,11 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
         any::<Option<u32>>(),
         names(),
         any::<[u64; 3]>(),
+        any::<[u64; 4]>(),
         prop::option::of(any_histogram()),
     )
         .prop_map(
-            |(owner, reason, name, [exits, cycles, untimed], histogram)| {
+            |(owner, reason, name, [exits, cycles, untimed], nested, histogram)| {
                 Line::Row(text::Row {
                     owner,
                     reason,
@@ -141,13 +143,53 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
                         cycles,
                         untimed,
                     },
-                    nested: Nested::NONE,
+                    nested: Nested {
+                        l2_exits: nested[0],
+                        l2_cycles: nested[1],
+                        reflected_exits: nested[2],
+                        reflected_cycles: nested[3],
+                    },
                     histogram,
                 })
             },
         );
+    let entry = || {
+        any::<[u64; 4]>().prop_map(|[key, exits, cycles, error]| Entry {
+            key,
+            exits,
+            cycles,
+            error,
+        })
+    };
+    let kind = prop::sample::select(&Kind::ALL[..]);
+    let detail = (timed(), any::<u32>(), names(), kind, entry()).prop_map(
+        |(owner, reason, name, kind, entry)| {
+            Line::Detail(text::DetailRow {
+                owner,
+                reason,
+                name,
+                kind,
+                entry,
+            })
+        },
+    );
+    let code = (timed(), any::<u32>(), names(), 0..4_u8, entry()).prop_map(
+        |(owner, reason, name, cpl, entry)| {
+            Line::Code(text::CodeRow {
+                owner,
+                reason: Some(reason),
+                name,
+                entry: Entry {
+                    key: Code::Exact.key(entry.key, cpl),
+                    ..entry
+                },
+            })
+        },
+    );
     let end = any::<(u32, u64)>().prop_map(|(epoch, lines)| Line::End { epoch, lines });
-    prop_oneof![head, account, attached, row, clock, phases, trips, end]
+    prop_oneof![
+        head, account, attached, row, clock, phases, trips, detail, code, end
+    ]
 }
 
 /// A snapshot with any counters.
@@ -165,6 +207,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                     cycles,
                     untimed: Some(untimed.min(exits)),
                     histogram: Some(Box::new(histogram)),
+                    nested: None,
                 },
             );
         snapshot.counters = all.collect();
@@ -354,6 +397,7 @@ proptest! {
             cycles: 0,
             untimed: None,
             histogram: None,
+            nested: None,
         };
         let vcpu = || Owner::Vcpu(Vcpu { vm: "5-6".into(), vcpu: 0, id: None });
         let mut a = Snapshot::from_text(PROFILE).unwrap();

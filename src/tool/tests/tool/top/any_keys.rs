@@ -2,7 +2,7 @@
 
 //! The screen of `exitprof top` after any readings and keys.
 
-use super::{SETTINGS, key, read, screen};
+use super::{SETTINGS, details::detailed, key, screen};
 use crate::growing::Growing;
 use anyhow::anyhow;
 use exitprof::commands::top::state::{Order, State};
@@ -19,7 +19,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop_oneof![
-        proptest::sample::select("s<>pb v?jkx/+-tt".chars().map(key).collect::<Vec<_>>()),
+        proptest::sample::select("s<>pb v?jkx/+-tth".chars().map(key).collect::<Vec<_>>()),
         proptest::sample::select(vec![
             KeyCode::Enter,
             KeyCode::Esc,
@@ -46,14 +46,14 @@ proptest! {
         height in 1..60_u16,
     ) {
         let mut counts = Growing { phases: true, ..Growing::new() };
-        let mut state = State::new(read(counts), Order::Rate, &[]).unwrap();
+        let mut state = State::new(detailed(counts), Order::Rate, &[]).unwrap();
         for step in steps {
             match step {
                 // Quitting is up to the caller.
                 Step::Key(key) => drop(state.press(key.into())),
                 Step::Read(seconds, epoch, ended) => {
                     counts = Growing { epoch, ended, ..counts.later(seconds) };
-                    state.take(Ok(read(counts)));
+                    state.take(Ok(detailed(counts)));
                 }
                 Step::Fail => state.take(Err(anyhow!("it is gone"))),
             }

@@ -3,6 +3,7 @@
 //! The screen of `exitprof top`: what it shows after readings and keys.
 
 mod any_keys;
+mod details;
 mod phases;
 mod vms;
 

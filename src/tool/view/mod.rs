@@ -2,14 +2,23 @@
 
 //! The selected rows of a snapshot, with shares, averages and percentiles.
 
+mod sum;
+
 use crate::{
-    select::{Key, Reason, Selection, Sort},
-    snapshot::{Counter, Owner, Snapshot, histogram::percentile, id::Id},
+    parts::parts,
+    select::{Key, Reason, Selection, Sort, What},
+    snapshot::{
+        Owner, Snapshot,
+        detail::{Detail, Place},
+        histogram::percentile,
+        id::Id,
+    },
 };
 use anyhow::{Context, Result, ensure};
 use foldhash::HashMap;
 use profile::histogram::{Histogram, bounds};
 use std::{cmp::Ordering, sync::Arc};
+pub use sum::{Nested, Sum};
 
 /// The selected rows.
 #[derive(Clone, Debug)]
@@ -22,49 +31,6 @@ pub struct View {
     pub total: Sum,
     /// Those of the selected reasons.
     pub selected: Sum,
-}
-
-/// The sum of several counters, which may not fit into 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sum {
-    /// The number of exits.
-    pub exits: u128,
-    /// The cycles of the timed exits.
-    pub cycles: u128,
-    /// The number of timed exits, as far as that is known.
-    timed: u128,
-    /// The number of exits that were not timed, if all counters say.
-    pub untimed: Option<u128>,
-}
-
-impl Default for Sum {
-    fn default() -> Sum {
-        Sum {
-            exits: 0,
-            cycles: 0,
-            timed: 0,
-            untimed: Some(0),
-        }
-    }
-}
-
-impl Sum {
-    /// The average cycles of a timed exit. Some recordings have no cycles at all.
-    pub fn avg(&self) -> Option<f64> {
-        (self.timed > 0 && self.cycles > 0).then(|| self.cycles as f64 / self.timed as f64)
-    }
-
-    /// Adds a counter, less `overhead` cycles for each timed exit. The overhead was measured
-    /// elsewhere and may exceed what the exits took: then nothing is left.
-    fn add(&mut self, counter: &Counter, overhead: u64) {
-        let [exits, cycles, timed] =
-            [counter.exits, counter.cycles, counter.timed()].map(u128::from);
-        self.exits += exits;
-        self.cycles += cycles.saturating_sub(timed * u128::from(overhead));
-        self.timed += timed;
-        let untimed = self.untimed.zip(counter.untimed);
-        self.untimed = untimed.map(|(sum, more)| sum + u128::from(more));
-    }
 }
 
 /// A row. Times are in cycles. What the fields mean, [`columns`](crate::columns) tell.
@@ -109,9 +75,31 @@ pub struct Row {
     /// The buckets of the histogram, from the first to the last that has exits: lowest and
     /// highest cycles, and exits.
     pub buckets: Vec<(u64, u64, u64)>,
+    /// The detail or place, if the row is of one.
+    pub what: Option<What>,
+    /// How many of the others may belong here, too, if the row is of a detail or place.
+    pub error: Option<u128>,
+    /// Those that came from nested guests, if the source says.
+    pub nested: Option<Nested>,
 }
 
 impl Row {
+    /// The detail, if the row is of one.
+    pub fn detail(&self) -> Option<Detail> {
+        match self.what {
+            Some(What::Detail(detail)) => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// The place in the guest's code, if the row is of one.
+    pub fn place(&self) -> Option<Place> {
+        match self.what {
+            Some(What::Place(place)) => Some(place),
+            _ => None,
+        }
+    }
+
     /// What identifies the row.
     pub fn key(&self) -> Key {
         Key {
@@ -120,6 +108,7 @@ impl Row {
             id: self.id,
             owner: self.owner.clone(),
             reason: self.reason,
+            what: self.what,
             name: self.name.clone(),
         }
     }
@@ -143,6 +132,9 @@ impl View {
     ///
     /// If the measurement overhead is to be subtracted, but is not known.
     pub fn of_part(snapshot: &Snapshot, selection: &Selection) -> Result<View> {
+        let of_level = selection.level.map(|level| snapshot.at_level(level));
+        let of_level = of_level.transpose()?;
+        let snapshot = of_level.as_ref().unwrap_or(snapshot);
         let overhead = match (selection.net, snapshot.account) {
             (false, _) => 0,
             (true, account) => {
@@ -161,13 +153,14 @@ impl View {
         let mut last: Option<(&Owner, Key)> = None;
         let counters = snapshot.counters.iter();
         for counter in counters.filter(|c| selection.has_owner(&c.owner, snapshot)) {
-            total.add(counter, overhead);
+            let nested = snapshot.nested(counter);
+            total.add(counter, nested, overhead);
             let is_selected =
                 |reasons: &Vec<Reason>| reasons.iter().any(|r| r.is_counted_by(counter));
             if !reasons.as_ref().is_none_or(is_selected) {
                 continue;
             }
-            selected.add(counter, overhead);
+            selected.add(counter, nested, overhead);
             let (_, owner) = match last.take_if(|(owner, _)| *owner == &counter.owner) {
                 Some(same) => last.insert(same),
                 None => last.insert((&counter.owner, selection.owner_key(&counter.owner))),
@@ -175,7 +168,13 @@ impl View {
             let (sum, histogram) = sums.entry(selection.key(owner, counter)).or_default();
             // A row of several counters has no histogram.
             *histogram = counter.histogram.as_deref().filter(|_| sum.exits == 0);
-            sum.add(counter, overhead);
+            sum.add(counter, nested, overhead);
+        }
+        if selection.by.is_of_keys() {
+            let parts = parts(snapshot, selection)?.into_iter();
+            sums = parts
+                .map(|(key, part)| (key, (part.into(), None)))
+                .collect();
         }
 
         let row = |(key, (sum, histogram)): (Key, (Sum, Option<&Histogram>))| {
@@ -204,13 +203,21 @@ impl View {
                 id: key.id,
                 owner: key.owner,
                 buckets: histogram.map_or_else(Vec::new, |h| buckets(h, overhead)),
+                what: key.what,
+                error: sum.error,
+                nested: sum.nested,
             }
         };
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut rows: Vec<Row> = sums.into_iter().map(row).collect();
-        // The sort is stable: rows that are equal stay in the order of their keys.
-        rows.sort_by(|a, b| selection.sort.order(a, b));
+        // The sort is stable: rows that are equal stay in the order of their keys. What is in no
+        // other row comes last.
+        let is_others = |row: &Row| row.what == Some(What::Others);
+        rows.sort_by(|a, b| {
+            let others = is_others(a).cmp(&is_others(b));
+            others.then_with(|| selection.sort.order(a, b))
+        });
         Ok(View {
             rows,
             top: selection.top.unwrap_or(usize::MAX),

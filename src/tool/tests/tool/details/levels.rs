@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Exits of nested guests.
+
+use super::{json, lines, number, run};
+use crate::host::{data, exitprof, output};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[test]
+fn exits_from_nested_guests_have_columns() {
+    insta::assert_snapshot!(run(&["report", "--by", "vm,reason", "--vm", "977"]));
+}
+
+/// The sums of a field of the lines of vCPUs and of those that have ended, by reason.
+fn nested(field: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for line in lines("vcpu").chain(lines("ended")) {
+        let value = line.get(field).map_or(0, |value| value.parse().unwrap());
+        *sums.entry(line["name"].to_owned()).or_default() += value;
+    }
+    sums
+}
+
+#[test]
+fn nested_exits_are_the_sums_of_vcpus() {
+    let report = json("Report", &["report"]);
+    for row in report["rows"].as_array().unwrap() {
+        let name = row["name"].as_str().unwrap();
+        for field in ["l2", "l2_cycles", "reflected", "reflected_cycles"] {
+            assert_eq!(number(row, field), nested(field)[name], "{field} of {name}");
+        }
+    }
+    // Without them, nothing is known.
+    let report = output(
+        exitprof()
+            .args(["report", "--format", "json", "-i"])
+            .arg(data("host.txt")),
+    );
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["rows"][0]["l2"], Value::Null);
+}
+
+#[test]
+fn levels_add_up() {
+    let of_level = |level: &str| {
+        let report = json("Report", &["report", "--all", "--level", level]);
+        let rows = report["rows"].as_array().unwrap().clone();
+        let sums = |row: &Value| {
+            let numbers = ["exits", "cycles"].map(|column| number(row, column));
+            (row["name"].as_str().unwrap().to_owned(), numbers)
+        };
+        rows.iter().map(sums).collect::<BTreeMap<_, _>>()
+    };
+    let [l1, l2, reflected] = ["l1", "l2", "reflected"].map(of_level);
+    for (name, all) in nested("exits") {
+        let sums = |level: &BTreeMap<String, [u64; 2]>| level.get(&name).copied().unwrap_or([0; 2]);
+        assert_eq!(sums(&l1)[0] + sums(&l2)[0], all, "{name}");
+        assert_eq!(sums(&l1)[1] + sums(&l2)[1], nested("cycles")[&name]);
+        assert_eq!(sums(&l2), [nested("l2")[&name], nested("l2_cycles")[&name]]);
+        let fields = ["reflected", "reflected_cycles"].map(|field| nested(field)[&name]);
+        assert_eq!(sums(&reflected), fields);
+    }
+    // The same of a VM.
+    let vm = json("Report", &["report", "--by", "vm", "--level", "l2"]);
+    assert_eq!(vm["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        number(&vm["rows"][0], "exits"),
+        nested("l2").values().sum::<u64>()
+    );
+}
