@@ -34,13 +34,13 @@ const LEAN_TARGETS: [(&str, Target); 7] = [
     ("histograms", Target::AtMost(54.0, ABSENT)),
     ("phases", Target::AtMost(45.0, HISTOGRAMS)),
     ("details", Target::AtMost(120.0, HISTOGRAMS)),
-    ("bpf", Target::Times(9.0)),
+    ("bpf", Target::Times(8.75)),
     ("trace_both", Target::Times(29.0)),
 ];
 
 /// What the probe in C adds. It is cheaper on 6.12.
 const C_PROBE: [(&str, (&str, Target)); 2] = [
-    ("lean", ("c_probe", Target::Times(1.4))),
+    ("lean", ("c_probe", Target::Times(1.375))),
     ("6.12-lean", ("c_probe", Target::Times(1.2))),
 ];
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn peers_add_many_times_as_much() {
-        for (setup, times) in [("c_probe", 1.4), ("bpf", 9.0), ("trace_both", 29.0)] {
+        for (setup, times) in [("c_probe", 1.375), ("bpf", 8.75), ("trace_both", 29.0)] {
             let all = |ours: f64, peer| costs(&[("loaded", ours), (setup, peer)]);
             assert!(good(&all(20.0, 20.0 * times), setup));
             assert!(!good(&all(20.0, 20.0 * times - 1.0), setup));
