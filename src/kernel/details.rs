@@ -9,7 +9,7 @@ use crate::{
     profile::{
         cells::{Cells, Counter},
         detail::{self, Code, Kind, Nested, KINDS},
-        heavy::{copy, hash, Set},
+        heavy::{copy, hash, Set, Sums},
         isa::Isa,
     },
     sys::{
@@ -283,11 +283,13 @@ impl Details {
 
     /// Adds all details to `sums`. The vCPU's task counts none meanwhile.
     pub(crate) fn add_to(&self, sums: &mut EndedDetails) {
+        let ours = SECRET.load(Relaxed);
         let kinds = self.kinds.get().unwrap_or(&[]).chunks(SETS);
-        for (own, sums) in kinds.zip(sums.kinds.chunks(SETS)) {
-            add_sets(own, sums);
+        for (own, sums) in kinds.zip(&mut sums.kinds) {
+            sums.add(own, self.multiplier, ours);
         }
-        add_sets(self.code.get().unwrap_or(&[]), &sums.code);
+        sums.code
+            .add(self.code.get().unwrap_or(&[]), self.multiplier, ours);
         for (slot, sum) in sums.nested.iter_mut().enumerate() {
             *sum = *sum + self.nested(slot);
         }
@@ -305,16 +307,6 @@ impl Details {
     }
 }
 
-/// Adds the entries of a vCPU's sets to sums, which have another hash.
-fn add_sets(own: &[Set], sums: &[Set]) {
-    let seq = AtomicU32::new(0);
-    for entry in own.iter().flat_map(Set::entries) {
-        if let Some(set) = sums.get(hash(entry.key, SECRET.load(Relaxed), sums.len())) {
-            set.add(entry, &seq);
-        }
-    }
-}
-
 /// The secret of the hash of [`EndedDetails`].
 static SECRET: AtomicU64 = AtomicU64::new(1);
 
@@ -325,30 +317,30 @@ pub(crate) fn init() {
 
 /// The sums of vCPUs that have ended.
 pub(crate) struct EndedDetails {
-    kinds: [Set; KINDS * SETS],
-    code: [Set; CODE_SETS],
+    kinds: [Sums<SETS>; KINDS],
+    code: Sums<CODE_SETS>,
     nested: [Nested; Isa::MAX_SLOTS],
 }
 
 impl EndedDetails {
     #[allow(clippy::declare_interior_mutable_const)] // Each use has sums of its own.
     pub(crate) const NONE: EndedDetails = EndedDetails {
-        kinds: [Set::EMPTY; KINDS * SETS],
-        code: [Set::EMPTY; CODE_SETS],
+        kinds: [Sums::NONE; KINDS],
+        code: Sums::NONE,
         nested: [Nested::NONE; Isa::MAX_SLOTS],
     };
 
     pub(crate) fn copy_from(&mut self, other: &EndedDetails) {
-        let kinds = self.kinds.iter().zip(&other.kinds);
-        kinds.for_each(|(to, from)| to.copy_from(from));
-        let code = self.code.iter().zip(&other.code);
-        code.for_each(|(to, from)| to.copy_from(from));
+        for (to, from) in self.kinds.iter_mut().zip(&other.kinds) {
+            to.copy_from(from);
+        }
+        self.code.copy_from(&other.code);
         self.nested.copy_from_slice(&other.nested);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.kinds.iter().for_each(Set::clear);
-        self.code.iter().for_each(Set::clear);
+        self.kinds.iter_mut().for_each(Sums::clear);
+        self.code.clear();
         self.nested
             .iter_mut()
             .for_each(|nested| *nested = Nested::NONE);
@@ -356,15 +348,12 @@ impl EndedDetails {
 
     /// The sets of `kind`.
     pub(crate) fn kind(&self, kind: Kind) -> &[Set] {
-        let start = (kind as usize).wrapping_mul(SETS);
-        self.kinds
-            .get(start..start.wrapping_add(SETS))
-            .unwrap_or(&[])
+        self.kinds.get(kind as usize).map_or(&[], Sums::sets)
     }
 
     /// The sets of code.
     pub(crate) fn code(&self) -> &[Set] {
-        &self.code
+        self.code.sets()
     }
 
     /// The nested exits of `slot`.

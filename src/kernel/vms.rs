@@ -57,6 +57,7 @@ pub(crate) struct EndedPhases {
 }
 
 impl Ended {
+    #[allow(clippy::declare_interior_mutable_const)] // Each use has sums of its own.
     pub(crate) const NONE: Ended = Ended {
         tallies: NO_EXITS,
         phases: EndedPhases {

@@ -13,9 +13,8 @@
 //! - a key with more than that many exits has an entry.
 //!
 //! The multiplier of the hash is secret, so a guest cannot choose keys that fill one set.
-//! Sums of tables, such as those of vCPUs that have ended, promise less: a key has occurred at
-//! least `exits` times. A table from which it was evicted may have had more of it than `error`
-//! says.
+//! [`Sums`] of tables, such as those of vCPUs that have ended, keep the first promise. Their errors
+//! may be larger, because each table may have had keys that are in none of its entries.
 //!
 //! The exits and cycles of keys that lost their entries are in no entry. Whoever knows the
 //! sum of all keys gets them by subtraction.
@@ -118,6 +117,20 @@ impl Set {
         self.replace(entry, seq);
     }
 
+    /// How often a key without an entry has occurred, at most.
+    fn lost(&self) -> u64 {
+        let most = |way: Way<'_>| match way.load() {
+            Entry { exits: 0, .. } => 0,
+            entry => entry.exits.saturating_add(entry.error),
+        };
+        self.ways().map(most).min().unwrap_or(0)
+    }
+
+    /// Whether a key has an entry.
+    fn has(&self, key: u64) -> bool {
+        self.entries().any(|entry| entry.key == key)
+    }
+
     /// Gives an entry to a key that has none. `seq` is odd meanwhile, so that readers try
     /// again.
     fn replace(&self, entry: Entry, seq: &AtomicU32) {
@@ -135,8 +148,9 @@ impl Set {
         }
     }
 
-    /// Adds what another table knows of a key.
-    pub fn add(&self, entry: Entry, seq: &AtomicU32) {
+    /// Adds what another table knows of a key. `lost` is how often the key occurred, at most, if
+    /// it has no entry here although none was evicted.
+    fn add(&self, entry: Entry, lost: u64) {
         let is_own = |way: &Way<'_>| {
             let own = way.load();
             own.key == entry.key && own.exits > 0
@@ -147,7 +161,10 @@ impl Set {
                 increase(way.cycles, entry.cycles);
                 increase(way.error, entry.error);
             }
-            None => self.replace(entry, seq),
+            None => {
+                let error = entry.error.saturating_add(lost);
+                self.replace(Entry { error, ..entry }, &AtomicU32::new(0));
+            }
         }
     }
 
@@ -194,6 +211,68 @@ impl Way<'_> {
         self.exits.store(entry.exits, Relaxed);
         self.cycles.store(entry.cycles, Relaxed);
         self.error.store(entry.error, Relaxed);
+    }
+}
+
+/// The sums of tables that nobody writes any more.
+#[derive(Debug)]
+pub struct Sums<const SETS: usize> {
+    sets: [Set; SETS],
+    /// How often a key that is in no entry has occurred in all tables, at most, unless it was
+    /// evicted here.
+    lost: u64,
+}
+
+impl<const SETS: usize> Sums<SETS> {
+    /// No keys.
+    #[allow(clippy::declare_interior_mutable_const)] // Each use has sums of its own.
+    pub const NONE: Sums<SETS> = Sums {
+        sets: [Set::EMPTY; SETS],
+        lost: 0,
+    };
+
+    /// Adds a table, whose hash has `theirs` as its multiplier. That of the sums is `ours`, always
+    /// the same.
+    pub fn add(&mut self, table: &[Set], theirs: u64, ours: u64) {
+        if table.is_empty() {
+            return;
+        }
+        let set_of = |key| table.get(hash(key, theirs, table.len()));
+        for way in self.sets.iter().flat_map(Set::ways) {
+            let entry = way.load();
+            if let Some(set) =
+                set_of(entry.key).filter(|set| entry.exits > 0 && !set.has(entry.key))
+            {
+                increase(way.error, set.lost());
+            }
+        }
+        for entry in table.iter().flat_map(Set::entries) {
+            if let Some(set) = self.sets.get(hash(entry.key, ours, SETS)) {
+                set.add(entry, self.lost);
+            }
+        }
+        let lost = table.iter().map(Set::lost).max().unwrap_or(0);
+        self.lost = self.lost.saturating_add(lost);
+    }
+
+    /// The sets.
+    pub fn sets(&self) -> &[Set] {
+        &self.sets
+    }
+
+    /// Becomes the same as other sums.
+    pub fn copy_from(&mut self, other: &Sums<SETS>) {
+        self.lost = other.lost;
+        self.sets
+            .iter()
+            .zip(&other.sets)
+            .for_each(|(to, from)| to.copy_from(from));
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        self.lost = 0;
+        self.sets.iter().for_each(Set::clear);
     }
 }
 

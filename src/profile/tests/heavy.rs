@@ -2,7 +2,7 @@
 
 //! Heavy hitters: exact while keys fit, and bounded always.
 
-use profile::heavy::{copy, hash, Entry, Set, WAYS};
+use profile::heavy::{copy, hash, Entry, Set, Sums, WAYS};
 use proptest::prelude::*;
 use std::{
     collections::HashMap,
@@ -99,27 +99,35 @@ proptest! {
         }
     }
 
-    /// As when vCPUs end.
+    /// As when vCPUs end, each with a secret of its own.
     #[test]
-    fn sums_of_tables_keep_what_keys_had_at_least(a in keys(), b in keys()) {
-        let (mut first, mut second) = (Table::new(7), Table::new(7));
-        a.iter().for_each(|key| first.count(*key, 1));
-        b.iter().for_each(|key| second.count(*key, 1));
-        for (to, from) in first.sets.iter().zip(&second.sets) {
-            from.entries().for_each(|entry| to.add(entry, &first.seq));
-        }
-        for (key, (exits, cycles)) in second.truth.drain() {
-            let truth = first.truth.entry(key).or_default();
-            *truth = (truth.0 + exits, truth.1 + cycles);
-        }
-        for (index, set) in first.sets.iter().enumerate() {
-            let own = first.truth.keys().filter(|key| first.set_of(**key) == index).count();
-            for entry in set.entries() {
-                let (exits, cycles) = first.truth[&entry.key];
-                prop_assert!(entry.exits <= exits && entry.cycles <= cycles);
-                prop_assert!(own > WAYS || (entry.exits, entry.error) == (exits, 0));
+    fn sums_of_tables_have_bounds(all in prop::collection::vec((keys(), any::<u64>()), 1..5)) {
+        let mut sums = Sums::<SETS>::NONE;
+        let mut truth: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut is_exact = true;
+        for (keys, multiplier) in &all {
+            let mut table = Table::new(*multiplier);
+            keys.iter().for_each(|key| table.count(*key, 1));
+            is_exact &= table.sets.iter().all(|set| set.entries().count() < WAYS);
+            sums.add(&table.sets, table.multiplier, 7);
+            for (key, (exits, cycles)) in table.truth {
+                let sum = truth.entry(key).or_default();
+                *sum = (sum.0 + exits, sum.1 + cycles);
             }
         }
+        is_exact &= sums.sets().iter().all(|set| set.entries().count() < WAYS);
+        let mut copy = Sums::<SETS>::NONE;
+        copy.copy_from(&sums);
+        for entry in copy.sets().iter().flat_map(Set::entries) {
+            let (exits, cycles) = truth[&entry.key];
+            prop_assert!(entry.exits <= exits && entry.cycles <= cycles);
+            prop_assert!(exits <= entry.exits + entry.error, "{:?}, in truth {}", entry, exits);
+            prop_assert!(!is_exact || (entry.exits, entry.error) == (exits, 0));
+        }
+        let count = copy.sets().iter().flat_map(Set::entries).count();
+        prop_assert!(!is_exact || count == truth.len());
+        copy.clear();
+        prop_assert_eq!(copy.sets().iter().flat_map(Set::entries).count(), 0);
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's tracepoint `kvm:kvm_exit`, as a count of exits.
+//! KVM's tracepoints as counts, `kvm:kvm_exit` above all, which is a count of exits.
 //!
 //! The kernel itself counts how often the tracepoint fires with fields that pass a
 //! filter (perf_event_open): no buffer can overflow. The tracepoint differs from what
@@ -20,7 +20,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 
-const ID: &str = "/sys/kernel/tracing/events/kvm/kvm_exit/id";
+const EVENTS: &str = "/sys/kernel/tracing/events/kvm";
 
 const PERF_TYPE_TRACEPOINT: u64 = 2;
 /// The size of the first version of `struct perf_event_attr`.
@@ -37,7 +37,13 @@ pub struct Tracepoint(File);
 impl Tracepoint {
     /// Counts every exit.
     pub fn all() -> Result<Self> {
-        let id = fs::read_to_string(ID).context(ID)?.trim().parse()?;
+        Self::every("kvm_exit")
+    }
+
+    /// Counts every event of KVM's with that name.
+    fn every(event: &str) -> Result<Self> {
+        let path = format!("{EVENTS}/{event}/id");
+        let id = fs::read_to_string(&path).context(path)?.trim().parse()?;
         // type and size; config; sample period, sample type, read format; flags; and
         // fields for other kinds of events.
         let attr: [u64; PERF_ATTR_SIZE_VER0 as usize / 8] = [
@@ -72,6 +78,11 @@ impl Tracepoint {
     /// Counts the exits whose field `exit_reason` is `reason`.
     pub fn of(reason: u32) -> Result<Self> {
         Self::all()?.filter(&format!("exit_reason=={reason}\0"))
+    }
+
+    /// Counts the events with that name whose fields pass a filter.
+    pub fn with(event: &str, filter: &str) -> Result<Self> {
+        Self::every(event)?.filter(&format!("{filter}\0"))
     }
 
     /// Counts the exits of vCPUs with that id in their VMs.

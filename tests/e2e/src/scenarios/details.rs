@@ -5,7 +5,7 @@
 use crate::harness::{Test, threads, watchdog};
 use crate::host::debugfs::ProfileFile;
 use crate::host::module::{self, PROFILER};
-use crate::host::{Host, State, cpus};
+use crate::host::{Host, State, Tracepoint, cpus};
 use crate::oracle::details::{Details, code};
 use crate::oracle::{K, Oracle, catalog};
 use crate::vmm::cpu::{CPUID, HYPERCALL, IO, pick};
@@ -94,7 +94,7 @@ fn details(vm: &Vm) -> Result<Details> {
 /// OUT that ends the program.
 fn known(host: &mut Host) -> Result<String> {
     host.reload("log=N details=all")?;
-    let mut count = 0;
+    let (mut count, mut books) = (0, 0);
     for &(name, kind, vmx, svm) in KNOWN {
         let workload = catalog::find(name);
         let Some(key) = pick(Some(vmx), svm).filter(|_| workload.runs()) else {
@@ -102,7 +102,18 @@ fn known(host: &mut Host) -> Result<String> {
         };
         let mut vm = workload.prepare()?;
         let before = details(&vm)?.keys(kind);
+        let book = book(kind, key)?;
+        let traced = book.as_ref().map_or(Ok(0), Tracepoint::read)?;
         vm.run(&workload.program())?;
+        if let Some(book) = book {
+            let traced = book.read()? - traced;
+            let told = details(&vm)?.exits(kind, key) - before.get(&key).unwrap_or(&0);
+            ensure!(
+                told == traced,
+                "{name}: {told}, by KVM's tracepoint {traced}"
+            );
+            books += 1;
+        }
         let mut grown = details(&vm)?.keys(kind);
         for (key, exits) in before {
             *grown.entry(key).or_default() -= exits;
@@ -121,7 +132,27 @@ fn known(host: &mut Host) -> Result<String> {
         count += 1;
     }
     ensure!(count >= pick(20, 11), "only {count} workloads");
-    Ok(format!("{count} workloads"))
+    Ok(format!(
+        "{count} workloads, {books} as by KVM's tracepoints"
+    ))
+}
+
+/// The tracepoint that has the same, if there is one. String instructions have one event for
+/// several items.
+fn book(kind: &str, key: u64) -> Result<Option<Tracepoint>> {
+    let is = |access| u64::from(key & access != 0);
+    let (event, filter) = match kind {
+        "io" if is(STRING) == 0 => {
+            let (port, size, write) = (key & 0xffff, key >> 16 & 7, 1 - is(IN));
+            let filter = format!("port=={port}&&size=={size}&&rw=={write}");
+            ("kvm_pio", filter)
+        }
+        "rdmsr" => ("kvm_msr", format!("ecx=={key}&&write==0")),
+        "wrmsr" => ("kvm_msr", format!("ecx=={key}&&write==1")),
+        "cpuid" => ("kvm_cpuid", format!("function=={key}")),
+        _ => return Ok(None),
+    };
+    Tracepoint::with(event, &filter).map(Some)
 }
 
 /// Of every reason that has details, they add up to its exits and cycles, whatever guests
@@ -156,12 +187,18 @@ fn add_up(host: &mut Host) -> Result<String> {
 fn hostile(host: &mut Host) -> Result<String> {
     const FLOOD: u32 = 3000;
     const EVERY: u32 = 4;
+    // Those that come back find their entries taken.
+    const KEYS: u32 = 701;
     host.reload("log=N details=cpuid")?;
     let [mut flood, mut other] = [Vm::plain()?, Vm::plain()?];
     let mut program = Program::new();
     let mut truth: BTreeMap<u64, u64> = BTreeMap::new();
     for n in 0..FLOOD {
-        let leaf = if n % EVERY == 0 { 7 } else { 0x1000_0000 + n };
+        let leaf = if n % EVERY == 0 {
+            7
+        } else {
+            0x1000_0000 + n % KEYS
+        };
         program.repeat(Op::Cpuid, 1, leaf);
         *truth.entry(leaf.into()).or_default() += 1;
     }
