@@ -11,22 +11,33 @@ bad() {
 	die "$function $1"
 }
 
-# check FUNCTION PERCPU OTHER: with how often it touches per-CPU memory, and other
-# memory; both have those for vCPUs without a profile, too.
-check() {
-	local percpu=$2 other=$3 symbol
+# code_of FUNCTION: its machine code, without the padding behind it, in $code. It must neither
+# lock nor call nor loop.
+code_of() {
+	local symbol
 	function=$1
 	symbol=$(symbol "$object" "$function")
-	# Without the padding behind it.
 	code=$(objdump -d --no-show-raw-insn --disassemble="$symbol" "$object" | sed '1,/>:$/d; /^$/,$d' |
 		grep -vE '[[:space:]](int3|nop[lw]?|cs nopw|xchg +%ax,%ax)')
 	! grep -qwE 'lock|cmpxchg|xchg|xadd' <<<"$code" || bad "has a locked instruction"
 	! grep -qE '[[:space:]]call[[:space:]]' <<<"$code" || bad "calls"
 	perl -ne 'exit 1 if /^\s*([0-9a-f]+):\s+j\w+\s+([0-9a-f]+)/ && hex $2 <= hex $1' <<<"$code" ||
 		bad "jumps back"
+}
+
+# told: says that a function is as it should be.
+told() {
+	say "$function: at most $(sed '/[[:space:]]ret/,$d' <<<"$code" | grep -c .) instructions and a return, none locked, no call"
+}
+
+# check FUNCTION PERCPU OTHER: with how often it touches per-CPU memory, and other
+# memory; both have those for vCPUs without a profile, too.
+check() {
+	local percpu=$2 other=$3
+	code_of "$1"
 	[ "$(grep -c '%gs:' <<<"$code")" = "$percpu" ] || bad "does not touch per-CPU memory $percpu times"
 	[ "$(grep '(%' <<<"$code" | grep -cvE '%gs:|lea |\(%rip\)')" = "$other" ] || bad "touches other memory"
-	say "$function: at most $(sed '/[[:space:]]ret/,$d' <<<"$code" | grep -c .) instructions and a return, none locked, no call"
+	told
 }
 
 object=$1
@@ -49,3 +60,8 @@ for isa in false true; do
 	check "record_untimed::<$isa, false>" 2 1
 	check "record_untimed::<$isa, true>" $((2 + 2)) $((1 + 2))
 done
+
+# What it does for a new key, or for a nested guest, is in functions of their own.
+code_of record_details
+! grep -q '%gs:' <<<"$code" || bad "touches per-CPU memory"
+told
