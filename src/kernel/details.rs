@@ -7,7 +7,7 @@
 use crate::{
     config,
     profile::{
-        cells::{Cells, Counter},
+        cells::{increase, Cells, Counter},
         detail::{self, Code, Kind, Nested, KINDS},
         heavy::{copy, hash, Set, Sums},
         isa::Isa,
@@ -125,11 +125,6 @@ pub(crate) struct Details {
     code: Array<Set>,
     /// The exits from a nested guest by slot, and then those that were reflected.
     nested: Array<Counter>,
-}
-
-/// Adds to a number that nobody else writes.
-fn increase(number: &AtomicU64, by: u64) {
-    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 impl Details {

@@ -10,6 +10,7 @@
 use crate::{
     config, host,
     profile::{
+        cells::increase,
         phases::{Phase, Spent, SpentCell, Totals},
         trips::{TripTable, Trips},
     },
@@ -64,13 +65,6 @@ pub(crate) struct Phases {
 unsafe impl Sync for Phases {}
 
 const _: () = assert!(mem::size_of::<SpentCell>() == 64);
-
-/// Adds to a number that nobody else writes. Compiles to an addition without a lock
-/// prefix.
-#[inline(always)]
-fn increase(number: &AtomicU64, by: u64) {
-    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
-}
 
 impl Phases {
     const CELLS: usize = mem::size_of::<Self>();

@@ -9,7 +9,7 @@
 use crate::{
     host::{self, offset},
     profile::{
-        cells::{Counter, HistogramCell},
+        cells::{increase, Counter, HistogramCell},
         histogram,
         isa::Isa,
     },
@@ -272,13 +272,6 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     // Only the vCPU's task writes this counter.
     increase(&counter.exits, 1);
     increase(&counter.cycles, cycles);
-}
-
-/// Adds to a number that nobody else writes. Compiles to an addition without a lock
-/// prefix.
-#[inline(always)]
-fn increase(number: &AtomicU64, by: u64) {
-    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 /// Adds an exit to the CPU's counters.

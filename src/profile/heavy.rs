@@ -19,6 +19,7 @@
 //! The exits and cycles of keys that lost their entries are in no entry. Whoever knows the
 //! sum of all keys gets them by subtraction.
 
+use super::cells::increase;
 use core::sync::atomic::{
     fence, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -55,12 +56,6 @@ pub struct Entry {
 #[inline(always)]
 pub fn hash(key: u64, multiplier: u64, sets: usize) -> usize {
     (key.wrapping_mul(multiplier) >> (sets.leading_zeros().wrapping_add(1) & 63)) as usize
-}
-
-/// Adds to a number that nobody else writes. Compiles to an addition without a lock prefix.
-#[inline(always)]
-fn increase(number: &AtomicU64, by: u64) {
-    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 impl Set {

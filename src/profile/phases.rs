@@ -2,6 +2,7 @@
 
 //! What a vCPU's time goes to, apart from running the guest.
 
+use super::cells::increase;
 use core::{
     ops::Add,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -148,7 +149,7 @@ impl SpentCell {
     #[inline(always)]
     pub fn spend(&self, phase: Phase, cycles: u64) {
         if let Some(cell) = self.0.get(phase as usize) {
-            cell.store(cell.load(Relaxed).wrapping_add(cycles), Relaxed);
+            increase(cell, cycles);
         }
     }
 

@@ -25,7 +25,7 @@ struct Layers {
 }
 
 const MODEL: Layers = Layers {
-    order: "lib > query_log text > query > leaf > phases trips > cells > counts histogram detail heavy > isa > vmx svm \
+    order: "lib > query_log text > query > leaf > phases trips heavy > cells > counts histogram detail > isa > vmx svm \
             > reason throttle queue table",
     alone: &["throttle", "queue", "table"],
     elsewhere: &[],
