@@ -8,7 +8,7 @@ use crate::{
     config,
     profile::{
         cells::{increase, Cells, Counter},
-        detail::{self, Code, Kind, Nested, KINDS},
+        detail::{self, Code, Kind, Kinds, Nested, KINDS},
         heavy::{copy, hash, Set, Sums},
         isa::Isa,
     },
@@ -159,7 +159,7 @@ impl Details {
     ///
     /// May sleep.
     pub(crate) fn make(&self) {
-        if config::details().0 != 0 {
+        if config::details() != Kinds::NONE {
             let _ = self.kinds.make();
         }
         if config::code() != Code::Off {
@@ -354,23 +354,5 @@ impl EndedDetails {
     /// The nested exits of `slot`.
     pub(crate) fn nested(&self, slot: usize) -> Nested {
         self.nested.get(slot).copied().unwrap_or(Nested::NONE)
-    }
-}
-
-/// Room for copies of sets, for a reading.
-pub(crate) struct Copies(Array<Set>);
-
-impl Copies {
-    pub(crate) fn new() -> Copies {
-        Copies(Array::new(CODE_SETS))
-    }
-
-    /// The sets.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn get(&self) -> Result<&[Set]> {
-        self.0.make()
     }
 }

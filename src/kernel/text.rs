@@ -5,7 +5,7 @@
 use crate::{
     calibrate::overhead,
     config,
-    details::Copies,
+    details::{Array, CODE_SETS},
     epoch,
     host::{self, Host},
     log,
@@ -36,7 +36,7 @@ use core::fmt::{self, Write};
 pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> fmt::Result {
     let mut lines = Lines { to, count: 0 };
     // Each vCPU's in turn.
-    let (copy, sets) = (Place::new(), Copies::new());
+    let (copy, sets) = (Place::new(), Array::new(CODE_SETS));
     let epoch = epoch::current();
     lines.put(Line::Head(head(host, epoch)))?;
     lines.put(Line::Account(account(reading)))?;
@@ -70,7 +70,7 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 };
                 lines.phases(clock, |slot| copy.spent(slot), &copy.trips)?;
             }
-            let sets = sets.get().map_err(|_| fmt::Error)?;
+            let sets = sets.make().map_err(|_| fmt::Error)?;
             for kind in Kind::ALL {
                 lines.details(owner, kind, details.copy_kind(kind, sets))?;
             }

@@ -52,12 +52,7 @@ fn each_query_returns_data() {
     }
     assert!(queries.len() > 15, "{queries:?}");
 
-    let step = |step| Step {
-        epoch: 7,
-        step,
-        ended: false,
-    };
-    let mut host = Host::new(step(1));
+    let mut host = Host::new(Step::so_far(1));
     let address = host.export(&[]);
     let prometheus = Prometheus::new(&[("exitprof", &address)], None);
     let done = AtomicBool::new(false);
@@ -65,7 +60,7 @@ fn each_query_returns_data() {
         // The host goes on counting.
         scope.spawn(|| {
             for nth in (2..).take_while(|_| !done.load(Ordering::Relaxed)) {
-                host.count(step(nth));
+                host.count(Step::so_far(nth));
                 thread::sleep(Duration::from_millis(100));
             }
         });

@@ -36,16 +36,11 @@ fn rules_do_what_their_tests_say() {
 /// The rules of the file find the metrics that they name.
 #[test]
 fn rules_find_their_metrics() {
-    let step = |step| Step {
-        epoch: 7,
-        step,
-        ended: false,
-    };
-    let mut host = Host::new(step(1));
+    let mut host = Host::new(Step::so_far(1));
     let address = host.export(&[]);
     let prometheus = Prometheus::new(&[("exitprof", &address)], Some(&monitoring("rules.yml")));
     prometheus.wait("exitprof_up", |series| !series.is_empty());
-    host.count(step(2));
+    host.count(Step::so_far(2));
     let text = fs::read_to_string(monitoring("rules.yml")).unwrap();
     let records = text
         .lines()
