@@ -21,6 +21,7 @@ use crate::{
         contract::{
             self, Ops, PauseState, Record, RecordPhases, RecordUntimed, Recording, Sample, VcpuInfo,
         },
+        cpu,
         error::from_errno,
         params::ParamLock,
     },
@@ -322,11 +323,13 @@ pub(crate) fn resume(lock: &ParamLock) {
 /// The callbacks are registered.
 unsafe fn switch(ops: &'static Ops, recording: Recording) {
     phases::allow(false);
+    // KVM may not tell that a pause ends while it is being switched.
+    let now = cpu::tsc();
     // SAFETY: The caller guarantees that the callbacks are registered.
     unsafe { contract::set_recording(ops, recording) };
     match recording {
         Recording::Phases => phases::allow(true),
-        _ => Reading::begin().stop_phases(),
+        _ => Reading::begin().stop_phases(now),
     }
 }
 

@@ -235,12 +235,12 @@ impl Phases {
         *self.pause.lock() = pause;
     }
 
-    /// Stops recording, and adds the phase that the vCPU is in. The vCPU records nothing
-    /// meanwhile.
-    pub(crate) fn stop(&self) {
+    /// Stops recording, and adds the phase that the vCPU was in at `now`. The vCPU records
+    /// nothing meanwhile.
+    pub(crate) fn stop(&self, now: u64) {
         let pause = self.pause.lock();
         // SAFETY: KVM's state exists until this returns.
-        let (open, ()) = unsafe { self.consistently(*pause, |_| ()) };
+        let (open, ()) = unsafe { self.consistently(*pause, || now, |_| ()) };
         let cell = self.current();
         for phase in Phase::ALL {
             let cycles = open.spent.of(phase);
@@ -263,14 +263,14 @@ impl Phases {
         self.trips.clear();
     }
 
-    /// The phase that the vCPU is in, if it began in KVM's run loop. Nobody outside knows
-    /// the reason that others belong to.
-    fn open(&self, last: u64, pause: Pause) -> Open {
+    /// The phase that the vCPU is in, up to `now`, if it began in KVM's run loop. Nobody
+    /// outside knows the reason that others belong to.
+    fn open(last: u64, pause: Pause, now: u64) -> Open {
         let mut spent = Spent::NONE;
         match phase_of(pause.pause) {
             Some(phase) if pause.since != 0 && ends_run_loop(phase) => {
                 let positive = |cycles: u64| (cycles as i64).max(0) as u64;
-                spent.spend(phase, positive(cpu::tsc().wrapping_sub(pause.since)));
+                spent.spend(phase, positive(now.wrapping_sub(pause.since)));
                 spent.spend(Phase::RunLoop, positive(pause.since.wrapping_sub(last)));
             }
             _ => (),
@@ -287,6 +287,7 @@ impl Phases {
     unsafe fn consistently<T>(
         &self,
         state: *const PauseState,
+        now: impl Fn() -> u64,
         read: impl Fn(&Spent) -> T,
     ) -> (Open, T) {
         let stopped = || {
@@ -310,7 +311,7 @@ impl Phases {
                 false => unsafe { Pause::read(state) },
             };
             let before = pause();
-            let open = self.open(last, before);
+            let open = Self::open(last, before, now());
             let value = read(&open.spent);
             let after = pause();
             if before.seq & 1 == 0 && after.seq == before.seq && self.last.load(Relaxed) == last {
@@ -320,7 +321,7 @@ impl Phases {
         // A vCPU that has so many exits is not waited for. It is in no long pause.
         let open = match self.last.load(Acquire) {
             STOPPED => stopped(),
-            last => self.open(last, Pause::NONE),
+            last => Self::open(last, Pause::NONE, now()),
         };
         (open, read(&Spent::NONE))
     }
@@ -330,7 +331,7 @@ impl Phases {
         let pause = self.pause.lock();
         // SAFETY: The lock keeps the vCPU from ending.
         let (_, totals) = unsafe {
-            self.consistently(*pause, |open| {
+            self.consistently(*pause, cpu::tsc, |open| {
                 let spent = self
                     .cells()
                     .iter()
@@ -349,7 +350,7 @@ impl Phases {
         let pause = self.pause.lock();
         // SAFETY: The lock keeps the vCPU from ending.
         let (open, ()) = unsafe {
-            self.consistently(*pause, |open| {
+            self.consistently(*pause, cpu::tsc, |open| {
                 let current = self.current.load(Relaxed) as usize;
                 for (slot, (to, from)) in copy.cells().iter().zip(self.cells()).enumerate() {
                     let mut spent = from.load();

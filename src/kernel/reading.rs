@@ -4,7 +4,6 @@
 
 use crate::{
     config,
-    phases::Phases,
     sys::{
         clock,
         lock::{Guard, Mutex, ReadingMutex},
@@ -87,12 +86,13 @@ impl Reading {
         }
     }
 
-    /// Stops the phases of all vCPUs. KVM records none meanwhile.
-    pub(crate) fn stop_phases(&self) {
+    /// Stops the phases of all vCPUs, which were recorded at least until `now`. KVM records
+    /// none meanwhile.
+    pub(crate) fn stop_phases(&self, now: u64) {
         for vm in self.vms() {
             vm.attached()
                 .filter_map(|vcpu| vcpu.head.phases.get())
-                .for_each(Phases::stop);
+                .for_each(|phases| phases.stop(now));
             clock::cond_resched();
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     profile::{counts::Tally, isa::Isa, phases::Spent, trips::TripTable},
     sys::{
         contract::VcpuInfo,
+        cpu,
         lock::{Mutex, VmsMutex},
     },
     vm::{Vcpu, Vm},
@@ -81,7 +82,7 @@ impl Ended {
             None => return,
         };
         // KVM's state exists until the vCPU has ended.
-        phases.stop();
+        phases.stop(cpu::tsc());
         let (since, until) = phases.period();
         let sum = &mut self.phases;
         sum.elapsed = sum.elapsed.wrapping_add(until.wrapping_sub(since));

@@ -411,11 +411,10 @@ fn under_load(host: &mut Host) -> Result<String> {
     host.reload("log=N")?;
     let mut oracle = Oracle::since_load()?;
     let mut busy = [Vm::plain()?, with_irqchip()?];
-    let program = Program::repeated(Op::Vmcall, 500, 0);
-    let works = busy.each_mut().map(|vm| {
-        let program = &program;
-        move || vm.run(program).map(drop)
-    });
+    // Pauses begin and end while hooks are switched, too.
+    let programs = [Op::Vmcall, Op::Out].map(|op| Program::repeated(op, 500, 0));
+    let pairs = busy.iter_mut().zip(&programs);
+    let works = pairs.map(|(vm, program)| move || vm.run(program).map(drop));
     threads::beside(works, || {
         for time in 0..TIMES {
             watchdog::check()?;
