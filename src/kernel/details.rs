@@ -28,8 +28,10 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// The sets of each kind of detail.
+/// The sets of each kind of detail, and of each level.
 pub(crate) const SETS: usize = 8;
+/// The kinds of L1 and then those of L2.
+const LEVELS_KINDS: usize = KINDS * 2;
 /// The sets of the guest's code, for all reasons.
 pub(crate) const CODE_SETS: usize = 64;
 
@@ -119,7 +121,7 @@ pub(crate) struct Details {
     seq: AtomicU32,
     /// The secret of the hash.
     multiplier: u64,
-    /// [`SETS`] sets of each kind. There is no kind 0.
+    /// [`SETS`] sets of each kind, of L1 and then of L2. There is no kind 0.
     kinds: Array<Set>,
     /// Keys of code, with the slots of the reasons.
     code: Array<Set>,
@@ -133,7 +135,7 @@ impl Details {
         Details {
             seq: AtomicU32::new(0),
             multiplier: secret | 1,
-            kinds: Array::new(KINDS * SETS),
+            kinds: Array::new(LEVELS_KINDS * SETS),
             code: Array::new(CODE_SETS),
             nested: Array::new(config::isa().slots().wrapping_mul(2)),
         }
@@ -180,20 +182,20 @@ impl Details {
     #[inline(always)]
     pub(crate) fn count(&self, sample: &Sample, cycles: u64) {
         match sample.exit & (NESTED | CODE) {
-            0 => self.count_detail(sample, cycles),
+            0 => self.count_detail(sample, cycles, 1),
             _ => self.count_all(sample, cycles),
         }
     }
 
     #[inline(always)]
-    fn count_detail(&self, sample: &Sample, cycles: u64) {
+    fn count_detail(&self, sample: &Sample, cycles: u64, level: u8) {
         let kind = (sample.exit >> DETAIL_SHIFT) as usize % KINDS;
         let sets = match self.kinds.get() {
             Some(sets) if kind != 0 => sets,
             _ => return,
         };
         let hash = hash(sample.detail, self.multiplier, SETS);
-        if let Some(set) = sets.get(hash.wrapping_add(kind.wrapping_mul(SETS))) {
+        if let Some(set) = sets.get(hash.wrapping_add(first_set(kind, level))) {
             set.count(sample.detail, cycles, &self.seq);
         }
     }
@@ -201,12 +203,16 @@ impl Details {
     #[cold]
     #[inline(never)]
     fn count_all(&self, sample: &Sample, cycles: u64) {
-        self.count_detail(sample, cycles);
+        let level = match sample.exit & NESTED {
+            0 => 1,
+            _ => 2,
+        };
+        self.count_detail(sample, cycles, level);
         let slot = config::isa().slot(sample.exit as u32);
         if sample.exit & CODE != 0 {
-            self.count_code(sample, slot, cycles);
+            self.count_code(sample, slot, level, cycles);
         }
-        if sample.exit & NESTED != 0 {
+        if level == 2 {
             self.count_nested(slot, cycles);
         }
         if sample.exit & REFLECTED != 0 {
@@ -214,9 +220,9 @@ impl Details {
         }
     }
 
-    fn count_code(&self, sample: &Sample, slot: usize, cycles: u64) {
+    fn count_code(&self, sample: &Sample, slot: usize, level: u8, cycles: u64) {
         let key = config::code().key(sample.rip, sample.cpl as u8);
-        let key = detail::with_slot(key, slot);
+        let key = detail::with_slot(key, slot, level);
         let hash = hash(key, self.multiplier, CODE_SETS);
         if let Some(set) = self.code.get().and_then(|sets| sets.get(hash)) {
             set.count(key, cycles, &self.seq);
@@ -250,10 +256,10 @@ impl Details {
         }
     }
 
-    /// Copies the sets of `kind` to `to`, while no key gets an entry; an empty slice if there
-    /// are none.
-    pub(crate) fn copy_kind<'a>(&self, kind: Kind, to: &'a [Set]) -> &'a [Set] {
-        let start = (kind as usize).wrapping_mul(SETS);
+    /// Copies the sets of `kind` and a level to `to`, while no key gets an entry; an empty
+    /// slice if there are none.
+    pub(crate) fn copy_kind<'a>(&self, kind: Kind, level: u8, to: &'a [Set]) -> &'a [Set] {
+        let start = first_set(kind as usize, level);
         let sets = self.kinds.get();
         self.copy(
             sets.and_then(|sets| sets.get(start..start.wrapping_add(SETS))),
@@ -302,6 +308,13 @@ impl Details {
     }
 }
 
+/// The number of the first set of a kind, for guests of level 1 or 2.
+#[inline(always)]
+fn first_set(kind: usize, level: u8) -> usize {
+    let before = usize::from(level >> 1).wrapping_mul(KINDS);
+    before.wrapping_add(kind).wrapping_mul(SETS)
+}
+
 /// The secret of the hash of [`EndedDetails`].
 static SECRET: AtomicU64 = AtomicU64::new(1);
 
@@ -312,7 +325,7 @@ pub(crate) fn init() {
 
 /// The sums of vCPUs that have ended.
 pub(crate) struct EndedDetails {
-    kinds: [Sums<SETS>; KINDS],
+    kinds: [Sums<SETS>; LEVELS_KINDS],
     code: Sums<CODE_SETS>,
     nested: [Nested; Isa::MAX_SLOTS],
 }
@@ -320,7 +333,7 @@ pub(crate) struct EndedDetails {
 impl EndedDetails {
     #[allow(clippy::declare_interior_mutable_const)] // Each use has sums of its own.
     pub(crate) const NONE: EndedDetails = EndedDetails {
-        kinds: [Sums::NONE; KINDS],
+        kinds: [Sums::NONE; LEVELS_KINDS],
         code: Sums::NONE,
         nested: [Nested::NONE; Isa::MAX_SLOTS],
     };
@@ -341,9 +354,10 @@ impl EndedDetails {
             .for_each(|nested| *nested = Nested::NONE);
     }
 
-    /// The sets of `kind`.
-    pub(crate) fn kind(&self, kind: Kind) -> &[Set] {
-        self.kinds.get(kind as usize).map_or(&[], Sums::sets)
+    /// The sets of `kind` and a level.
+    pub(crate) fn kind(&self, kind: Kind, level: u8) -> &[Set] {
+        let number = first_set(kind as usize, level) / SETS;
+        self.kinds.get(number).map_or(&[], Sums::sets)
     }
 
     /// The sets of code.

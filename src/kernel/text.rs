@@ -71,8 +71,8 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
                 lines.phases(clock, |slot| copy.spent(slot), &copy.trips)?;
             }
             let sets = sets.make().map_err(|_| fmt::Error)?;
-            for kind in Kind::ALL {
-                lines.details(owner, kind, details.copy_kind(kind, sets))?;
+            for (kind, level) in kinds_and_levels() {
+                lines.details(owner, kind, level, details.copy_kind(kind, level, sets))?;
             }
             lines.code(owner, details.copy_code(sets))?;
         }
@@ -89,8 +89,8 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
     };
     let spent = |slot| ended.spent.get(slot).copied().unwrap_or_default();
     lines.phases(clock, spent, &ended.trips)?;
-    for kind in Kind::ALL {
-        lines.details(Owner::Ended, kind, details.kind(kind))?;
+    for (kind, level) in kinds_and_levels() {
+        lines.details(Owner::Ended, kind, level, details.kind(kind, level))?;
     }
     lines.code(Owner::Ended, details.code())?;
     let unattributed = host.unattributed();
@@ -101,6 +101,12 @@ pub(crate) fn write(host: &Host<'_>, reading: &Reading, to: &mut dyn Write) -> f
         epoch,
         lines: count,
     })
+}
+
+/// All kinds of details, and both levels of guests.
+fn kinds_and_levels() -> impl Iterator<Item = (Kind, u8)> {
+    let both = |kind| [(kind, 1), (kind, 2)];
+    Kind::ALL.into_iter().flat_map(both)
 }
 
 fn head(host: &Host<'_>, epoch: u32) -> Head {
@@ -199,8 +205,14 @@ impl Lines<'_> {
         Ok(())
     }
 
-    /// Writes a line for each detail of a kind.
-    fn details(&mut self, owner: Owner<'_>, kind: Kind, sets: &[Set]) -> fmt::Result {
+    /// Writes a line for each detail of a kind and level.
+    fn details(
+        &mut self,
+        owner: Owner<'_>,
+        kind: Kind,
+        level: u8,
+        sets: &[Set],
+    ) -> fmt::Result {
         let isa = config::isa();
         let reason = match kind.reason(isa) {
             Some(reason) => reason,
@@ -213,6 +225,7 @@ impl Lines<'_> {
                 reason,
                 name: isa.name(reason),
                 kind,
+                level,
                 entry,
             }))?;
         }
@@ -223,13 +236,14 @@ impl Lines<'_> {
     fn code(&mut self, owner: Owner<'_>, sets: &[Set]) -> fmt::Result {
         let isa = config::isa();
         for mut entry in sets.iter().flat_map(Set::entries) {
-            let (key, slot) = without_slot(entry.key);
+            let (key, slot, level) = without_slot(entry.key);
             let reason = isa.reason(slot);
             entry.key = key;
             self.put(Line::Code(CodeRow {
                 owner,
                 reason,
                 name: isa.name(reason.unwrap_or(u32::MAX)),
+                level,
                 entry,
             }))?;
         }

@@ -265,17 +265,22 @@ pub fn code_of(key: u64) -> (u64, u8) {
     ((key & !(3 << 61)) | sign, (key >> 61 & 3) as u8)
 }
 
-/// Adds the slot of a reason to a [key](Code::key), for a table of all reasons: to bits 60:52,
-/// which an address of 48 bits does not need. Of a longer address, these bits are lost.
+/// Adds the slot of a reason, and the level of the guest, 1 or 2, to a [key](Code::key), for a
+/// table of them all: to bits 59:52 and 60, which an address of 48 bits does not need. Of a longer
+/// address, these bits are lost.
 #[inline(always)]
-pub fn with_slot(key: u64, slot: usize) -> u64 {
-    (key & !(0x1ff << 52)) | (slot as u64 & 0x1ff) << 52
+pub fn with_slot(key: u64, slot: usize, level: u8) -> u64 {
+    (key & !(0x1ff << 52)) | (slot as u64 & 0xff) << 52 | u64::from(level >> 1) << 60
 }
 
+// Each slot has a number of its own.
+const _: () = assert!(Isa::MAX_SLOTS <= 0x100);
+
 /// The inverse of [`with_slot`].
-pub fn without_slot(key: u64) -> (u64, usize) {
+pub fn without_slot(key: u64) -> (u64, usize, u8) {
     let sign = (key as i64 >> 63) as u64 & 0x1ff << 52;
-    ((key & !(0x1ff << 52)) | sign, (key >> 52 & 0x1ff) as usize)
+    let (slot, level) = (key >> 52 & 0xff, (key >> 60 & 1) + 1);
+    ((key & !(0x1ff << 52)) | sign, slot as usize, level as u8)
 }
 
 /// How often VM exits came from a nested guest, L2, and how often KVM gave them to its

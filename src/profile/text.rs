@@ -14,8 +14,8 @@
 //! vcpu_clock vm=412-11 vcpu=0 id=b492b66fbe98f273 since=100000 until=904000 guest=700000
 //! vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID exit_path=900 handler=1900 run_loop=1200 userspace=100000 polling=0 halted=0 preempted=0 sleeping=0
 //! vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000
-//! vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID kind=cpuid key=000000004ffffffc exits=2 cycles=1300 error=0
-//! vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0
+//! vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID kind=cpuid level=1 key=000000004ffffffc exits=2 cycles=1300 error=0
+//! vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID level=1 rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0
 //! end epoch=7 lines=11
 //! ```
 //!
@@ -219,6 +219,8 @@ pub struct DetailRow<'a, N> {
     pub name: N,
     /// What the key is: [`Kind::name`].
     pub kind: Kind,
+    /// 2 if the exits came from a nested guest, L2, or else 1.
+    pub level: u8,
     /// `key` in hexadecimal, as [`Kind`] describes it; `exits`, `cycles` and `error`.
     pub entry: Entry,
 }
@@ -232,6 +234,8 @@ pub struct CodeRow<'a, N> {
     pub reason: Option<u32>,
     /// The reason's name, or `other`.
     pub name: N,
+    /// 2 if the exits came from a nested guest, L2, or else 1.
+    pub level: u8,
     /// The instruction pointer in hexadecimal as `rip`, perhaps only of its page, and `cpl`: as
     /// a key, see [`Code::key`]; `exits`, `cycles` and `error`.
     pub entry: Entry,
@@ -322,14 +326,14 @@ impl<N: fmt::Display> fmt::Display for Line<'_, N> {
                 row.owner.fmt(f, "_detail")?;
                 let (reason, name, kind) = (row.reason, &row.name, row.kind.name());
                 write!(f, " reason={reason} name={name} kind={kind}")?;
-                write!(f, " key={:016x}", row.entry.key)?;
+                write!(f, " level={} key={:016x}", row.level, row.entry.key)?;
                 counted(f, row.entry)
             }
             Line::Code(row) => {
                 row.owner.fmt(f, "_code")?;
                 Cause::Exit(row.reason).fmt(f, &row.name)?;
                 let (rip, cpl) = code_of(row.entry.key);
-                write!(f, " rip={rip:x} cpl={cpl}")?;
+                write!(f, " level={} rip={rip:x} cpl={cpl}", row.level)?;
                 counted(f, row.entry)
             }
             Line::Attached { vm, vcpu, id } => {
@@ -651,18 +655,26 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn level(&self) -> Result<u8, Malformed> {
+        match self.number("level")? {
+            level @ 1..=2 => Ok(level),
+            _ => Err(Malformed::Invalid("level")),
+        }
+    }
+
     fn detail(&self, owner: Owner<'a>) -> Result<Line<'a, &'a str>, Malformed> {
         let name = self.text("kind")?;
         // Later modules may know more.
         let kind = Kind::ALL.iter().find(|kind| kind.name() == name);
         let (reason, name) = (self.number("reason")?, self.text("name")?);
-        let entry = self.entry(self.hex("key")?)?;
+        let (level, entry) = (self.level()?, self.entry(self.hex("key")?)?);
         Ok(kind.map_or(Line::Unknown, |kind| {
             Line::Detail(DetailRow {
                 owner,
                 reason,
                 name,
                 kind: *kind,
+                level,
                 entry,
             })
         }))
@@ -680,6 +692,7 @@ impl<'a> Fields<'a> {
                 _ => Some(self.number("reason")?),
             },
             name: self.text("name")?,
+            level: self.level()?,
             entry: self.entry(Code::Exact.key(rip, cpl))?,
         })
     }

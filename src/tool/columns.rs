@@ -105,6 +105,7 @@ columns! {
     PART: "part" "" "" Name "what the row is: reason, detail; more, for details that are not shown; or others"
     KIND: "kind" "" "" Name "of details: what it is, io, rdmsr, wrmsr and so on"
     KEY: "key" "" "" Name "of details: as the module counts it, in 16 hexadecimal digits"
+    LEVEL: "level" "" "" Number "of details and rows by code: 2 if the exits came from nested guests, or else 1"
     NUMBER: "number" "" "" Number "the port, MSR, leaf, register, vector, hypercall, address or APIC register"
     SUBLEAF: "subleaf" "" "" Number "of CPUID leaves that have them: the subleaf"
     ACCESS: "access" "" "" Name "how it was accessed, for example outb, wrmsr, W or MOV to"

@@ -4,7 +4,7 @@
 
 use crate::{
     names::{has_many_keys, meant},
-    select::{By, Key, Reason, Selection, What},
+    select::{By, Key, Level, Reason, Selection, What},
     snapshot::{
         Counter, Owner, Snapshot,
         detail::{Detail, Entry, Place},
@@ -66,8 +66,8 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
         "the overhead of details and code is not known: leave out --net"
     );
     ensure!(
-        selection.level.is_none(),
-        "details and code do not tell L1 from L2: leave out --level"
+        selection.level != Some(Level::Reflected),
+        "details and code do not tell which exits of L2 were reflected: choose --level l2"
     );
     let is_page = snapshot.code == Some(Code::Page);
     match selection.by {
@@ -77,7 +77,7 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
                 "there are no details: on the host, write their kinds, for example io,msr,mmio \
                  or all, to /sys/module/kvm_exitprof/parameters/details, and let guests run"
             );
-            let table = |entry: &Entry<Detail>| entry.key.kind as u8;
+            let table = |entry: &Entry<Detail>| (entry.key.kind as u8) << 1 | entry.key.level >> 1;
             let key = |entry: &Entry<Detail>| {
                 let what = What::Detail(meant(entry.key));
                 selection.key_of(what, entry.reason, &entry.name, false)

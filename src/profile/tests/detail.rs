@@ -96,10 +96,15 @@ fn each_kind_belongs_to_a_reason_with_its_name() {
 proptest! {
     /// Addresses of 48 bits, or of 57 with the highest ones the same.
     #[test]
-    fn slots_fit_beside_addresses(bits: u64, cpl in 0u8..4, slot in 0..Isa::MAX_SLOTS) {
+    fn slots_fit_beside_addresses(
+        bits: u64,
+        cpl in 0u8..4,
+        slot in 0..Isa::MAX_SLOTS,
+        level in 1u8..=2,
+    ) {
         let rip = ((bits << 16) as i64 >> 16) as u64;
         let key = Code::Exact.key(rip, cpl);
-        prop_assert_eq!(without_slot(with_slot(key, slot)), (key, slot));
+        prop_assert_eq!(without_slot(with_slot(key, slot, level)), (key, slot, level));
     }
 
     /// Addresses of 57 bits, as with 5-level paging.

@@ -34,9 +34,9 @@ const PHASES: &str = "vcpu_phases vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10
 const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=30 \
                      name=IO_INSTRUCTION exit=2 exit_name=IO trips=1 cycles=100000";
 const DETAIL: &str = "vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
-                      kind=cpuid key=000000004ffffffc exits=2 cycles=1300 error=0";
+                      kind=cpuid level=1 key=000000004ffffffc exits=2 cycles=1300 error=0";
 const CODE: &str = "vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
-                    rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0";
+                    level=2 rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0";
 const END: &str = "end epoch=7 lines=11";
 
 /// A line of each kind.
@@ -181,6 +181,7 @@ fn each_field_gets_into_its_place() {
         reason: 10,
         name: "CPUID",
         kind: Kind::Cpuid,
+        level: 1,
         entry,
     };
     assert_eq!(parse(DETAIL), Line::Detail(detail));
@@ -190,6 +191,7 @@ fn each_field_gets_into_its_place() {
         owner,
         reason: Some(10),
         name: "CPUID",
+        level: 2,
         entry,
     };
     assert_eq!(parse(CODE), Line::Code(code));
@@ -459,12 +461,14 @@ impl Parts {
             reason: vcpu,
             name: "X",
             kind: self.detail,
+            level: 1 + (self.key & 1) as u8,
             entry,
         };
         let code = |owner| CodeRow {
             owner,
             reason: self.reason,
             name: self.name.as_str(),
+            level: 2 - (self.key & 1) as u8,
             entry,
         };
         match self.kind {

@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Show what is behind the exits of each reason, or of REASON: ports, MSRs, addresses and so
     /// on. With --top N, N reasons and N details of each. The module parameter details must name
     /// them
-    #[arg(long, value_name = "REASON", num_args = 0..=1, conflicts_with_all = ["histograms", "rate", "phases", "by", "net", "all", "words", "level"])]
+    #[arg(long, value_name = "REASON", num_args = 0..=1, conflicts_with_all = ["histograms", "rate", "phases", "by", "net", "all", "words"])]
     details: Option<Option<String>>,
     /// Watch for SECONDS, in ten intervals, whether the rate is stable: whether its standard
     /// deviation is at most 10% of the mean

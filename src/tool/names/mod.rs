@@ -61,6 +61,11 @@ pub fn meant(detail: Detail) -> Detail {
     Detail { key, ..detail }
 }
 
+/// The level, unless it is 1.
+fn of_level(level: u8) -> Option<String> {
+    (level > 1).then(|| format!("(L{level})"))
+}
+
 impl Names {
     /// What a detail is.
     pub fn parts(&self, detail: Detail) -> Parts {
@@ -195,7 +200,11 @@ impl Names {
             (Kind::Cr, Some("CLTS" | "LMSW")) => None,
             _ => name,
         };
-        let words: Vec<String> = [access, number, name].into_iter().flatten().collect();
+        let of_l2 = of_level(detail.level);
+        let words: Vec<String> = [access, number, name, of_l2]
+            .into_iter()
+            .flatten()
+            .collect();
         words.join(" ")
     }
 
@@ -211,6 +220,7 @@ impl Names {
         if place.cpl > 0 {
             words.push(format!("(CPL {})", place.cpl));
         }
+        words.extend(of_level(place.level));
         words.join(" ")
     }
 }

@@ -126,6 +126,7 @@ pub fn columns<'a>() -> Vec<Column<'a, Line>> {
         Column::new(&columns::KEY, |line: &Line| {
             Some(String::from(line.row.detail()?.key))
         }),
+        Column::new(&columns::LEVEL, |line: &Line| line.row.level()),
         Column::new(&columns::NUMBER, |line: &Line| part(line, |p| p.number)),
         Column::new(&columns::SUBLEAF, |line: &Line| {
             part(line, |p| p.subleaf).flatten()

@@ -155,6 +155,7 @@ pub fn columns<'a>() -> Vec<Column<'a, Row>> {
         Column::new(&columns::KEY, |row: &Row| {
             Some(String::from(row.detail()?.key))
         }),
+        Column::new(&columns::LEVEL, |row: &Row| row.level()),
         Column::new(&columns::RIP, |row: &Row| {
             Some(String::from(row.place()?.rip))
         }),

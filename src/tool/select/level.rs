@@ -19,6 +19,15 @@ pub enum Level {
 }
 
 impl Level {
+    /// Whether all exits of guests of this level, 1 or 2, are of it.
+    fn has_all_of(self, level: u8) -> bool {
+        match self {
+            Level::L1 => level == 1,
+            Level::L2 => level == 2,
+            Level::Reflected => false,
+        }
+    }
+
     /// How many exits and cycles of a counter are of this level.
     fn part(self, counter: &Counter, nested: Nested) -> (u64, u64) {
         match self {
@@ -98,6 +107,16 @@ impl Snapshot {
         counters.extend(sums);
         counters.retain(|counter| counter.exits > 0);
         let mut part = self.with(counters);
+        let details = self.details.iter();
+        part.details = details
+            .filter(|e| level.has_all_of(e.key.level))
+            .cloned()
+            .collect();
+        let places = self.places.iter();
+        part.places = places
+            .filter(|e| level.has_all_of(e.key.level))
+            .cloned()
+            .collect();
         part.settle_details();
         Ok(part)
     }

@@ -40,6 +40,8 @@ pub struct Detail {
     /// What the key is.
     #[schemars(with = "super::shape::Kind")]
     pub kind: Kind,
+    /// 2 if the exits came from a nested guest, L2, or else 1.
+    pub level: u8,
     /// The port, MSR or the like, in the form of the kind.
     pub key: Hex,
 }
@@ -49,6 +51,8 @@ pub struct Detail {
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct Place {
+    /// 2 if the exits came from a nested guest, L2, or else 1.
+    pub level: u8,
     /// The guest's instruction pointer, or its page.
     pub rip: Hex,
     /// The guest's privilege level.

@@ -125,6 +125,7 @@ impl Snapshot {
                 Line::Detail(row) => {
                     let key = Detail {
                         kind: row.kind,
+                        level: row.level,
                         key: Hex(row.entry.key),
                     };
                     let (reason, name) = (Some(row.reason), names.get(row.name));
@@ -133,7 +134,11 @@ impl Snapshot {
                 }
                 Line::Code(row) => {
                     let (rip, cpl) = code_of(row.entry.key);
-                    let key = Place { rip: Hex(rip), cpl };
+                    let key = Place {
+                        level: row.level,
+                        rip: Hex(rip),
+                        cpl,
+                    };
                     let name = names.get(row.name);
                     let entry = names.entry(row.owner, row.reason, name, key, row.entry);
                     snapshot.places.push(entry);

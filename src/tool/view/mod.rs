@@ -100,6 +100,13 @@ impl Row {
         }
     }
 
+    /// The level of the guests, if the row is of a detail or place.
+    pub fn level(&self) -> Option<u32> {
+        let detail = self.detail().map(|detail| detail.level);
+        let level = detail.or_else(|| Some(self.place()?.level))?;
+        Some(level.into())
+    }
+
     /// What identifies the row.
     pub fn key(&self) -> Key {
         Key {

@@ -162,23 +162,25 @@ fn any_line() -> impl Strategy<Value = Line<'static, &'static str>> {
         })
     };
     let kind = prop::sample::select(&Kind::ALL[..]);
-    let detail = (timed(), any::<u32>(), names(), kind, entry()).prop_map(
-        |(owner, reason, name, kind, entry)| {
+    let detail = (timed(), any::<u32>(), names(), kind, 1..=2_u8, entry()).prop_map(
+        |(owner, reason, name, kind, level, entry)| {
             Line::Detail(text::DetailRow {
                 owner,
                 reason,
                 name,
                 kind,
+                level,
                 entry,
             })
         },
     );
-    let code = (timed(), any::<u32>(), names(), 0..4_u8, entry()).prop_map(
-        |(owner, reason, name, cpl, entry)| {
+    let code = (timed(), any::<u32>(), names(), 1..=2_u8, 0..4_u8, entry()).prop_map(
+        |(owner, reason, name, level, cpl, entry)| {
             Line::Code(text::CodeRow {
                 owner,
                 reason: Some(reason),
                 name,
+                level,
                 entry: Entry {
                     key: Code::Exact.key(entry.key, cpl),
                     ..entry

@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 /// The exits of a detail, their cycles, and the error.
 pub type Numbers = (u64, u64, u64);
 
-/// The details of a vCPU: by the reason's number, the kind and the key.
-pub struct Details(pub BTreeMap<(String, String, u64), Numbers>);
+/// The reason's number, the kind, the level of the guest, and the key.
+pub type Detail = (String, String, u64, u64);
+
+/// The details of a vCPU.
+pub struct Details(pub BTreeMap<Detail, Numbers>);
 
 fn hex(line: &Line, key: &str) -> Result<u64> {
     let text = line.text(key)?;
@@ -28,7 +31,8 @@ impl Details {
         let mut all = BTreeMap::new();
         for line in file.of_vcpu("vcpu_detail", vm, id) {
             let text = |key| line.text(key).map(str::to_owned);
-            let key = (text("reason")?, text("kind")?, hex(line, "key")?);
+            let level = line.number("level")?;
+            let key = (text("reason")?, text("kind")?, level, hex(line, "key")?);
             let old = all.insert(key, numbers(line)?);
             ensure!(old.is_none(), "{line:?} twice");
         }
@@ -52,28 +56,37 @@ impl Details {
         })
     }
 
-    /// The exits of a key.
-    pub fn exits(&self, kind: &str, key: u64) -> u64 {
-        let own = self
-            .0
-            .iter()
-            .filter(|((_, other, k), _)| other == kind && *k == key);
-        own.map(|(_, (exits, ..))| exits).sum()
+    /// The exits of a key, from guests of level 1 and of level 2.
+    pub fn of_levels(&self, kind: &str, key: u64) -> [u64; 2] {
+        [1, 2].map(|level| {
+            let own = (self.0.iter())
+                .filter(|((_, other, l, k), _)| (&**other, *l, *k) == (kind, level, key));
+            own.map(|(_, (exits, ..))| exits).sum()
+        })
     }
 
-    /// All keys of a kind with their exits.
+    /// The exits of a key.
+    pub fn exits(&self, kind: &str, key: u64) -> u64 {
+        self.of_levels(kind, key).iter().sum()
+    }
+
+    /// All keys of a kind with their exits. Guests have no guests.
     pub fn keys(&self, kind: &str) -> BTreeMap<u64, u64> {
-        let own = self.0.iter().filter(|((_, other, _), _)| other == kind);
+        let own = self.0.iter().filter(|((_, other, ..), _)| other == kind);
         own.map(|((.., key), (exits, ..))| (*key, *exits)).collect()
     }
 }
 
-/// The places in a vCPU's guest: by the reason's number, RIP and CPL.
-pub fn code(file: &ProfileFile, vm: &Vm, id: u32) -> Result<BTreeMap<(String, u64, u64), Numbers>> {
+/// The reason's number, the level of the guest, RIP and CPL.
+pub type Place = (String, u64, u64, u64);
+
+/// The places in a vCPU's guest.
+pub fn code(file: &ProfileFile, vm: &Vm, id: u32) -> Result<BTreeMap<Place, Numbers>> {
     let mut all = BTreeMap::new();
     for line in file.of_vcpu("vcpu_code", vm, id) {
         let key = (
             line.text("reason")?.to_owned(),
+            line.number("level")?,
             hex(line, "rip")?,
             line.number("cpl")?,
         );

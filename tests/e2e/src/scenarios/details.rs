@@ -6,7 +6,7 @@ use crate::harness::{Test, threads, watchdog};
 use crate::host::debugfs::ProfileFile;
 use crate::host::module::{self, PROFILER};
 use crate::host::{Host, State, Tracepoint, cpus};
-use crate::oracle::details::{Details, code};
+use crate::oracle::details::{Detail, Details, code};
 use crate::oracle::{K, Oracle, catalog};
 use crate::vmm::cpu::{CPUID, HYPERCALL, IO, pick};
 use crate::vmm::{Op, Program, Vm, layout, ops, port};
@@ -38,7 +38,7 @@ pub fn tests() -> Vec<Test<Host>> {
 /// all, and have no details.
 const KNOWN: &[(&str, &str, u64, Option<u64>)] = &[
     both("cpuid", "cpuid", 0),
-    both("hypercall", "hypercall", 0xffff_ffff),
+    both("hypercall", "hypercall", NO_HYPERCALL),
     ("exception", "exception", 6, None),
     both("out", "io", io(1, 0)),
     both("in", "io", io(1, IN)),
@@ -77,11 +77,14 @@ const fn both(
 }
 
 /// The key of an access of `size` bytes to the sink.
-const fn io(size: u64, access: u64) -> u64 {
+pub const fn io(size: u64, access: u64) -> u64 {
     port::SINK as u64 | size << 16 | access
 }
 
-const IN: u64 = 1 << 19;
+/// The number of a hypercall that does not exist.
+pub const NO_HYPERCALL: u64 = 0xffff_ffff;
+
+pub const IN: u64 = 1 << 19;
 const STRING: u64 = 1 << 20;
 const REP: u64 = 1 << 21;
 
@@ -167,9 +170,8 @@ fn add_up(host: &mut Host) -> Result<String> {
         let details = Details::of(&file, vm, 0)?;
         for line in file.of_vcpu("vcpu", vm, 0) {
             let reason = line.text("reason")?;
-            let of_reason = |((other, kind, _), _): &(&(String, String, u64), _)| {
-                other == reason && kind != "page_fault"
-            };
+            let of_reason =
+                |((other, kind, ..), _): &(&Detail, _)| other == reason && kind != "page_fault";
             if details.0.iter().any(|detail| of_reason(&detail)) {
                 let (sum, all) = (details.of_reason(reason), line.counted()?);
                 ensure!(sum == all, "{line:?}: details have {sum:?}");
@@ -287,7 +289,7 @@ fn of_code(host: &mut Host) -> Result<String> {
                 .iter()
                 .filter(|((other, ..), _)| *other == reason.number().to_string())
                 .collect();
-            let [((_, rip, cpl), (exits, cycles, error))] = own[..] else {
+            let [((_, 1, rip, cpl), (exits, cycles, error))] = own[..] else {
                 anyhow::bail!("{op:?}: {seen:x?}");
             };
             ensure!(

@@ -105,7 +105,7 @@ impl Module {
             {
                 let _ = writeln!(
                     text,
-                    "{whose}_detail{suffix} {reason} kind=io key={key:x} exits={exits} \
+                    "{whose}_detail{suffix} {reason} kind=io level=1 key={key:x} exits={exits} \
                      cycles={cycles} error={error}"
                 );
             }
@@ -255,7 +255,7 @@ proptest! {
                 text += &format!("{whose}{suffix} {reason} exits={exits} cycles={exits} untimed=0\n");
                 for [key, exits, cycles, error] in numbers.iter().skip(half * 2) {
                     text += &format!(
-                        "{whose}_detail{suffix} {reason} kind=io key={:x} exits={exits} \
+                        "{whose}_detail{suffix} {reason} kind=io level=1 key={:x} exits={exits} \
                          cycles={cycles} error={error}\n",
                         key % 4
                     );
@@ -294,7 +294,7 @@ fn keys_that_mean_the_same_are_added_up() {
             (0x1_0000_0007, 5),
         ] {
             text += &format!(
-                "vcpu_detail{vcpu} kind=cpuid key={key:x} exits={exits} cycles={exits} \
+                "vcpu_detail{vcpu} kind=cpuid level=1 key={key:x} exits={exits} cycles={exits} \
                  error={error}\n"
             );
         }

@@ -2,7 +2,7 @@
 
 //! Exits of nested guests.
 
-use super::{json, lines, number, run};
+use super::{adds_up, json, lines, naive, number, run, told};
 use crate::host::{data, exitprof, output};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,5 +67,28 @@ fn levels_add_up() {
     assert_eq!(
         number(&vm["rows"][0], "exits"),
         nested("l2").values().sum::<u64>()
+    );
+}
+
+#[test]
+fn details_of_each_level_are_told_apart() {
+    for level in [1, 2] {
+        let level_name = format!("l{level}");
+        let report = json(
+            "DetailReport",
+            &["report", "--details", "--level", &level_name],
+        );
+        let rows = report["rows"].as_array().unwrap();
+        let mut own = naive(&[]);
+        own.retain(|(.., of), _| *of == level);
+        assert_eq!(told(rows), own, "{level_name}");
+        assert!(own.len() > 2);
+        adds_up(rows);
+    }
+    let code = run(&["report", "--by", "rip", "--level", "l2", "--format", "csv"]);
+    let places = lines("vcpu_code").filter(|line| line["level"] == "2");
+    assert_eq!(
+        code.lines().filter(|line| line.contains("(L2)")).count(),
+        places.count()
     );
 }

@@ -35,8 +35,8 @@ pub fn with_details(profile: &str) -> String {
     let (lines, end) = text.trim_end().rsplit_once('\n').unwrap();
     let epoch = end.split(' ').nth(1).unwrap();
     let more = format!(
-        "vcpu_detail{VCPU} kind=cpuid key=1 exits=200 cycles=10000 error=0\n\
-         vcpu_code{VCPU} rip=ffffffff8103c5d1 cpl=0 exits=200 cycles=10000 error=0\n"
+        "vcpu_detail{VCPU} kind=cpuid level=1 key=1 exits=200 cycles=10000 error=0\n\
+         vcpu_code{VCPU} level=1 rip=ffffffff8103c5d1 cpl=0 exits=200 cycles=10000 error=0\n"
     );
     let number = lines.lines().count() + 3;
     format!("{lines}\n{more}end {epoch} lines={number}\n")
@@ -107,21 +107,32 @@ fn places_in_the_guest_are_reported() {
     insta::assert_snapshot!(run(&["report", "--by", "rip", "--top", "5"]));
 }
 
-/// Naively: the sums of the profile's lines of the selected VMs.
-fn naive(vms: &[&str]) -> BTreeMap<(String, String), (u64, u64)> {
-    let mut sums: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
+/// Naively: the sums of the profile's lines of the selected VMs, by reason, key and level.
+fn naive(vms: &[&str]) -> BTreeMap<(String, String, u64), (u64, u64)> {
+    let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
     for kind in ["vcpu_detail", "ended_detail"] {
         for line in lines(kind) {
             if vms.is_empty() || line.get("vm").is_some_and(|vm| vms.contains(vm)) {
-                let sum = sums
-                    .entry((line["name"].into(), line["key"].into()))
-                    .or_default();
+                let level = line["level"].parse().unwrap();
+                let key = (line["name"].into(), line["key"].into(), level);
+                let sum = sums.entry(key).or_default();
                 sum.0 += line["exits"].parse::<u64>().unwrap();
                 sum.1 += line["cycles"].parse::<u64>().unwrap();
             }
         }
     }
     sums
+}
+
+/// The details of a report, as [`naive`] has them.
+fn told(rows: &[Value]) -> BTreeMap<(String, String, u64), (u64, u64)> {
+    let details = rows.iter().filter(|row| row["part"] == "detail");
+    let told = details.map(|row| {
+        let text = |column: &str| row[column].as_str().unwrap().to_owned();
+        let numbers = (number(row, "exits"), number(row, "cycles"));
+        ((text("name"), text("key"), number(row, "level")), numbers)
+    });
+    told.collect()
 }
 
 #[test]
@@ -135,15 +146,7 @@ fn details_are_the_sums_of_vcpus() {
         ),
     ] {
         let report = json("DetailReport", &arguments);
-        let rows = report["rows"].as_array().unwrap();
-        let details = rows.iter().filter(|row| row["part"] == "detail");
-        let told: BTreeMap<_, _> = details
-            .map(|row| {
-                let text = |column: &str| row[column].as_str().unwrap().to_owned();
-                let numbers = (number(row, "exits"), number(row, "cycles"));
-                ((text("name"), text("key")), numbers)
-            })
-            .collect();
+        let told = told(report["rows"].as_array().unwrap());
         assert!(told.len() > 20);
         assert_eq!(told, naive(&vms), "{arguments:?}");
     }
@@ -275,7 +278,7 @@ fn stat_and_diff_know_details() {
         .iter()
         .map(|row| (row["name"].as_str().unwrap(), number(row, "exits")))
         .collect();
-    assert_eq!(told, [("outb 0x3f8 COM1 data", 80), ("others", 20)]);
+    assert_eq!(told, [("outb 0x3f8 COM1 data (L2)", 80), ("others", 20)]);
     let text = output(
         exitprof()
             .args(["diff", "--by", "reason,detail", "--format", "json"])
@@ -286,7 +289,7 @@ fn stat_and_diff_know_details() {
     let rows = diff["rows"].as_array().unwrap();
     let com1 = rows
         .iter()
-        .find(|row| row["name"] == "outb 0x3f8 COM1 data");
+        .find(|row| row["name"] == "outb 0x3f8 COM1 data (L2)");
     assert_eq!(com1.unwrap()["b"]["exits"], 80);
     assert_eq!(com1.unwrap()["owner"], "IO_INSTRUCTION");
 }
@@ -345,7 +348,10 @@ fn guests_have_no_details() {
 fn what_details_do_not_have_is_refused() {
     for (arguments, says) in [
         (vec!["--by", "rip", "--net"], "--net"),
-        (vec!["--by", "reason,detail", "--level", "l1"], "--level"),
+        (
+            vec!["--by", "reason,detail", "--level", "reflected"],
+            "--level l2",
+        ),
         (vec!["--details", "IOO"], "there is no reason"),
         (vec!["--details", "--phases"], "cannot be used with"),
         (vec!["--phases", "--level", "l2"], "cannot be used with"),

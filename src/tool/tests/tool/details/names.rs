@@ -14,6 +14,7 @@ use tempfile::TempDir;
 fn detail(kind: Kind, key: u64) -> Detail {
     Detail {
         kind,
+        level: 1,
         key: Hex(key),
     }
 }
@@ -229,7 +230,10 @@ fn places_have_words() {
         symbols,
         ..Names::default()
     };
-    let words = |rip, cpl, is_page| names.place(Place { rip: Hex(rip), cpl }, is_page);
+    let words = |rip, cpl, is_page| {
+        let rip = Hex(rip);
+        names.place(Place { level: 1, rip, cpl }, is_page)
+    };
     assert_eq!(
         words(0xffff_ffff_8100_0051, 0, false),
         "0xffffffff81000051 native_halt+0x1"

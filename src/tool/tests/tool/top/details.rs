@@ -33,6 +33,7 @@ pub fn detailed(counts: Growing) -> Snapshot {
                 name: counter.name.clone(),
                 key: Detail {
                     kind: Kind::Cpuid,
+                    level: 1,
                     key: Hex(number),
                 },
                 exits,
@@ -44,6 +45,7 @@ pub fn detailed(counts: Growing) -> Snapshot {
                 reason: counter.reason,
                 name: counter.name.clone(),
                 key: Place {
+                    level: 1,
                     rip: Hex(number << 12),
                     cpl: 3,
                 },

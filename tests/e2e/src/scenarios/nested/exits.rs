@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Exits of the guest's guest, for the hypervisor or for the host.
 
+use super::super::details::{IN, NO_HYPERCALL, io};
 use super::setup::without_shortcuts;
 use crate::harness::threads;
 use crate::host::Host;
 use crate::host::debugfs::ProfileFile;
+use crate::host::module::{self, PROFILER};
+use crate::oracle::details::{Details, code};
 use crate::oracle::growth::{HIDDEN, check_growth};
 use crate::oracle::{K, leaf};
 use crate::vmm::cpu::{CPUID, HYPERCALL, IO, Reason, WBINVD, pick};
@@ -174,6 +177,35 @@ pub fn handled_by_host(host: &mut Host) -> Result<String> {
     Ok(format!(
         "{} times {K}, total {total} by all three",
         HANDLED.len()
+    ))
+}
+
+/// What is behind exits of the guest's guest is not added to what is behind its hypervisor's.
+pub fn details(host: &mut Host) -> Result<String> {
+    let mut oracle = without_shortcuts(host)?;
+    module::set_param(PROFILER, "details", "all")?;
+    module::set_param(PROFILER, "code", "exact")?;
+    let mut guest = Program::repeated(Op::In, K, 0);
+    guest.repeat(CALL.op, 1, CALL.arg);
+    let mut vm = nested::launch(&guest, &[])?;
+    let mut program = Program::repeated(Op::In, 2 * K, 0);
+    nested::go_on(&mut program, CALL.len);
+    vm.run(&program)?;
+    let file = ProfileFile::read()?;
+    let details = Details::of(&file, &vm, 0)?;
+    let got = details.of_levels("io", io(1, IN));
+    ensure!(got == [2, 1].map(|n| n * u64::from(K)), "{got:?} of IN");
+    let calls = details.of_levels("hypercall", NO_HYPERCALL);
+    ensure!(calls == [0, 2], "{calls:?} calls");
+    let number = IO.number().to_string();
+    let in_guest = code(&file, &vm, 0)?
+        .into_iter()
+        .filter(|((reason, level, ..), _)| *reason == number && *level == 2);
+    let places: Vec<u64> = in_guest.map(|(_, (exits, ..))| exits).collect();
+    ensure!(places == [u64::from(K)], "{places:?} in the guest's code");
+    let total = oracle.check(&[&vm])?;
+    Ok(format!(
+        "{got:?} of levels 1 and 2, total {total} by all three"
     ))
 }
 

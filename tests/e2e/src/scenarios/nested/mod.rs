@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Test<Host>> {
         profiled("shortcuts", instructions::shortcuts),
         profiled("reflected", exits::reflected),
         profiled("handled_by_host", exits::handled_by_host),
+        profiled("details", exits::details),
         profiled("hidden_reason", exits::hidden_reason),
         profiled("failed_entries", entries::failed_entries),
         profiled("kicked", exits::kicked),
