@@ -2,7 +2,7 @@
 
 //! What tells a vCPU's exits of a reason apart: details, the guest's code, and nested guests.
 //!
-//! Only the vCPU's task counts. KVM has it do so before it records the exit.
+//! Only the vCPU's task counts.
 
 use crate::{
     config,
@@ -178,10 +178,10 @@ impl Details {
             .wrapping_add(nested)
     }
 
-    /// Counts an exit. Calls are last, so that the code around them saves no registers.
+    /// Counts an exit.
     #[inline(always)]
     pub(crate) fn count(&self, sample: &Sample, cycles: u64) {
-        match sample.exit & (NESTED | CODE) {
+        match (sample.exit >> 32) as u32 & ((NESTED | CODE) >> 32) as u32 {
             0 => self.count_detail(sample, cycles, 1),
             _ => self.count_all(sample, cycles),
         }
@@ -195,9 +195,10 @@ impl Details {
             _ => return,
         };
         let hash = hash(sample.detail, self.multiplier, SETS);
-        if let Some(set) = sets.get(hash.wrapping_add(first_set(kind, level))) {
-            set.count(sample.detail, cycles, &self.seq);
-        }
+        let number = hash.wrapping_add(first_set(kind, level));
+        // SAFETY: There are so many sets for each of `KINDS` kinds and both levels.
+        let set = unsafe { sets.get_unchecked(number) };
+        set.count(sample.detail, cycles, &self.seq);
     }
 
     #[cold]

@@ -16,7 +16,7 @@ use crate::{
         query::Query,
     },
     reading::Reading,
-    record::{record, record_details, record_pause, record_phases, record_untimed},
+    record::{record, record_pause, record_phases, record_untimed},
     sys::{
         contract::{
             self, Ops, PauseState, Record, RecordPhases, RecordUntimed, Recording, Sample, VcpuInfo,
@@ -51,7 +51,6 @@ const fn ops(record: Record, record_untimed: RecordUntimed, record_phases: Recor
         record_untimed: Some(record_untimed),
         record_phases: Some(record_phases),
         record_pause: Some(record_pause),
-        record_details: Some(record_details),
         cpuid: Some(cpuid),
         attach: Some(attach),
         reset: Some(reset),

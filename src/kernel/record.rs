@@ -47,20 +47,20 @@ pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const 
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     // SAFETY: The caller fulfils the contract of `record()`.
-    match isa.own_slot(unsafe { reason(sample) }) {
+    match isa.own_slot(unsafe { exit(sample) }) {
         Some(slot) if !HISTOGRAM || histogram::is_ordinary(cycles) => {
             let bucket = histogram::log2(cycles);
             // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
             // than `Isa::slots()`. The bucket of ordinary cycles is their logarithm.
-            unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) }
+            unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) };
         }
         // SAFETY: The caller fulfils the contract of `record()`.
         _ => unsafe { record_rare::<SVM, VCPU, HISTOGRAM>(profile, sample, cycles) },
     }
 }
 
-/// Records an exit whose reason has no slot of its own, or that took 0 or very many
-/// cycles. It has the signature of [`record`], so that its arguments are mostly in the
+/// Records an exit that has details, or whose reason has no slot of its own, or that took 0
+/// or very many cycles. It has the signature of [`record`], so that its arguments are mostly in the
 /// right registers already.
 ///
 /// # Safety
@@ -75,11 +75,18 @@ unsafe extern "C" fn record_rare<const SVM: bool, const VCPU: bool, const HISTOG
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     // SAFETY: The caller fulfils the contract of `record()`.
-    let slot = isa.slot(unsafe { reason(sample) });
-    let bucket = histogram::bucket(cycles);
-    // SAFETY: The caller fulfils the contract of `record()`. `slot()` is less than
-    // `Isa::slots()`, and `bucket()` is less than `BUCKETS`.
-    unsafe { add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) };
+    let reason = unsafe { exit(sample) } as u32;
+    let (slot, bucket) = match isa.own_slot(reason.into()) {
+        Some(slot) if histogram::is_ordinary(cycles) => (slot, histogram::log2(cycles)),
+        _ => (isa.slot(reason), histogram::bucket(cycles)),
+    };
+    // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` and `slot()` are less
+    // than `Isa::slots()`, and the bucket is less than `BUCKETS`.
+    unsafe {
+        if add::<VCPU, HISTOGRAM>(isa, slot, profile, cycles, bucket) {
+            count_details(profile, sample, cycles);
+        }
+    }
 }
 
 /// Records an exit that was not timed: KVM's `record_untimed()`.
@@ -93,27 +100,36 @@ pub(crate) unsafe extern "C" fn record_untimed<const SVM: bool, const VCPU: bool
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     // SAFETY: The caller fulfils the contract of `record()`.
-    match isa.own_slot(unsafe { reason(sample) }) {
+    match isa.own_slot(unsafe { exit(sample) }) {
         // SAFETY: The caller fulfils the contract of `record()`. `own_slot()` is less
         // than `Isa::slots()`.
-        Some(slot) => unsafe { add_untimed::<VCPU>(isa, slot, profile) },
+        Some(slot) => unsafe {
+            add_untimed::<VCPU>(isa, slot, profile);
+        },
         // SAFETY: The caller fulfils the contract of `record()`.
-        None => unsafe { record_rare_untimed::<SVM, VCPU>(profile) },
+        None => unsafe { record_rare_untimed::<SVM, VCPU>(profile, sample) },
     }
 }
 
-/// Records an untimed exit whose reason has no slot of its own.
+/// Records an untimed exit that has details, or whose reason has no slot of its own.
 ///
 /// # Safety
 ///
 /// As for [`record`].
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(profile: *mut c_void) {
+unsafe extern "C" fn record_rare_untimed<const SVM: bool, const VCPU: bool>(
+    profile: *mut c_void,
+    sample: *const Sample,
+) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
-    // SAFETY: The caller fulfils the contract of `record()`. `other_slot()` is less than
+    // SAFETY: The caller fulfils the contract of `record()`. `slot()` is less than
     // `Isa::slots()`.
-    unsafe { add_untimed::<VCPU>(isa, isa.other_slot(), profile) };
+    unsafe {
+        if add_untimed::<VCPU>(isa, isa.slot(exit(sample) as u32), profile) {
+            count_details(profile, sample, 0);
+        }
+    }
 }
 
 /// Records an exit, and the phases that end with it: KVM's `record_phases()`.
@@ -129,7 +145,7 @@ pub(crate) unsafe extern "C" fn record_phases<const SVM: bool, const HISTOGRAM: 
 ) {
     let isa = if SVM { Isa::Svm } else { Isa::Vmx };
     // SAFETY: The caller fulfils the contract of `record_phases()`.
-    match isa.own_slot(unsafe { reason(sample) }) {
+    match isa.own_slot(unsafe { exit(sample) }) {
         Some(slot) if !profile.is_null() && (!HISTOGRAM || histogram::is_ordinary(cycles)) => {
             let bucket = histogram::log2(cycles);
             // SAFETY: As in `record()`.
@@ -160,7 +176,7 @@ unsafe extern "C" fn record_rare_phases<const SVM: bool, const HISTOGRAM: bool>(
     // SAFETY: The caller fulfils the contract of `record_phases()`.
     unsafe {
         record_rare::<SVM, true, HISTOGRAM>(profile, sample, cycles);
-        add_phases(isa.slot(reason(sample)), profile, sample, tsc);
+        add_phases(isa.slot(exit(sample) as u32), profile, sample, tsc);
     }
 }
 
@@ -181,20 +197,21 @@ unsafe fn add_phases(slot: usize, profile: *mut c_void, sample: *const Sample, t
     }
 }
 
-/// Records what tells an exit from others of its reason: KVM's `record_details()`.
+/// Counts what tells an exit from others of its reason, if the sample has that. Its calls are
+/// last, so that the code before them saves no registers.
 ///
 /// # Safety
 ///
-/// KVM calls this: see `record_details()` in `asm/kvm_exit_profiler.h`.
-pub(crate) unsafe extern "C" fn record_details(
-    profile: *mut c_void,
-    sample: *const Sample,
-    cycles: u64,
-) {
-    // SAFETY: KVM passes the vCPU's profile or null, and a valid sample.
-    if let (Some(vcpu), sample) = unsafe { (profile.cast::<Vcpu>().as_ref(), &*sample) } {
-        vcpu.head.details.count(sample, cycles);
-    }
+/// As for [`record`]. `profile` is not null, and a vCPU's profile.
+#[inline(always)]
+unsafe fn count_details(profile: *mut c_void, sample: *const Sample, cycles: u64) {
+    // SAFETY: The caller guarantees that both are valid.
+    unsafe {
+        (*profile.cast::<Vcpu>())
+            .head
+            .details
+            .count(&*sample, cycles)
+    };
 }
 
 /// Records the end of a pause: KVM's `record_pause()`.
@@ -216,22 +233,20 @@ pub(crate) unsafe extern "C" fn record_pause(
     }
 }
 
-/// The basic exit reason (VMX) or the exit code (SVM) of an exit. A guest hypervisor can
-/// make it any value.
+/// The basic exit reason (VMX) or the exit code (SVM) of an exit, and in bits 63:32 what else
+/// is known of it. A guest hypervisor can make the reason any value.
 ///
 /// # Safety
 ///
 /// `sample` is valid for reads.
 #[inline(always)]
-unsafe fn reason(sample: *const Sample) -> u32 {
+unsafe fn exit(sample: *const Sample) -> u64 {
     // SAFETY: The caller guarantees that `sample` points to a sample.
-    let exit = unsafe { ptr::addr_of!((*sample).exit) };
-    // To load all 64 bits would take another move.
-    // SAFETY: x86 is little-endian: the reason, bits 31:0, is the first half of `exit`.
-    unsafe { exit.cast::<u32>().read() }
+    unsafe { ptr::addr_of!((*sample).exit).read() }
 }
 
-/// Adds an exit to the counters of `slot`, and to `bucket` of its histogram.
+/// Adds an exit to the counters of `slot`, and to `bucket` of its histogram. Returns whether
+/// the vCPU has counters, too.
 ///
 /// # Safety
 ///
@@ -244,7 +259,7 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
     cycles: u64,
     bucket: usize,
-) {
+) -> bool {
     if HISTOGRAM {
         // Added first: a reader that finds the exit in the counters also finds it in the
         // histogram.
@@ -255,11 +270,12 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     // SAFETY: The caller guarantees that `slot` is less than the number of slots.
     unsafe { add_on_cpu(slot, cycles) };
     if !VCPU {
-        return;
+        return false;
     }
     if profile.is_null() {
         // SAFETY: There are twice as many counters as slots.
-        return unsafe { add_on_cpu(slot.wrapping_add(isa.slots()), cycles) };
+        unsafe { add_on_cpu(slot.wrapping_add(isa.slots()), cycles) };
+        return false;
     }
     // SAFETY: The caller guarantees that the profile has a counter for each slot.
     let counter = unsafe {
@@ -272,6 +288,7 @@ unsafe fn add<const VCPU: bool, const HISTOGRAM: bool>(
     // Only the vCPU's task writes this counter.
     increase(&counter.exits, 1);
     increase(&counter.cycles, cycles);
+    true
 }
 
 /// Adds an exit to the CPU's counters.
@@ -329,21 +346,22 @@ unsafe fn add_to_histogram(isa: Isa, slot: usize, cycles: u64, bucket: usize) {
     }
 }
 
-/// Adds an untimed exit to the counters of `slot`.
+/// Adds an untimed exit to the counters of `slot`. Returns whether the vCPU has counters, too.
 ///
 /// # Safety
 ///
 /// As for [`record`]. `slot` is less than [`Isa::slots`].
 #[inline(always)]
-unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_void) {
+unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_void) -> bool {
     // SAFETY: The caller guarantees that `slot` is less than the number of slots.
     unsafe { add_untimed_on_cpu(slot) };
     if !VCPU {
-        return;
+        return false;
     }
     if profile.is_null() {
         // SAFETY: There are twice as many counters as slots.
-        return unsafe { add_untimed_on_cpu(slot.wrapping_add(isa.slots())) };
+        unsafe { add_untimed_on_cpu(slot.wrapping_add(isa.slots())) };
+        return false;
     }
     // SAFETY: The caller guarantees that the profile has both numbers for each slot.
     let (untimed, exits) = unsafe {
@@ -356,6 +374,7 @@ unsafe fn add_untimed<const VCPU: bool>(isa: Isa, slot: usize, profile: *mut c_v
     // reads the untimed exit reads the exit.
     increase(exits, 1);
     untimed.store(untimed.load(Relaxed).wrapping_add(1), Release);
+    true
 }
 
 /// Adds an untimed exit to the CPU's counters.

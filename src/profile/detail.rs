@@ -30,7 +30,7 @@ pub enum Kind {
     Exception = 7,
     /// The vector of an interrupt of the host.
     Interrupt = 8,
-    /// The number of a hypercall: RAX.
+    /// The number of a hypercall: EAX.
     Hypercall = 9,
     /// The page of an emulated device: its guest-physical address, with bits 11:0 clear.
     Mmio = 10,
@@ -142,6 +142,8 @@ impl Kind {
             }
             // APM, "AVIC_NOACCEL": bits 11:4 are the offset.
             (Kind::ApicAccess, Isa::Svm) => (raw & 0xff0) | bit(32, 12),
+            // KVM passes ECX:EAX.
+            (Kind::Rdmsr | Kind::Wrmsr, _) => raw >> 32,
             _ => raw,
         }
     }

@@ -65,12 +65,13 @@ impl Isa {
     /// The slot of `reason`, which may be any number. It is less than
     /// [`slots()`](Isa::slots).
     pub fn slot(self, reason: u32) -> usize {
-        self.own_slot(reason).unwrap_or_else(|| self.other_slot())
+        self.own_slot(reason.into())
+            .unwrap_or_else(|| self.other_slot())
     }
 
-    /// The slot of `reason`; `None` if it shares the last one.
+    /// The slot of `reason`; `None` if it shares the last one, or is no number of 32 bits.
     #[inline(always)]
-    pub fn own_slot(self, reason: u32) -> Option<usize> {
+    pub fn own_slot(self, reason: u64) -> Option<usize> {
         let mut before = 0_u32;
         for range in self.ranges() {
             if let Some(index) = range.index(reason) {

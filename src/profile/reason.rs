@@ -102,9 +102,9 @@ impl Range {
 
     /// The index of `reason`, which may be any number; `None` if it is not in the range.
     #[inline(always)]
-    pub(super) fn index(&self, reason: u32) -> Option<u32> {
-        let index = reason.wrapping_sub(self.first);
-        (index < self.len()).then_some(index)
+    pub(super) fn index(&self, reason: u64) -> Option<u32> {
+        let index = reason.wrapping_sub(self.first as u64);
+        (index < self.len() as u64).then_some(index as u32)
     }
 
     /// The reason at `index`.
@@ -114,7 +114,7 @@ impl Range {
 
     /// The entry of `reason`, which may be any number.
     pub(super) fn entry(&self, reason: u32) -> Entry {
-        *self.entries.get(self.index(reason)? as usize)?
+        *self.entries.get(self.index(reason.into())? as usize)?
     }
 
     /// The entries, in order.

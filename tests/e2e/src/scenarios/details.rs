@@ -151,7 +151,10 @@ fn books_of(kind: &str, key: u64) -> Result<Vec<(String, Tracepoint)>> {
             let filter = format!("port=={port}&&size=={size}&&rw=={write}");
             // String instructions have one event for several items.
             let both = (is(STRING) == 0).then_some(("kvm_pio", filter));
-            (Some(exit(30, &format!("info1=={qualification}"))), both)
+            // The port is an immediate operand, or in DX.
+            let immediate = qualification | 1 << 6;
+            let filter = format!("(info1=={qualification}||info1=={immediate})");
+            (Some(exit(30, &filter)), both)
         }
         "rdmsr" => (None, Some(("kvm_msr", format!("ecx=={key}&&write==0")))),
         "wrmsr" => (None, Some(("kvm_msr", format!("ecx=={key}&&write==1")))),
