@@ -91,13 +91,11 @@ impl Set {
     #[inline(always)]
     pub fn count(&self, key: u64, cycles: u64, seq: &AtomicU32) {
         // The first entry mostly has the key, and needs no more than its own instructions.
-        if let ([first, ..], [exits, ..], [of_first, ..]) = (&self.keys, &self.exits, &self.cycles)
-        {
-            if first.load(Relaxed) == key {
-                increase(exits, 1);
-                increase(of_first, cycles);
-                return;
-            }
+        let ([first, ..], [exits, ..], [of_first, ..]) = (&self.keys, &self.exits, &self.cycles);
+        if first.load(Relaxed) == key {
+            increase(exits, 1);
+            increase(of_first, cycles);
+            return;
         }
         for way in self.ways().skip(1) {
             if way.key.load(Relaxed) == key {

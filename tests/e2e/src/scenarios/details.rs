@@ -8,7 +8,7 @@ use crate::host::module::{self, PROFILER};
 use crate::host::{Host, State, Tracepoint, cpus};
 use crate::oracle::details::{Detail, Details, code};
 use crate::oracle::{K, Oracle, catalog};
-use crate::vmm::cpu::{CPUID, HYPERCALL, IO, pick};
+use crate::vmm::cpu::{CPUID, HYPERCALL, INTERRUPT, IO, pick};
 use crate::vmm::{Op, Program, Vm, layout, ops, port};
 use anyhow::{Context, Result, ensure};
 use profile::heavy::WAYS;
@@ -20,7 +20,9 @@ pub fn tests() -> Vec<Test<Host>> {
     let profiled = |name: &str, run: fn(&mut Host) -> Result<String>| {
         Test::new(format!("details.{name}"), State::Profiled, run)
     };
-    vec![
+    // SVM does not say which interrupt it was.
+    let interrupts = pick(Some(profiled("interrupts", interrupts)), None);
+    let mut tests = vec![
         profiled("known", known),
         profiled("add_up", add_up),
         profiled("hostile", hostile),
@@ -31,7 +33,9 @@ pub fn tests() -> Vec<Test<Host>> {
         profiled("switched_under_load", |host| {
             cpus::changing_code(|| under_load(host))
         }),
-    ]
+    ];
+    tests.extend(interrupts);
+    tests
 }
 
 /// A workload of the catalog, the kind of its detail, and its key. On SVM, a reason may tell
@@ -192,6 +196,29 @@ fn books_of(kind: &str, key: u64) -> Result<Vec<(String, Tracepoint)>> {
         Ok((format!("{event} {filter}"), book))
     };
     books.map(count).collect()
+}
+
+/// Interrupts of the host have their vectors, as `kvm_exit` has them.
+fn interrupts(host: &mut Host) -> Result<String> {
+    const LOCAL_TIMER: u64 = 0xec;
+    host.reload("log=N details=interrupt")?;
+    let all = Tracepoint::of(INTERRUPT.number())?;
+    let valid = 1 << 31 | LOCAL_TIMER;
+    let filter = format!("exit_reason=={}&&intr_info=={valid}", INTERRUPT.number());
+    let timer = Tracepoint::with("kvm_exit", &filter)?;
+    let mut vm = Vm::plain()?;
+    vm.run(&Program::repeated(Op::Spin, 10 * K, 200))?;
+    let told = details(&vm)?;
+    let (sum, of_timer) = (
+        told.keys("interrupt").values().sum::<u64>(),
+        told.exits("interrupt", LOCAL_TIMER),
+    );
+    let traced = (all.read()?, timer.read()?);
+    ensure!(
+        (sum, of_timer) == traced && of_timer > 0,
+        "{sum}, {of_timer} of the timer; traced {traced:?}"
+    );
+    Ok(format!("{sum}, {of_timer} of the timer"))
 }
 
 /// Of every reason that has details, they add up to its exits and cycles, whatever guests
