@@ -19,6 +19,7 @@ mod parts;
 mod phase_changes;
 pub mod rate;
 mod reasons;
+pub mod recording;
 pub mod render;
 pub mod select;
 pub mod series;

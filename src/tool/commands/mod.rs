@@ -11,6 +11,7 @@ pub mod exporter;
 pub mod generate;
 mod naming;
 pub mod record;
+pub mod recorded;
 pub mod report;
 mod restart;
 pub mod schema;

@@ -4,11 +4,7 @@
 
 use super::printer::Printer;
 use crate::{
-    commands::{
-        clock::Clock,
-        restart::{FROM_START, started_after},
-        tell::tell,
-    },
+    commands::{clock::Clock, restart::FROM_START, tell::tell},
     continuity::REPLACED,
     render::words,
     snapshot::Snapshot,
@@ -62,7 +58,7 @@ pub fn run(
             Err(why) => {
                 // Earlier intervals belong to other counters: the summary starts over.
                 rates.clear();
-                let Some(start) = started_after(&now, &before) else {
+                let Some(start) = now.started_after(&before) else {
                     tell(format_args!("{REPLACED} ({why}): counting starts over"));
                     (first, before) = (now.clone(), now);
                     if is_interrupted {

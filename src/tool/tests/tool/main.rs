@@ -25,6 +25,7 @@ mod period;
 mod phase_changes;
 mod phases;
 mod properties;
+mod recording;
 mod schema;
 mod signals;
 mod sizes;
