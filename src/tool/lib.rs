@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod baseline;
 mod budget;
 pub mod cli;
 pub mod columns;
