@@ -3,7 +3,7 @@
 //! exitprof: shows VM exits and what they cost.
 //!
 //! Arrows go one way: `cli` → `commands` → `render` → `view` → `delta` → `snapshot`, and
-//! `commands` → `source` → `snapshot`.
+//! `commands` → `source` → `recording` → `snapshot`.
 
 #![warn(missing_docs)]
 
