@@ -33,6 +33,11 @@ pub enum Break {
 /// What messages say ahead of a [`Break`].
 pub const REPLACED: &str = "the counters are not the same as before";
 
+/// Says that counters were replaced, and that nothing can be subtracted.
+pub fn unknown(why: Break) -> String {
+    format!("{REPLACED} ({why}): it is unknown what was counted in between")
+}
+
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -79,5 +84,17 @@ impl Snapshot {
     /// same clock. A guest's clock starts over when the guest boots.
     pub(crate) fn has_clock_of(&self, earlier: &Snapshot) -> bool {
         self.origin == Origin::Host || (self.boot.is_some() && self.boot == earlier.boot)
+    }
+
+    /// The start of its counters, if they are known to have started after `before`.
+    pub(crate) fn started_after(&self, before: &Snapshot) -> Option<Snapshot> {
+        let is_host = [self, before].iter().all(|s| s.origin == Origin::Host);
+        let start = self
+            .since_ns
+            .filter(|&since| is_host && since >= before.time_ns)?;
+        Some(Snapshot {
+            time_ns: start,
+            ..self.with(Vec::new())
+        })
     }
 }

@@ -3,10 +3,11 @@
 //! exitprof: shows VM exits and what they cost.
 //!
 //! Arrows go one way: `cli` → `commands` → `render` → `view` → `delta` → `snapshot`, and
-//! `commands` → `source` → `snapshot`.
+//! `commands` → `source` → `recording` → `snapshot`.
 
 #![warn(missing_docs)]
 
+pub mod baseline;
 mod budget;
 pub mod cli;
 pub mod columns;
@@ -19,6 +20,7 @@ mod parts;
 mod phase_changes;
 pub mod rate;
 mod reasons;
+pub mod recording;
 pub mod render;
 pub mod select;
 pub mod series;

@@ -4,6 +4,7 @@
 
 use super::{
     naming::Naming,
+    recorded::{self, Times, Which},
     show::Output,
     tell::{is_broken_pipe, tell},
 };
@@ -15,9 +16,9 @@ use crate::{
         table, verdict,
     },
     select::{By, Level, Selection},
-    source::file,
+    snapshot::Snapshot,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueHint;
 use std::{io::Write, mem, path::PathBuf, process::ExitCode};
 
@@ -27,9 +28,11 @@ const ABOVE: u8 = 3;
 /// Arguments of `exitprof diff`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The recordings, the earliest first
-    #[arg(required = true, num_args = 2.., value_name = "FILE")]
+    /// The recordings, the earliest first; or one series, with --at or --between for each part
+    #[arg(required = true, num_args = 1.., value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    times: Times,
     /// Only this reason, by name or number (repeatable)
     #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
     reasons: Vec<String>,
@@ -69,10 +72,30 @@ pub struct Arguments {
 }
 
 /// Parses a share in percent, with or without its sign.
-fn percent(text: &str) -> Result<f64, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
     let number = number.ok().filter(|n| n.is_finite() && *n >= 0.0);
     number.ok_or("not a number of percent, such as 10%".into())
+}
+
+/// Reads parts of recordings: that of each file, all of one file, or the same of all files.
+fn read(files: &[PathBuf], parts: &[Which]) -> Result<Vec<(String, Snapshot)>> {
+    let number = files.len().max(parts.len());
+    ensure!(
+        number > 1,
+        "there is one recording: name another, or two parts of a series by --at or --between"
+    );
+    ensure!(
+        [1, number].contains(&files.len()) && [0, 1, number].contains(&parts.len()),
+        "there are {} recordings and {} times: name one time for all, or one for each",
+        files.len(),
+        parts.len()
+    );
+    let files = files.iter().cycle().take(number);
+    let mut parts = parts.iter().copied().cycle().map(Some);
+    files
+        .map(|path| recorded::read(path, parts.next().flatten()))
+        .collect()
 }
 
 /// Prints the changes.
@@ -81,8 +104,7 @@ fn percent(text: &str) -> Result<f64, String> {
 ///
 /// If the recordings cannot be read or compared.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
-    let read = |path: &PathBuf| Ok((path.display().to_string(), file::read(path)?));
-    let files = arguments.files.iter().map(read).collect::<Result<_>>()?;
+    let files = read(&arguments.files, &arguments.times.parts())?;
     let selection = Selection {
         reasons: arguments.reasons.clone(),
         vms: arguments.vms.clone(),

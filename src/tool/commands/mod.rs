@@ -2,6 +2,7 @@
 
 //! The commands, a file or folder each, and what several of them share.
 
+pub mod check;
 mod child;
 mod clock;
 pub mod control;
@@ -10,7 +11,9 @@ pub mod diff;
 pub mod exporter;
 pub mod generate;
 mod naming;
+mod patient;
 pub mod record;
+pub mod recorded;
 pub mod report;
 mod restart;
 pub mod schema;

@@ -2,7 +2,13 @@
 
 //! `exitprof report`: what was counted so far, and what it means.
 
-use super::{clock::Clock, details, seconds::seconds, show::Show};
+use super::{
+    clock::Clock,
+    details,
+    recorded::{self, Times},
+    seconds::seconds,
+    show::Show,
+};
 use crate::{
     budget::Breakdown,
     continuity::REPLACED,
@@ -34,6 +40,8 @@ pub struct Arguments {
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
     input: Option<PathBuf>,
     #[command(flatten)]
+    times: Times,
+    #[command(flatten)]
     show: Show,
     /// Show the histogram of each reason, too
     #[arg(long = "histogram")]
@@ -63,6 +71,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let Arguments {
         input,
+        times,
         show,
         histograms,
         phases,
@@ -78,11 +87,19 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rate.is_none() || has_rate,
         "this format has no place for the rate: use --format json"
     );
-    let mut source = match input {
-        Some(path) => Source::File(path.clone()),
-        None => Source::find(choice)?,
+    let part = times.part()?;
+    let (mut source, snapshot) = match input {
+        Some(path) => (None, recorded::read(path, part)?.1),
+        None => {
+            ensure!(
+                part.is_none(),
+                "--at and --between choose from a series: name its file with -i"
+            );
+            let mut source = Source::find(choice)?;
+            let snapshot = source.read()?;
+            (Some(source), snapshot)
+        }
     };
-    let snapshot = source.read()?;
     let show = &show.named()?;
     if let Some(reason) = details {
         let mut selection = show.selection.clone();
@@ -146,7 +163,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         // The rate may take a while.
         out.flush()?;
     }
-    let stability = rate.map(|time| watch(&mut source, selection, &snapshot, time));
+    let live = source.as_mut().zip(*rate);
+    let stability = live.map(|(source, time)| watch(source, selection, &snapshot, time));
     let stability = stability.transpose()?.flatten();
     if let Some(stability) = &stability {
         exporter.say(&[words::stability(stability)], out)?;

@@ -1,35 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recordings.
+//! Recordings in files.
 
-use crate::snapshot::Snapshot;
-use anyhow::{Context, Result, bail};
+use crate::recording::Recording;
+use anyhow::{Context, Result, ensure};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Cursor, Read},
     path::Path,
 };
 
-/// The longest recording that is read. A vCPU takes 10 kB of it.
+/// The longest recording that is read from a pipe.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Reads a recording; `-` is the standard input.
+/// Opens a recording; `-` is the standard input.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, or holds something else.
-pub fn read(path: &Path) -> Result<Snapshot> {
-    let read = || {
-        let mut text = String::new();
-        let mut file: Box<dyn Read> = match path.to_str() {
-            Some("-") => Box::new(io::stdin()),
-            _ => Box::new(File::open(path)?),
-        };
-        let read = file.by_ref().take(MAX_BYTES).read_to_string(&mut text)?;
-        if read as u64 == MAX_BYTES {
-            bail!("too long for a recording");
+pub fn open(path: &Path) -> Result<Recording> {
+    let open = || match path.to_str() {
+        Some("-") => piped(io::stdin()),
+        _ => {
+            let file = File::open(path)?;
+            match file.metadata()?.is_file() {
+                true => Recording::new(file),
+                false => piped(file),
+            }
         }
-        Snapshot::from_file(&text)
     };
-    read().with_context(|| path.display().to_string())
+    open().with_context(|| path.display().to_string())
+}
+
+/// Reads a recording from what cannot be read again.
+fn piped(pipe: impl Read) -> Result<Recording> {
+    let mut bytes = Vec::new();
+    let read = pipe.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    ensure!((read as u64) < MAX_BYTES, "too long for a recording");
+    Recording::new(Cursor::new(bytes))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where counters are read: on a host, in a guest, or from a file.
+//! Where counters are read: on a host or in a guest; and recordings in files.
 
 mod debugfs;
 pub mod file;
@@ -62,8 +62,6 @@ pub enum Source {
     Host(Host),
     /// The module on the host of this guest.
     Guest(Guest<Instruction>),
-    /// A recording.
-    File(PathBuf),
 }
 
 impl Source {
@@ -117,7 +115,6 @@ impl Source {
                 }
             }
             Source::Guest(guest) => guest.read()?,
-            Source::File(path) => return file::read(path),
         };
         snapshot.clock = machine::now();
         snapshot.machine = machine::hostname();

@@ -5,6 +5,7 @@
 
 mod alike;
 mod changes;
+mod check;
 mod command;
 mod compare;
 mod details;
@@ -25,6 +26,7 @@ mod period;
 mod phase_changes;
 mod phases;
 mod properties;
+mod recording;
 mod schema;
 mod signals;
 mod sizes;
