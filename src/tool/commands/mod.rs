@@ -10,6 +10,7 @@ pub mod diff;
 pub mod exporter;
 pub mod generate;
 mod naming;
+pub mod plot;
 pub mod record;
 pub mod recorded;
 pub mod report;

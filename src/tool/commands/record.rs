@@ -85,7 +85,7 @@ fn save(snapshot: &Snapshot, file: &Path, out: &mut impl Write) -> Result<()> {
 }
 
 /// Checks that a file can probably be written, before time is spent on what belongs into it.
-fn check(file: &Path) -> io::Result<()> {
+pub(super) fn check(file: &Path) -> io::Result<()> {
     if file == Path::new("-") {
         return Ok(());
     }
@@ -108,7 +108,7 @@ fn dir(file: &Path) -> &Path {
 
 /// Replaces the file as a whole, with its mode and owner, if it is an ordinary one. What has
 /// other names, or is a device or pipe, is written in place.
-fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+pub(super) fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     let target = match plain(file)? {
         Some(target) => target,
         None => return fs::write(file, text),
