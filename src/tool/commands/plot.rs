@@ -339,11 +339,14 @@ impl Arguments {
         let selection = match self.what {
             What::Heatmap => Selection {
                 by: self.by.unwrap_or(By::Vcpu),
-                // A vCPU that rests is not one that does not exist.
-                all: true,
                 ..selection.clone()
             },
             _ => selection.clone(),
+        };
+        let selection = Selection {
+            // A vCPU that rests is not one that does not exist.
+            all: matches!(selection.by, By::Vm | By::Vcpu),
+            ..selection
         };
         if self.what == What::Heatmap && selection.by != By::Reason {
             check_host(&last, ": --by reason shows its reasons over time")?;

@@ -2,6 +2,7 @@
 
 //! What axes show: quantities with their units, and times since a start.
 
+use super::{canvas::widest, style::SMALL};
 use crate::render::units;
 use plotters::coord::{
     ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
@@ -25,11 +26,32 @@ impl Axis {
         }
     }
 
-    /// An axis of a quantity from 0 to `most`, with about as many ticks as wanted.
-    pub fn of(quantity: Quantity, most: f64, wanted: usize) -> Axis {
-        let ticks = ticks(most, wanted).into_iter();
+    /// An axis of a quantity from 0 to `most`, with at least so many steps between ticks.
+    pub fn of(quantity: Quantity, most: f64, least: usize) -> Axis {
+        let ticks = ticks(most, least).into_iter();
         let named = ticks.map(|number| (number, quantity.tick(number)));
         Axis::new(0.0..most, named.collect())
+    }
+
+    /// The width of its widest name.
+    pub fn width(&self) -> u32 {
+        widest(self.ticks.iter().map(|(_, name)| name), SMALL)
+    }
+
+    /// The same with fewer ticks, if there is not room for the names of all beside each other in
+    /// so many pixels.
+    pub fn fitting(mut self, room: u32) -> Axis {
+        const BETWEEN: u32 = 8;
+        let Range { start, end } = self.range.range();
+        while let [(first, _), (second, _), ..] = self.ticks.as_slice() {
+            let between = (second - first).abs() / (end - start).abs() * f64::from(room);
+            if between >= f64::from(self.width() + BETWEEN) {
+                break;
+            }
+            let ticks = self.ticks.into_iter().step_by(2);
+            self.ticks = ticks.collect();
+        }
+        self
     }
 
     /// An axis of rows, the first of which is above.
@@ -126,17 +148,17 @@ fn trimmed(text: &str) -> String {
     format!("{number}{unit}")
 }
 
-/// Round numbers from 0 to `most`: about as many as wanted, and at least two.
-pub fn ticks(most: f64, wanted: usize) -> Vec<f64> {
+/// Round numbers from 0 to `most`, with at least `least` steps in between.
+pub fn ticks(most: f64, least: usize) -> Vec<f64> {
     if !(most > 0.0 && most.is_finite()) {
         return vec![0.0];
     }
-    let least = most / wanted.max(1) as f64;
-    let power = 10_f64.powf(least.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    // Rounding must not make a step seem too small.
-    let step = steps.into_iter().find(|step| step * 1.000_001 >= least);
-    multiples(step.unwrap_or(most), most)
+    let longest = most / least.max(1) as f64;
+    let power = 10_f64.powf(longest.log10().floor());
+    let steps = [5.0, 2.0, 1.0].map(|step| step * power);
+    // Rounding must not make a step seem too long.
+    let step = steps.into_iter().find(|step| *step <= longest * 1.000_001);
+    multiples(step.unwrap_or(power), most)
 }
 
 /// The multiples of `step` from 0 to `most`.
@@ -155,7 +177,7 @@ fn times(seconds: f64, wanted: usize) -> Vec<(f64, String)> {
     let step = STEPS.into_iter().find(|&step| step >= least);
     let times = match step {
         Some(step) if least > 0.5 => multiples(step, seconds),
-        _ => ticks(seconds, wanted),
+        _ => ticks(seconds, wanted / 2),
     };
     times.into_iter().map(|time| (time, since(time))).collect()
 }

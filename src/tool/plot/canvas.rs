@@ -37,6 +37,8 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
 
 /// What SVG's sizes are smaller by than those of plotters.
 const EM: f32 = 1.24;
+/// The height of the font's small letters, in its size.
+const EX: f32 = 0.547;
 
 /// Lets plotters know the font.
 fn know_font() {
@@ -205,11 +207,8 @@ impl DrawingBackend for Canvas<'_> {
     ) -> Done {
         match self {
             Canvas::Svg(svg) => told(svg.draw_rect(from, to, style, fill)),
-            // A filled one of pixels has its last row and column, too.
             Canvas::Pixels(pixels) => {
-                let last = if fill { 1 } else { 0 };
-                let to = (to.0 * FINE - last, to.1 * FINE - last);
-                told(pixels.draw_rect(fine(from), to, &Fine(style), fill))
+                told(pixels.draw_rect(fine(from), fine(to), &Fine(style), fill))
             }
         }
     }
@@ -268,7 +267,7 @@ impl DrawingBackend for Canvas<'_> {
     }
 }
 
-/// Writes text, with its middle at the height of `at`. The library's own way of drawing text
+/// Writes text. The library's own way of drawing text
 /// puts each letter at a whole pixel and forgets what is left free beside it.
 fn write<S: BackendTextStyle>(
     pixels: &mut BitMapBackend<'_>,
@@ -294,8 +293,14 @@ fn write<S: BackendTextStyle>(
         HPos::Center => x / 2.0,
         HPos::Right => x,
     };
-    // As SVG's 0.5ex: half of the height of small letters.
-    let start = point(at.0 as f32 - left, at.1 as f32 + em * 0.273);
+    // As in the SVG: 0.76em, 0.5ex, -0.5ex.
+    let below = match style.anchor().v_pos {
+        VPos::Top => 0.76,
+        VPos::Center => EX / 2.0,
+        VPos::Bottom => -EX / 2.0,
+    };
+    let start = point(at.0 as f32 - left, at.1 as f32 + em * below);
+    let (wide, high) = pixels.get_size();
     for (id, x) in glyphs {
         let glyph = id.with_scale_and_position(font.scale(), point(start.x + x, start.y));
         let Some(outline) = FONT.outline_glyph(glyph) else {
@@ -304,8 +309,9 @@ fn write<S: BackendTextStyle>(
         let corner = outline.px_bounds().min;
         let mut drawn = Ok(());
         outline.draw(|x, y, coverage| {
-            if drawn.is_ok() && coverage > 0.0 {
-                let at = (corner.x as i32 + x as i32, corner.y as i32 + y as i32);
+            let at = (corner.x as i32 + x as i32, corner.y as i32 + y as i32);
+            let is_inside = (0..wide as i32).contains(&at.0) && (0..high as i32).contains(&at.1);
+            if drawn.is_ok() && is_inside && coverage > 0.0 {
                 let colour = style.color().mix(coverage.min(1.0).into());
                 drawn = pixels.draw_pixel(at, colour);
             }

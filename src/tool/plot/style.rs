@@ -27,7 +27,7 @@ pub const INK: RGBColor = RGBColor(0, 0, 0);
 /// Text that matters less, and axes.
 pub const FAINT: RGBColor = RGBColor(89, 89, 89);
 /// Lines from ticks.
-pub const GRID: RGBColor = RGBColor(217, 217, 217);
+pub const GRID: RGBColor = RGBColor(225, 225, 225);
 /// What has no colour of its own, as others.
 pub const GREY: RGBColor = RGBColor(153, 153, 153);
 /// What there was before.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     budget::{self, Breakdown},
     render::units::Unit,
-    select::{Key, Selection, Sort},
+    select::{By, Key, Selection, Sort},
     snapshot::Snapshot,
     view::View,
 };
@@ -91,12 +91,7 @@ impl<'a> Timeline<'a> {
     ///
     /// If nothing was counted.
     pub fn rates(&self) -> Result<Picture> {
-        let mut sums: BTreeMap<&Key, f64> = BTreeMap::new();
-        for ((from, to), rates) in self.intervals.iter().zip(&self.rates) {
-            for (key, rate) in rates {
-                *sums.entry(key).or_default() += rate * (to - from);
-            }
-        }
+        let mut sums = self.sums();
         sums.retain(|_, sum| *sum > 0.0);
         ensure!(!sums.is_empty(), "nothing was counted in that time");
         let mut keys: Vec<(&Key, f64)> = sums.into_iter().collect();
@@ -146,31 +141,41 @@ impl<'a> Timeline<'a> {
     ///
     /// If there are no rows.
     pub fn heat_map(&self) -> Result<Picture> {
-        let mut all: Vec<&Key> = self.rates.iter().flat_map(BTreeMap::keys).collect();
-        all.sort();
-        all.dedup();
+        let sums = self.sums();
+        // Reasons without exits would only take room, but a vCPU that rests does not.
+        let is_owner = matches!(self.selection.by, By::Vm | By::Vcpu);
+        let mut all: Vec<(&Key, f64)> = sums.into_iter().collect();
+        all.retain(|(_, sum)| is_owner || *sum > 0.0);
         ensure!(!all.is_empty(), "nothing was counted in that time");
-        let top = self.selection.top.unwrap_or(usize::MAX);
-        all.truncate(top);
-        let cells = all.iter().map(|&key| {
-            let rates = self.rates.iter();
-            rates.map(|rates| rates.get(key).copied()).collect()
-        });
+        if !is_owner {
+            all.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        }
+        all.truncate(self.selection.top.unwrap_or(usize::MAX));
+        let all: Vec<&Key> = all.into_iter().map(|(key, _)| key).collect();
+        let cells: Vec<Vec<Option<f64>>> = (all.iter())
+            .map(|&key| {
+                let rates = self.rates.iter();
+                rates.map(|rates| rates.get(key).copied()).collect()
+            })
+            .collect();
+        let is_known = self.time().runs().len() == 1 && cells.iter().flatten().all(Option::is_some);
         let (quantity, heading) = self.figure();
         let chart = Grid {
             heading: heading.into(),
             quantity,
             rows: self.names(&all),
             columns: Columns::Timed(self.time()),
-            cells: cells.collect(),
+            cells,
         };
         let mut picture = Picture::new("Rates of VM exits", Chart::Grid(chart));
         if self.selection.sort == Sort::Time {
             picture.title = "Time that KVM takes to handle VM exits".into();
         }
-        picture
-            .notes
-            .push("Grey: nothing was counted, or there was no counter".into());
+        if !is_known {
+            picture
+                .notes
+                .push("Grey: there was no such counter, or nothing is known".into());
+        }
         Ok(picture)
     }
 
@@ -186,6 +191,17 @@ impl<'a> Timeline<'a> {
             budget::SWITCH_ON
         );
         Ok(phases::over_time(self.time(), &self.budgets))
+    }
+
+    /// The exits, or the time, of each row in all intervals.
+    fn sums(&self) -> BTreeMap<&Key, f64> {
+        let mut sums: BTreeMap<&Key, f64> = BTreeMap::new();
+        for ((from, to), rates) in self.intervals.iter().zip(&self.rates) {
+            for (key, rate) in rates {
+                *sums.entry(key).or_default() += rate * (to - from);
+            }
+        }
+        sums
     }
 
     fn time(&self) -> Time {

@@ -55,7 +55,10 @@ pub fn of_view(view: &View, sort: Sort, unit: Unit) -> Result<Picture> {
         _ => COLUMNS - 1,
     };
     let (reasons, others) = reasons.split_at(shown);
-    let cells = owners.values().map(|cells| {
+    // What belongs to no vCPU comes last.
+    let mut owners: Vec<(Key, BTreeMap<&Arc<str>, f64>)> = owners.into_iter().collect();
+    owners.sort_by_key(|(key, _)| key.vm.is_none());
+    let cells = owners.iter().map(|(_, cells)| {
         let of = |name: &&Arc<str>| cells.get(*name).copied();
         let mut row: Vec<Option<f64>> = reasons.iter().map(of).collect();
         if !others.is_empty() {
@@ -79,7 +82,7 @@ pub fn of_view(view: &View, sort: Sort, unit: Unit) -> Result<Picture> {
     let chart = Grid {
         heading: heading.into(),
         quantity,
-        rows: names::names(owners.keys().map(|key| (key, vm_name(key)))),
+        rows: names::names(owners.iter().map(|(key, _)| (key, vm_name(key)))),
         columns: Columns::Named(columns),
         cells: cells.collect(),
     };

@@ -119,7 +119,7 @@ impl Bars {
             .filter_map(|(length, _)| *length);
         let most = lengths.fold(0.0, f64::max);
         let top = if most > 0.0 { most } else { 1.0 };
-        let across = Axis::of(panel.quantity, top, 4);
+        let across = Axis::of(panel.quantity, top, 3);
         let margins = Margins {
             right: beside + GAP,
             ..Margins::default()
@@ -139,7 +139,7 @@ impl Bars {
                     _ => BLUE,
                 };
                 // What is not nothing can be seen.
-                let end = length.filter(|&length| length > 0.0).map(|n| n.max(pixel));
+                let end = length.filter(|&n| n > 0.0).map(|n| n.max(2.0 * pixel));
                 let end = end.unwrap_or(0.0);
                 if end > 0.0 {
                     let corners = [(0.0, from), (end, from + height - 0.04)];

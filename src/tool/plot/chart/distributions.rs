@@ -3,13 +3,14 @@
 //! Histograms of times, below each other, with one axis of time.
 
 use super::{
-    frame::{AXIS, Margins, frame, pixel},
+    frame::{AXIS, Margins, Plot, TICK, frame, pixel},
     legend,
+    spread::spread,
 };
 use crate::plot::{
     axis::{Axis, Quantity},
-    canvas::{Area, Drawn, text, widest, width},
-    style::{BLUE, INK, SKY, SMALL, TEXT, VERMILION},
+    canvas::{Area, Drawn, fit, text, width},
+    style::{BLUE, INK, PAPER, SKY, SMALL, TEXT, VERMILION},
 };
 use plotters::prelude::*;
 use plotters_backend::text_anchor::HPos;
@@ -93,86 +94,99 @@ impl Distributions {
         Ok(())
     }
 
-    fn panel(&self, panel: &Panel, area: &Area<'_>) -> Drawn {
-        let (head, body) = area.split_vertically(HEAD);
-        let style = text(TEXT, INK, HPos::Left);
-        head.draw(&Text::new(
-            panel.heading.as_str(),
-            (0, HEAD as i32 / 2),
-            style,
-        ))?;
-        let above = self.panel_height() - HEAD - PLOT - AXIS - GAP;
+    /// The axis to the left of a histogram.
+    fn up(&self, panel: &Panel) -> (f64, Axis) {
         let all = panel.bars.iter().chain(panel.outline.iter().flatten());
         let most = all.map(|bar| bar.number).fold(0.0, f64::max);
         // Numbers stand above the bars.
-        let top = if most > 0.0 { most * 1.1 } else { 1.0 };
+        let top = if most > 0.0 { most * 1.15 } else { 1.0 };
+        (top, Axis::of(self.quantity, top, 3))
+    }
+
+    fn panel(&self, panel: &Panel, area: &Area<'_>) -> Drawn {
+        let (head, body) = area.split_vertically(HEAD);
+        let style = text(TEXT, INK, HPos::Left);
+        let heading = fit(&panel.heading, TEXT, area.dim_in_pixel().0);
+        head.draw(&Text::new(heading, (0, HEAD as i32 / 2), style))?;
         let [start, end] = [self.bounds.first(), self.bounds.last()]
             .map(|bound| bound.map_or(0.0, |(place, _)| *place));
-        let named = self.named(body.dim_in_pixel().0);
+        let lefts = self.panels.iter().map(|panel| self.up(panel).1.width());
         let margins = Margins {
-            top: above,
+            top: self.panel_height() - HEAD - PLOT - AXIS - GAP,
+            left: lefts.max().unwrap_or(0) + TICK,
             right: 40,
-            ..Margins::default()
         };
-        let up = Axis::of(self.quantity, top, 4);
-        let chart = frame(&body, margins, Axis::new(start..end, named), up)?;
+        let (top, up) = self.up(panel);
+        let across = Axis::new(start..end, self.bounds.clone());
+        let chart = frame(&body, margins, across, up)?;
         let plot = chart.plotting_area();
         let (wide, high) = plot.dim_in_pixel();
-        let least = top / f64::from(high.max(1));
+        // What is not nothing can be seen.
+        let least = 2.0 * top / f64::from(high.max(1));
         let is_compared = panel.outline.is_some();
         let fill = if is_compared { SKY } else { BLUE };
         for bar in panel.bars.iter().filter(|bar| bar.number > 0.0) {
-            // What is not nothing can be seen.
-            let height = bar.number.max(least);
-            let corners = [(bar.from + 0.02, 0.0), (bar.to - 0.02, height)];
+            let corners = [
+                (bar.from + 0.02, 0.0),
+                (bar.to - 0.02, bar.number.max(least)),
+            ];
             plot.draw(&Rectangle::new(corners, fill.filled()))?;
-            let said = self.quantity.say(bar.number);
-            let room = (bar.to - bar.from) / (end - start) * f64::from(wide);
-            if !is_compared && f64::from(width(&said, SMALL)) < room {
-                let place = EmptyElement::at(((bar.from + bar.to) / 2.0, height));
-                let style = text(SMALL, INK, HPos::Center);
-                plot.draw(&(place + Text::new(said, (0, -9), style)))?;
-            }
         }
         if let Some(outline) = &panel.outline {
-            let steps = outline.iter();
-            let steps = steps.flat_map(|bar| [(bar.from, bar.number), (bar.to, bar.number)]);
-            let ends = [
-                outline.first().map(|bar| bar.from),
-                outline.last().map(|bar| bar.to),
-            ];
-            let [first, last] = ends.map(|place| place.map(|place| (place, 0.0)));
-            let path = first.into_iter().chain(steps).chain(last);
-            plot.draw(&PathElement::new(
-                path.collect::<Vec<_>>(),
-                INK.stroke_width(2),
-            ))?;
+            plot.draw(&PathElement::new(steps(outline), INK.stroke_width(2)))?;
+            return Ok(());
         }
-        // Names of marks that are too close stand beside each other.
-        let mut free = i32::MIN;
-        for (place, name) in &panel.marks {
-            let (x, y) = pixel(&body, &chart, (*place, top));
-            body.draw(&PathElement::new(
-                vec![(x, y - 2), (x, y + PLOT as i32)],
-                VERMILION.stroke_width(1),
-            ))?;
-            let wide = width(name, SMALL) as i32;
-            let left = (x - wide / 2).max(free);
-            body.draw(&Text::new(
-                name.as_str(),
-                (left, y - 11),
-                text(SMALL, INK, HPos::Left),
-            ))?;
-            free = left + wide + 10;
+        self.marks(panel, &body, &chart, top)?;
+        for bar in panel.bars.iter().filter(|bar| bar.number > 0.0) {
+            let said = self.quantity.say(bar.number);
+            let said_width = width(&said, SMALL) as i32;
+            let room = (bar.to - bar.from) / (end - start) * f64::from(wide);
+            if f64::from(said_width) < room {
+                let at = ((bar.from + bar.to) / 2.0, bar.number.max(least));
+                let (x, y) = pixel(&body, &chart, at);
+                // Lines of percentiles do not go through it.
+                let half = said_width / 2 + 2;
+                let behind = [(x - half, y - 17), (x + half, y - 1)];
+                body.draw(&Rectangle::new(behind, PAPER.filled()))?;
+                let style = text(SMALL, INK, HPos::Center);
+                body.draw(&Text::new(said, (x, y - 9), style))?;
+            }
         }
         Ok(())
     }
 
-    /// Those bounds that there is room to name.
-    fn named(&self, room: u32) -> Vec<(f64, String)> {
-        let wide = widest(self.bounds.iter().map(|(_, name)| name), SMALL) + 12;
-        let most = (room.saturating_sub(100) / wide).max(1) as usize;
-        let step = self.bounds.len().div_ceil(most).max(1);
-        self.bounds.iter().step_by(step).cloned().collect()
+    /// Draws percentiles.
+    fn marks(&self, panel: &Panel, area: &Area<'_>, chart: &Plot<'_, '_>, top: f64) -> Drawn {
+        const BETWEEN: i32 = 10;
+        let places = panel.marks.iter().map(|(place, name)| {
+            let (x, y) = pixel(area, chart, (*place, top));
+            let long = width(name, SMALL) as i32 + BETWEEN;
+            ((x, y), (x - long / 2, long))
+        });
+        let (lines, mut names): (Vec<(i32, i32)>, Vec<(i32, i32)>) = places.unzip();
+        spread(&mut names, 0..area.dim_in_pixel().0 as i32 + BETWEEN);
+        for (((x, y), (left, _)), (_, name)) in lines.into_iter().zip(names).zip(&panel.marks) {
+            let line = vec![(x, y - 2), (x, y + PLOT as i32)];
+            area.draw(&PathElement::new(line, VERMILION.stroke_width(1)))?;
+            let style = text(SMALL, INK, HPos::Left);
+            area.draw(&Text::new(
+                name.as_str(),
+                (left + BETWEEN / 2, y - 11),
+                style,
+            ))?;
+        }
+        Ok(())
     }
+}
+
+/// The outline of bars that follow each other.
+fn steps(bars: &[Bar]) -> Vec<(f64, f64)> {
+    let steps = bars.iter();
+    let steps = steps.flat_map(|bar| [(bar.from, bar.number), (bar.to, bar.number)]);
+    let ends = [
+        bars.first().map(|bar| bar.from),
+        bars.last().map(|bar| bar.to),
+    ];
+    let [first, last] = ends.map(|place| place.map(|place| (place, 0.0)));
+    first.into_iter().chain(steps).chain(last).collect()
 }

@@ -4,7 +4,7 @@
 
 use crate::plot::{
     axis::Axis,
-    canvas::{Area, Canvas, Drawn, text, widest},
+    canvas::{Area, Canvas, Drawn, text},
     style::{FAINT, GRID, INK, SMALL},
 };
 use plotters::{chart::ChartContext, coord::cartesian::Cartesian2d, prelude::*};
@@ -12,6 +12,8 @@ use plotters_backend::text_anchor::HPos;
 
 /// The height of the axis below.
 pub const AXIS: u32 = 26;
+/// The width of a tick at the left, with what is between that and its name.
+pub const TICK: u32 = 10;
 
 /// The plot between axes.
 pub type Plot<'a, 'b> = ChartContext<'a, Canvas<'b>, Cartesian2d<Axis, Axis>>;
@@ -21,7 +23,7 @@ pub type Plot<'a, 'b> = ChartContext<'a, Canvas<'b>, Cartesian2d<Axis, Axis>>;
 pub struct Margins {
     /// Above.
     pub top: u32,
-    /// To the left.
+    /// To the left, with the axis there.
     pub left: u32,
     /// To the right.
     pub right: u32,
@@ -40,21 +42,24 @@ pub fn frame<'a, 'b>(
     up: Axis,
 ) -> Drawn<Plot<'a, 'b>> {
     let has_left = !up.ticks.is_empty();
-    let left = match has_left {
-        true => widest(up.ticks.iter().map(|(_, name)| name), SMALL) + 10,
-        false => 0,
+    let (margin, names) = match has_left {
+        true => (0, margins.left.max(up.width() + TICK)),
+        false => (margins.left, 0),
     };
+    let (wide, _) = area.dim_in_pixel();
+    let across = across.fitting(wide.saturating_sub(margin + names + margins.right));
     let mut chart = ChartBuilder::on(area)
         .margin_top(margins.top)
-        .margin_left(margins.left)
+        .margin_left(margin)
         .margin_right(margins.right)
         .x_label_area_size(AXIS)
-        .y_label_area_size(left)
+        .y_label_area_size(names)
         .build_cartesian_2d(across, up)?;
     let style = text(SMALL, INK, HPos::Left);
     let mut mesh = chart.configure_mesh();
     mesh.bold_line_style(GRID)
         .axis_style(FAINT)
+        .set_all_tick_mark_size(4)
         .label_style(style);
     match has_left {
         true => mesh.disable_x_mesh(),

@@ -72,7 +72,7 @@ impl Scale {
 
     fn ticks(&self) -> Vec<f64> {
         let Some(least) = self.least else {
-            return ticks(self.most, 5);
+            return ticks(self.most, 4);
         };
         let powers = (-15..30).map(|power| 10_f64.powi(power));
         powers
@@ -177,31 +177,31 @@ impl Grid {
         let up = Axis::of_rows(self.rows.len());
         let chart = frame(area, margins, Axis::of_time(time.end()), up)?;
         let plot = chart.plotting_area();
+        let corners = [(0.0, 0.0), (time.end(), self.rows.len() as f64)];
+        plot.draw(&Rectangle::new(corners, GRID.filled()))?;
         for (row, cells) in self.cells.iter().enumerate() {
-            let (above, below) = (row as f64, row as f64 + 1.0);
+            let cell = |same: Option<(f64, f64, RGBColor)>| {
+                same.map_or(Ok(()), |(from, to, colour)| {
+                    let corners = [(from, row as f64), (to, row as f64 + 1.0)];
+                    plot.draw(&Rectangle::new(corners, colour.filled()))
+                })
+            };
             // Neighbours of one colour are one rectangle.
-            let mut drawn: Option<(f64, f64, RGBColor)> = None;
-            let coloured = time
-                .intervals
-                .iter()
-                .zip(cells)
-                .map(|(&(from, to), number)| {
-                    (from, to, number.map_or(GRID, |number| scale.colour(number)))
-                });
+            let mut same: Option<(f64, f64, RGBColor)> = None;
+            let coloured = time.intervals.iter().zip(cells);
+            let coloured = coloured
+                .filter_map(|(&(from, to), number)| Some((from, to, scale.colour((*number)?))));
             for (from, to, colour) in coloured {
-                let same = drawn.filter(|&(_, end, before)| before == colour && end >= from);
-                if let (None, Some((from, to, colour))) = (same, drawn) {
-                    let corners = [(from, above), (to, below)];
-                    plot.draw(&Rectangle::new(corners, colour.filled()))?;
-                }
-                drawn = Some((same.map_or(from, |(start, ..)| start), to, colour));
+                let begin = match same {
+                    Some((begin, end, before)) if before == colour && end >= from => begin,
+                    _ => {
+                        cell(same)?;
+                        from
+                    }
+                };
+                same = Some((begin, to, colour));
             }
-            if let Some((from, to, colour)) = drawn {
-                plot.draw(&Rectangle::new(
-                    [(from, above), (to, below)],
-                    colour.filled(),
-                ))?;
-            }
+            cell(same)?;
         }
         Ok(())
     }

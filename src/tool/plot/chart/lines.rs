@@ -66,7 +66,7 @@ impl Lines {
             right,
             ..Margins::default()
         };
-        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, top, 6));
+        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, top, 4));
         let chart = frame(&body, margins, across, up)?;
         let plot = chart.plotting_area();
         // The first lines are those that matter most: they are drawn last, on the others.

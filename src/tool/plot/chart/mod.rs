@@ -9,6 +9,7 @@ pub mod grid;
 mod legend;
 pub mod lines;
 mod marks;
+mod spread;
 pub mod stacks;
 pub mod timed;
 

@@ -20,6 +20,8 @@ const NAMES: u32 = 260;
 /// The height of a row, and of a chart over time.
 const ROW: u32 = 26;
 const PLOT: u32 = 340;
+/// What is between groups.
+const GAP: u32 = 10;
 
 /// Bars of parts.
 #[derive(Debug)]
@@ -105,7 +107,8 @@ impl Stacks {
                 right,
                 ..Margins::default()
             };
-            let across = Axis::of(self.quantity, top, 5);
+            let across = Axis::of(self.quantity, top, 4);
+            let area = area.margin(0, GAP, 0, 0);
             let chart = frame(&area, margins, across, Axis::of_rows(group.len()))?;
             let plot = chart.plotting_area();
             let pixels = f64::from(plot.dim_in_pixel().0) / top;
@@ -146,7 +149,7 @@ impl Stacks {
             right,
             ..Margins::default()
         };
-        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, top, 5));
+        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, top, 4));
         let chart = frame(area, margins, across, up)?;
         let plot = chart.plotting_area();
         for ((from, to), parts) in time.intervals.iter().zip(bars) {
@@ -190,5 +193,5 @@ impl Stacks {
 }
 
 fn group_height(group: &[Row]) -> u32 {
-    ROW * group.len() as u32 + AXIS + 10
+    ROW * group.len() as u32 + AXIS + GAP
 }

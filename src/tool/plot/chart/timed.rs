@@ -2,7 +2,7 @@
 
 //! What charts over time share: their axis, and names at the ends of what they show.
 
-use super::marks;
+use super::{marks, spread::spread};
 use crate::plot::{
     canvas::{Area, Drawn, text},
     style::{INK, SMALL},
@@ -50,8 +50,7 @@ impl Time {
 /// The height of an end in its area, its name, and the mark and colour of its line.
 type End<'a> = (i32, &'a str, Option<(usize, RGBColor)>);
 
-/// Writes names into the rightmost `room` pixels of `area`, each near its height, but below the
-/// one before.
+/// Writes names into the rightmost `room` pixels of `area`, each near its height.
 ///
 /// # Errors
 ///
@@ -59,9 +58,11 @@ type End<'a> = (i32, &'a str, Option<(usize, RGBColor)>);
 pub fn name_ends(area: &Area<'_>, room: u32, mut ends: Vec<End<'_>>) -> Drawn {
     let (wide, high) = area.dim_in_pixel();
     ends.sort_by_key(|(y, ..)| *y);
-    let mut heights: Vec<i32> = ends.iter().map(|(y, ..)| *y).collect();
-    spread(&mut heights, high as i32 - NAME);
-    for (y, (_, name, line)) in heights.into_iter().zip(ends) {
+    let begin = |(y, ..): &End<'_>| (y - NAME / 2, NAME);
+    let mut places: Vec<(i32, i32)> = ends.iter().map(begin).collect();
+    spread(&mut places, 0..high as i32);
+    for ((top, _), (_, name, line)) in places.into_iter().zip(ends) {
+        let y = top + NAME / 2;
         let mut x = (wide - room) as i32 + 8;
         if let Some((number, colour)) = line {
             marks::draw(area, number, (x + marks::HALF, y), colour)?;
@@ -74,19 +75,4 @@ pub fn name_ends(area: &Area<'_>, room: u32, mut ends: Vec<End<'_>>) -> Drawn {
         ))?;
     }
     Ok(())
-}
-
-/// Moves sorted heights apart, as little as is simple: down to where there is room, and up again
-/// from the end.
-fn spread(heights: &mut [i32], end: i32) {
-    let mut free = NAME / 2;
-    for height in heights.iter_mut() {
-        *height = (*height).max(free);
-        free = *height + NAME;
-    }
-    let mut free = end;
-    for height in heights.iter_mut().rev() {
-        *height = (*height).min(free);
-        free = *height - NAME;
-    }
 }
