@@ -21,6 +21,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 /// What is for the command. The kernel sends what keys cause to both.
@@ -39,18 +40,30 @@ const FORWARDED: [(i32, Signal); 8] = [
 /// have to wait for a disk or a reader.
 static ALONE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(true.into()));
 
+/// What is done at intervals while a command runs.
+pub struct Every<'a> {
+    /// How long the intervals are.
+    pub interval: Duration,
+    /// What is done at the end of each.
+    pub what: &'a mut dyn FnMut(),
+}
+
 /// Runs a command to its end. If it cannot be run, says so, and returns its exit status.
 ///
 /// # Errors
 ///
 /// If signals cannot be handled.
-pub fn run(program: &OsStr, arguments: &[OsString]) -> Result<Result<ExitStatus, ExitCode>> {
+pub fn run(
+    program: &OsStr,
+    arguments: &[OsString],
+    every: Option<Every<'_>>,
+) -> Result<Result<ExitStatus, ExitCode>> {
     let mut signals =
         Signals::listen(&[&FORWARDED.map(|(number, _)| number)[..], &[SIGCHLD]].concat())?;
     signals.end_if(&ALONE, &[SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     ALONE.store(false, Relaxed);
     let child = Command::new(program).args(arguments).spawn();
-    let status = child.map(|mut child| wait(&mut child, &mut signals));
+    let status = child.map(|mut child| wait(&mut child, &mut signals, every));
     ALONE.store(true, Relaxed);
     match status {
         Ok(status) => status.map(Ok),
@@ -80,13 +93,24 @@ pub fn ended(status: ExitStatus, written: Result<()>) -> Result<ExitCode> {
 }
 
 /// Waits until the command ends, and forwards signals until then.
-fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
+fn wait(
+    child: &mut Child,
+    signals: &mut Signals,
+    mut every: Option<Every<'_>>,
+) -> Result<ExitStatus> {
     let pid = Pid::from_child(child);
+    let mut begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        let (came, _) = signals.wait(&[], None)?;
+        let end = every.as_ref().map(|every| begin + every.interval);
+        let (came, _) = signals.wait(&[], end)?;
+        if let Some(every) = every.as_mut().filter(|_| end <= Some(Instant::now())) {
+            (every.what)();
+            // Ends that passed meanwhile are left out.
+            begin = end.map_or(begin, |end| end.max(Instant::now() - every.interval));
+        }
         for (number, signal) in FORWARDED {
             // Of a terminal's hangup, the kernel tells only the leader of the session.
             let has_it = number != SIGHUP && signals.is_from_terminal(number);

@@ -37,11 +37,21 @@ impl Clock {
     ///
     /// If it cannot wait.
     pub fn is_interrupted_before(&mut self, interval: Duration) -> Result<bool> {
+        self.is_interrupted(interval, None)
+    }
+
+    /// The same, of an interval that ends at `latest`, if not before.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot wait.
+    pub fn is_interrupted(&mut self, interval: Duration, latest: Option<Instant>) -> Result<bool> {
         let missed = self.last.elapsed().div_duration_f64(interval).floor();
         if missed >= 1.0 {
             self.last += interval.mul_f64(missed);
         }
         let end = self.last + interval;
+        let end = latest.map_or(end, |latest| latest.min(end));
         if self.wait(Some(end))? {
             return Ok(true);
         }

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod exporter;
 pub mod generate;
 mod naming;
+mod patient;
 pub mod plot;
 pub mod record;
 pub mod recorded;

@@ -5,7 +5,7 @@
 use super::{
     diff,
     naming::Naming,
-    record::{check, write},
+    record::output::{check, replace},
     recorded::{self, Times, Which},
     tell::tell,
 };
@@ -166,7 +166,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Format::Png => picture.png()?,
     };
     match file {
-        Some(file) => write(file, &bytes).with_context(|| file.display().to_string()),
+        Some(file) => (replace(file, &bytes).map(drop)).with_context(|| file.display().to_string()),
         None => {
             let mut out = io::stdout().lock();
             out.write_all(&bytes)?;

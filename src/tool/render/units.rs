@@ -153,6 +153,11 @@ pub fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
     format!("{} {name}", grouped(number))
 }
 
+/// A size in bytes, in at most seven characters.
+pub fn bytes(number: u64) -> String {
+    count(number as f64, 5) + "B"
+}
+
 /// A rate or mean in at most `width` characters.
 pub fn rate(rate: f64, width: usize) -> String {
     match rate {

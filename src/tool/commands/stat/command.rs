@@ -27,7 +27,7 @@ pub fn run(
     first: &Snapshot,
     printer: &mut Printer<'_>,
 ) -> Result<ExitCode> {
-    let status = match child::run(program, arguments)? {
+    let status = match child::run(program, arguments, None)? {
         Ok(status) => status,
         Err(code) => return Ok(code),
     };

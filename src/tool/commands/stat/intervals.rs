@@ -4,11 +4,9 @@
 
 use super::printer::Printer;
 use crate::{
-    commands::{clock::Clock, restart::FROM_START, tell::tell},
+    commands::{clock::Clock, patient::Patient, restart::FROM_START, tell::tell},
     continuity::REPLACED,
-    render::words,
     snapshot::Snapshot,
-    source::Source,
 };
 use anyhow::Result;
 use std::time::Duration;
@@ -22,7 +20,7 @@ use std::time::Duration;
 pub fn run(
     interval: Duration,
     count: u32,
-    source: &mut Source,
+    mut source: Patient,
     first: Snapshot,
     printer: &mut Printer<'_>,
 ) -> Result<()> {
@@ -32,27 +30,14 @@ pub fn run(
     let (mut first, mut before) = (first.clone(), first);
     let started = before.time_ns;
     let mut rates = Vec::new();
-    let mut lost = false;
     for nth in 1..=count {
         let is_interrupted = clock.is_interrupted_before(interval)?;
-        let now = match source.read() {
-            Ok(now) => now,
-            // The module may be loaded again.
-            Err(e) => {
-                if is_interrupted {
-                    break;
-                }
-                if !lost {
-                    tell(format_args!("{e:#}: waiting for it to come back"));
-                }
-                lost = true;
-                continue;
+        let Some(now) = source.read() else {
+            if is_interrupted {
+                break;
             }
+            continue;
         };
-        lost = false;
-        if words::is_off(&now) && !words::is_off(&before) {
-            tell(words::RECORDING_IS_OFF);
-        }
         let delta = match now.since(&before) {
             Ok(added) => added,
             Err(why) => {

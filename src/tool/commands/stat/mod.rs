@@ -9,7 +9,7 @@ mod phase_lines;
 mod printer;
 mod repeat;
 
-use super::{clock::Clock, restart, seconds::seconds, show::Show, tell::tell};
+use super::{clock::Clock, patient::Patient, restart, seconds::seconds, show::Show, tell::tell};
 use crate::{
     budget,
     render::{Format, words},
@@ -181,7 +181,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         ([], Some(interval)) => {
             let count = count.unwrap_or(u32::MAX);
-            intervals::run(interval, count, &mut source, first, &mut printer)?;
+            let source = Patient::new(source, &first);
+            intervals::run(interval, count, source, first, &mut printer)?;
         }
         ([], None) => until_interrupt(&mut source, &first, &mut printer)?,
     }

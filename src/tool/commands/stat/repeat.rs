@@ -54,7 +54,7 @@ pub fn run(
             }
         };
         let start = Instant::now();
-        let status = match child::run(program, arguments)? {
+        let status = match child::run(program, arguments, None)? {
             Ok(status) => status,
             Err(code) => return Ok(code),
         };

@@ -16,8 +16,8 @@ use exitprof::{
 };
 use picture::{BEFORE, BLUE, GREY, Picture, Rect, SKY};
 
-/// Lengths are drawn in whole pixels.
-const PIXEL: f64 = 1.01;
+/// How much lengths may differ from numbers: bars begin and end at whole pixels, also the longest.
+const PIXEL: f64 = 2.0;
 
 fn path(name: &str) -> String {
     file(name).to_str().unwrap().into()

@@ -2,7 +2,9 @@
 
 //! Series of snapshots in a file.
 
+mod parts;
 mod times;
+mod writing;
 
 use crate::{growing::Growing, host::PROFILE};
 use exitprof::{
