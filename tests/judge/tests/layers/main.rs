@@ -49,7 +49,7 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main build > lib > cli > commands > render > phase_changes > comparison budget series > view > parts \
+    order: "main build > lib > cli > commands > plot > render > phase_changes > comparison budget series > view > parts \
             > select rate > delta names > continuity source > snapshot > reasons columns > profile",
     alone: &["rate", "columns"],
     elsewhere: &["profile"],

@@ -327,3 +327,13 @@ fn light(colour: &str) -> f64 {
     let part = |at: usize| u8::from_str_radix(&colour[at..at + 2], 16).unwrap();
     0.299 * f64::from(part(1)) + 0.587 * f64::from(part(3)) + 0.114 * f64::from(part(5))
 }
+
+/// The README's picture is what is drawn now: `exitprof plot phases -i FILE -o FILE` draws it anew.
+#[test]
+fn the_picture_of_the_readme_is_up_to_date() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let drawn = dir.path().join("phases.svg");
+    picture::draw(&["phases", "-i", &path("phases.txt")], &drawn);
+    let kept = include_str!("../../../plot/phases.svg");
+    assert!(std::fs::read_to_string(drawn).unwrap() == kept, "draw it anew");
+}
