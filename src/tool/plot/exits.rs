@@ -41,8 +41,7 @@ pub fn of_view(view: &View, unit: Unit) -> Picture {
         vec![(Some(row.exits as f64), with_share(said, row.exits_percent))]
     });
     let time = all().map(|row| {
-        let is_unknown = row.exits > 0 && row.untimed == Some(row.exits);
-        if is_unknown {
+        if row.exits > 0 && row.cycles == 0 && row.avg.is_none() {
             return vec![(None, "not timed".into())];
         }
         let said = unit.show(row.cycles as f64);

@@ -124,7 +124,7 @@ pub fn over_time(time: timed::Time, budgets: &[Time]) -> Picture {
         0 => Vec::new(),
         _ => shares(budget).to_vec(),
     });
-    picture(Bars::Timed(time, parts.collect(), 100.0))
+    picture(Bars::Timed(time, parts.collect()))
 }
 
 fn few(top: usize) -> usize {
@@ -161,7 +161,7 @@ fn picture(mut bars: Bars) -> Picture {
             let rows = groups.iter_mut().flatten();
             rows.map(|row| &mut row.parts).collect()
         }
-        Bars::Timed(_, parts, _) => parts.iter_mut().collect(),
+        Bars::Timed(_, parts) => parts.iter_mut().collect(),
     };
     let occurs = |part: usize| {
         all.iter()

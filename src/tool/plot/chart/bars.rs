@@ -15,7 +15,7 @@ use plotters::prelude::*;
 use plotters_backend::text_anchor::HPos;
 
 /// The widest names.
-const NAMES: u32 = 300;
+const NAMES: u32 = 340;
 /// What is between panels.
 const GAP: u32 = 16;
 /// The height of a panel's heading.

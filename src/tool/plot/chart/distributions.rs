@@ -158,12 +158,16 @@ impl Distributions {
     /// Draws percentiles.
     fn marks(&self, panel: &Panel, area: &Area<'_>, chart: &Plot<'_, '_>, top: f64) -> Drawn {
         const BETWEEN: i32 = 10;
-        let places = panel.marks.iter().map(|(place, name)| {
-            let (x, y) = pixel(area, chart, (*place, top));
+        let lines = panel
+            .marks
+            .iter()
+            .map(|(place, _)| pixel(area, chart, (*place, top)));
+        let lines: Vec<(i32, i32)> = lines.collect();
+        let name = |(&(x, _), (_, name)): (&(i32, i32), &(f64, String))| {
             let long = width(name, SMALL) as i32 + BETWEEN;
-            ((x, y), (x - long / 2, long))
-        });
-        let (lines, mut names): (Vec<(i32, i32)>, Vec<(i32, i32)>) = places.unzip();
+            (x - long / 2, long)
+        };
+        let mut names: Vec<(i32, i32)> = lines.iter().zip(&panel.marks).map(name).collect();
         spread(&mut names, 0..area.dim_in_pixel().0 as i32 + BETWEEN);
         for (((x, y), (left, _)), (_, name)) in lines.into_iter().zip(names).zip(&panel.marks) {
             let line = vec![(x, y - 2), (x, y + PLOT as i32)];

@@ -39,8 +39,9 @@ pub struct Stacks {
 pub enum Bars {
     /// Of names: groups below each other, each with an axis of its own.
     Named(Vec<Vec<Row>>),
-    /// Of intervals. Those of which nothing is known have no parts. All bars may be that high.
-    Timed(Time, Vec<Vec<f64>>, f64),
+    /// Of intervals. Those of which nothing is known have no parts. The parts of others make up
+    /// all of the time.
+    Timed(Time, Vec<Vec<f64>>),
 }
 
 /// A bar with a name.
@@ -85,7 +86,7 @@ impl Stacks {
         )?;
         match &self.bars {
             Bars::Named(groups) => self.named(groups, &below),
-            Bars::Timed(time, bars, top) => self.timed(time, bars, *top, &below),
+            Bars::Timed(time, bars) => self.timed(time, bars, &below),
         }
     }
 
@@ -142,14 +143,14 @@ impl Stacks {
         Ok(())
     }
 
-    fn timed(&self, time: &Time, bars: &[Vec<f64>], top: f64, area: &Area<'_>) -> Drawn {
+    fn timed(&self, time: &Time, bars: &[Vec<f64>], area: &Area<'_>) -> Drawn {
         let right = widest(self.parts.iter().map(|(name, _)| name), SMALL) + 12;
         let margins = Margins {
             top: 8,
             right,
             ..Margins::default()
         };
-        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, top, 4));
+        let (across, up) = (Axis::of_time(time.end()), Axis::of(self.quantity, 100.0, 4));
         let chart = frame(area, margins, across, up)?;
         let plot = chart.plotting_area();
         for ((from, to), parts) in time.intervals.iter().zip(bars) {

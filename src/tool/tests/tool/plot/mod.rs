@@ -186,11 +186,7 @@ fn histograms_are_as_high_as_buckets() {
     let (last, bar) = (taken.last().unwrap(), bars.last().unwrap());
     let max = row.max.unwrap();
     let share = (max as f64 / last.0 as f64).log2();
-    let line = picture
-        .lines
-        .iter()
-        .filter(|line| line.stroke == "#D55E00")
-        .next_back();
+    let line = picture.lines.iter().rfind(|line| line.stroke == "#D55E00");
     let x = line.unwrap().points[0].0;
     assert!(
         (x - bar.x - share * bar.width).abs() < 5.0,
@@ -308,7 +304,7 @@ fn heat_maps_darken_with_exits() {
         let y = picture.text(row.owner.as_ref().unwrap()).y;
         let holds =
             |r: &&Rect| (r.x..r.x + r.width).contains(&x) && (r.y..r.y + r.height).contains(&y);
-        let cell = picture.rects.iter().filter(holds).next_back().unwrap();
+        let cell = picture.rects.iter().rfind(holds).unwrap();
         let said = picture
             .texts
             .iter()
@@ -335,5 +331,8 @@ fn the_picture_of_the_readme_is_up_to_date() {
     let drawn = dir.path().join("phases.svg");
     picture::draw(&["phases", "-i", &path("phases.txt")], &drawn);
     let kept = include_str!("../../../plot/phases.svg");
-    assert!(std::fs::read_to_string(drawn).unwrap() == kept, "draw it anew");
+    assert!(
+        std::fs::read_to_string(drawn).unwrap() == kept,
+        "draw it anew"
+    );
 }
