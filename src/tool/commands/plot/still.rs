@@ -83,23 +83,20 @@ impl Arguments {
         let [a, b] = comparison.parts.as_slice() else {
             bail!("a picture compares two recordings");
         };
+        let units = [a, b].map(|part| self.unit(&part.snapshot));
         let mut picture = match self.what {
             What::Exits => exits::of_comparison(&comparison, self.top()),
             What::Histogram => {
                 self.check_by(&[By::Reason], "--by reason")?;
                 let view = |snapshot| View::of_part(snapshot, &few(selection));
                 let views = [&view(&a.snapshot)?, &view(&b.snapshot)?];
-                latency::of_views(views, self.unit(&b.snapshot))?
+                latency::of_views(views, units)?
             }
             What::Phases => {
                 self.check_by(&[By::Reason], "--by reason")?;
                 let breakdown = |snapshot| Breakdown::new(snapshot, selection);
                 let both = [&breakdown(&a.snapshot)?, &breakdown(&b.snapshot)?];
-                phases::of_both(
-                    both,
-                    self.top(),
-                    [&a.snapshot, &b.snapshot].map(|s| self.unit(s)),
-                )
+                phases::of_both(both, self.top(), units)
             }
             What::Rate | What::Heatmap => {
                 bail!("this picture is of one recording: name one with -i")

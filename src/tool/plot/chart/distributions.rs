@@ -14,6 +14,7 @@ use crate::plot::{
 };
 use plotters::prelude::*;
 use plotters_backend::text_anchor::HPos;
+use std::ops::Range;
 
 /// The height of a histogram's heading, of the names of percentiles, and of a histogram.
 const HEAD: u32 = 28;
@@ -25,8 +26,9 @@ const GAP: u32 = 14;
 /// Histograms.
 #[derive(Debug)]
 pub struct Distributions {
-    /// The places of the axis where bars begin or end, and what they are called. The first one
-    /// begins the axis, and the last one ends it.
+    /// Where the axis begins and ends.
+    pub range: Range<f64>,
+    /// The places where bars begin or end, and what they are called.
     pub bounds: Vec<(f64, String)>,
     /// The histograms.
     pub panels: Vec<Panel>,
@@ -108,8 +110,6 @@ impl Distributions {
         let style = text(TEXT, INK, HPos::Left);
         let heading = fit(&panel.heading, TEXT, area.dim_in_pixel().0);
         head.draw(&Text::new(heading, (0, HEAD as i32 / 2), style))?;
-        let [start, end] = [self.bounds.first(), self.bounds.last()]
-            .map(|bound| bound.map_or(0.0, |(place, _)| *place));
         let lefts = self.panels.iter().map(|panel| self.up(panel).1.width());
         let margins = Margins {
             top: self.panel_height() - HEAD - PLOT - AXIS - GAP,
@@ -117,7 +117,7 @@ impl Distributions {
             right: 40,
         };
         let (top, up) = self.up(panel);
-        let across = Axis::new(start..end, self.bounds.clone());
+        let across = Axis::new(self.range.clone(), self.bounds.clone());
         let chart = frame(&body, margins, across, up)?;
         let plot = chart.plotting_area();
         let (wide, high) = plot.dim_in_pixel();
@@ -140,7 +140,7 @@ impl Distributions {
         for bar in panel.bars.iter().filter(|bar| bar.number > 0.0) {
             let said = self.quantity.say(bar.number);
             let said_width = width(&said, SMALL) as i32;
-            let room = (bar.to - bar.from) / (end - start) * f64::from(wide);
+            let room = (bar.to - bar.from) / (self.range.end - self.range.start) * f64::from(wide);
             if f64::from(said_width) < room {
                 let at = ((bar.from + bar.to) / 2.0, bar.number.max(least));
                 let (x, y) = pixel(&body, &chart, at);

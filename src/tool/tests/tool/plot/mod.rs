@@ -5,7 +5,7 @@
 mod command;
 mod data;
 mod over_time;
-mod picture;
+pub mod picture;
 
 use crate::host::{PROFILE, data as file, exitprof, output};
 use exitprof::{
@@ -240,6 +240,41 @@ fn histograms_are_compared() {
     all.extend(heights.into_iter().filter(|(_, height)| *height >= 2.0));
     assert!(all.len() > 6, "{all:?}");
     check_lengths(&all);
+}
+
+/// At half the frequency, the same cycles are twice the time: one bucket more.
+#[test]
+fn histograms_of_other_clocks_are_moved() {
+    let slower = PROFILE
+        .replace("tsc_khz=2400000", "tsc_khz=1200000")
+        .replace("epoch=7", "epoch=8");
+    let host = crate::host::Host::new(&slower);
+    let slower = host.0.path().join("kvm_exitprof/profile");
+    let (a, b) = (slower.to_str().unwrap(), path("host-v2.txt"));
+    let picture = Picture::of(&[
+        "histogram",
+        "--reason",
+        "HLT",
+        "--reason",
+        "CPUID",
+        "-i",
+        a,
+        "-i",
+        &b,
+    ]);
+    picture.check_texts();
+    let outline = picture.lines.iter().find(|line| line.points.len() > 4);
+    let outline = outline.unwrap().points[0].0;
+    let bars = picture
+        .filled(SKY)
+        .into_iter()
+        .filter(|rect| rect.width > 13.0);
+    let bars: Vec<&Rect> = bars.collect();
+    let bucket = bars[1].x - bars[0].x;
+    assert!(
+        (outline - bars[0].x - bucket).abs() < 3.0,
+        "{outline} {bars:?}"
+    );
 }
 
 /// Parts are as long as in the report, one after the other.
