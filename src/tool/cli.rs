@@ -4,7 +4,7 @@
 
 use crate::{
     commands::{
-        check, control, diff, exporter, generate, record, report, schema, stat, sweep, top,
+        check, control, diff, exporter, generate, plot, record, report, schema, stat, sweep, top,
     },
     render, snapshot,
 };
@@ -232,6 +232,26 @@ Examples:
   exitprof check --noise 8 --change 25% baseline.series new.series
   exitprof check --format json baseline.series new.series | jq .normal")]
     Check(check::Arguments),
+    /// Draw a picture of what was counted: an SVG or PNG
+    #[command(after_help = "\
+exits, histogram and phases are of what was counted so far, of a recording, or
+of two, which are compared. rate needs a series; phases and heatmap show a
+series over time, and with --at what was counted until then.
+
+Bars and lines are the time that KVM spends handling exits, as in report; those
+of phases are shares of the time of vCPUs. Pictures have a white background, and
+colours that the colour-blind can tell apart. A PNG has two pixels for each of
+the SVG's in each direction, and needs no fonts on this machine.
+
+Examples:
+  exitprof plot exits -o exits.svg
+  exitprof plot exits --by vm -o vms.png
+  exitprof plot histogram --reason EPT_VIOLATION -o ept.svg
+  exitprof plot exits -i before.json -i after.json -o change.svg
+  exitprof plot phases -i make.json -o phases.svg
+  exitprof plot rate -i day.series --between 14:00 15:00 -o rate.svg
+  exitprof plot heatmap -i day.series --sort time -o vcpus.png")]
+    Plot(plot::Arguments),
     /// Let Prometheus and the like read what is counted, over HTTP
     #[command(after_help = "\
 The metrics are at /metrics, as OpenMetrics 1.0 or in Prometheus' own format: as
@@ -332,6 +352,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
         Command::Diff(arguments) => return diff::run(&arguments, &mut out),
         Command::Check(arguments) => return check::run(&arguments, &mut out),
+        Command::Plot(arguments) => plot::run(&arguments)?,
         Command::Exporter(arguments) => exporter::run(&arguments)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,
         Command::Schema => schema::run(&mut out)?,

@@ -18,6 +18,7 @@ mod delta;
 pub mod names;
 mod parts;
 mod phase_changes;
+pub mod plot;
 pub mod rate;
 mod reasons;
 pub mod recording;

@@ -79,7 +79,11 @@ pub fn percent(text: &str) -> Result<f64, String> {
 }
 
 /// Reads parts of recordings: that of each file, all of one file, or the same of all files.
-fn read(files: &[PathBuf], parts: &[Which]) -> Result<Vec<(String, Snapshot)>> {
+///
+/// # Errors
+///
+/// If they cannot be read, or are fewer than two.
+pub(super) fn read(files: &[PathBuf], parts: &[Which]) -> Result<Vec<(String, Snapshot)>> {
     let number = files.len().max(parts.len());
     ensure!(
         number > 1,

@@ -12,6 +12,7 @@ pub mod exporter;
 pub mod generate;
 mod naming;
 mod patient;
+pub mod plot;
 pub mod record;
 pub mod recorded;
 pub mod report;

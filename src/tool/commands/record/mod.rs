@@ -2,7 +2,7 @@
 
 //! `exitprof record`: saves what was counted so far or in a period, or a series of snapshots.
 
-mod output;
+pub(super) mod output;
 mod series;
 
 use super::{child, clock::Clock, restart::difference, seconds::seconds};

@@ -25,6 +25,7 @@ mod metrics;
 mod period;
 mod phase_changes;
 mod phases;
+mod plot;
 mod properties;
 mod recording;
 mod schema;

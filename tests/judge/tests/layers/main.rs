@@ -49,7 +49,7 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main build > lib > cli > commands > render > phase_changes > comparison budget series baseline \
+    order: "main build > lib > cli > commands > plot > render > phase_changes > comparison budget series baseline \
             > view > parts > select rate > source > recording > delta names > continuity > snapshot \
             > reasons columns > profile",
     alone: &["rate", "columns"],

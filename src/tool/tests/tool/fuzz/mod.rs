@@ -8,6 +8,7 @@
 mod metrics;
 mod mutants;
 mod naive;
+mod pictures;
 mod profiles;
 
 use crate::{host::exitprof, schema};
