@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What DKMS runs, as dkms.conf says, in a copy of its package's sources.
+#
+#	dkms.sh check KERNEL	says why nothing can be built for KERNEL, and exits with 77, for
+#				which DKMS lets the kernel keep its own KVM
+#	dkms.sh build KERNEL	builds KVM's modules and the profiler for it: modules/*.ko
+#	dkms.sh renew KERNEL	has DKMS build and install them, if they are missing or belong to
+#				another upload of that kernel
+set -euo pipefail
+export KVM_EXITPROF_CACHE=$PWD/work
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/../build/series.sh"
+
+[ $# = 2 ] || die "usage: $0 check|build|renew KERNEL"
+kernel=$2 headers=/lib/modules/$2/build
+series=$(cd "$top/patches" && echo *)
+
+value() {
+	sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?$/\1/p" "$headers/.config"
+}
+
+# Debian's version of the kernel. Each upload may have another layout under the same release.
+upload() {
+	sed -n 's/^#define UTS_VERSION ".* Debian \([^ ]*\) .*"$/\1/p' "$headers/include/generated/utsversion.h"
+}
+
+# unfit WHY: it can never be built for this kernel.
+unfit() {
+	say_why "$1. A kernel that fits is Debian's $series: apt install -t trixie-backports" \
+		"linux-image-amd64 linux-headers-amd64"
+}
+
+say_why() {
+	echo "kvm-exitprof: Linux $kernel keeps its own KVM, and cannot be profiled: $*"
+	exit 77
+}
+
+check() {
+	local option source
+	[ -e "$headers/.config" ] || say_why "it has no headers here: apt install linux-headers-$kernel"
+	. "$top/dkms.conf"
+	for option in $BUILD_EXCLUSIVE_CONFIG; do
+		case $option in
+		!*) [ -z "$(value "${option#!CONFIG_}")" ] || unfit "it is built with ${option#!}" ;;
+		*) [ "$(value "${option#CONFIG_}")" ] || unfit "it is built without $option" ;;
+		esac
+	done
+	[[ $kernel =~ $BUILD_EXCLUSIVE_KERNEL ]] || unfit "the patches are for Linux $series"
+	[ "$(value RUSTC_VERSION_TEXT)" = "$("$RUSTC" --version)" ] ||
+		say_why "its Rust crates need \"$(value RUSTC_VERSION_TEXT)\", and $RUSTC is" \
+			"\"$("$RUSTC" --version 2>&1)\": install that version of Debian's rustc"
+	source=$(dpkg-query -Wf '${Version}' "linux-source-$series" 2>/dev/null || true)
+	[ "$(upload)" = "$source" ] ||
+		say_why "it is Debian's $(upload), and linux-source-$series is ${source:-missing}:" \
+			"apt install linux-source-$series=$(upload), or boot the kernel that belongs to that source"
+}
+
+build() {
+	local source tree=$cache/kernel
+	trap 'rm -rf "$cache"' EXIT
+	mkdir -p "$cache"
+	"$top/scripts/build/check-build.sh" room "$cache"
+	source=$(unpacked "/usr/src/linux-source-$series.tar.xz")
+	cp -al "$source" "$tree"
+	say "building KVM for Linux $kernel, Debian $(upload)"
+	"$top/scripts/build/stock-kvm.sh" "$source" "$headers" "$tree" make "${kernel_tools[@]:1}"
+	say "building the profiler"
+	"$top/scripts/build/make.sh" "$tree" M="$top" modules
+	install -m 644 -D -t modules "$tree"/arch/x86/kvm/*.ko kvm_exitprof.ko
+}
+
+renew() {
+	check
+	. "$top/dkms.conf"
+	! grep -qsF "KVM for Linux $kernel, Debian $(upload)" \
+		"/var/lib/dkms/$PACKAGE_NAME/$PACKAGE_VERSION/$kernel/$(uname -m)/log/make.log" ||
+		exit 0
+	dkms install --force -m "$PACKAGE_NAME" -v "$PACKAGE_VERSION" -k "$kernel"
+}
+
+case $1 in
+check | build | renew) "$1" ;;
+*) die "usage: $0 check|build|renew KERNEL" ;;
+esac
