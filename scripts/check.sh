@@ -55,7 +55,7 @@ clippy_kernel() {
 	! grep -q '^warning\|^error' "$tmp/clippy"
 }
 
-shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init tests/live/* .ci/run; }
+shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init scripts/deb/debian/*.postinst tests/live/* .ci/run; }
 
 # .checkpatch.conf says what is ignored, and why. Given a name, checkpatch would
 # take a file that git tracks for source code.

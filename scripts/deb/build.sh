@@ -21,6 +21,7 @@ crates() {
 	done
 }
 
+"$top/scripts/build/deps.sh" deb
 "$top/scripts/build/tool.sh" exitprof
 rm -rf "$build/deb"
 mkdir -p "$tree"

@@ -14,7 +14,8 @@ export KVM_EXITPROF_CACHE=$PWD/work
 . "$(dirname "$0")/../build/series.sh"
 
 [ $# = 2 ] || die "usage: $0 check|build|renew KERNEL"
-kernel=$2 headers=/lib/modules/$2/build
+# dkms.conf knows it by that name.
+kernelver=$2 headers=/lib/modules/$2/build
 series=$(cd "$top/patches" && echo *)
 
 value() {
@@ -33,13 +34,14 @@ unfit() {
 }
 
 say_why() {
-	echo "kvm-exitprof: Linux $kernel keeps its own KVM, and cannot be profiled: $*"
+	echo "kvm-exitprof: Linux $kernelver keeps its own KVM, and cannot be profiled: $*"
 	exit 77
 }
 
 check() {
 	local option source
-	[ -e "$headers/.config" ] || say_why "it has no headers here: apt install linux-headers-$kernel"
+	[ -e "$headers/.config" ] || say_why "it has no headers here: apt install linux-headers-$kernelver"
+	# shellcheck source=scripts/deb/debian/kvm-exitprof-dkms.dkms
 	. "$top/dkms.conf"
 	for option in $BUILD_EXCLUSIVE_CONFIG; do
 		case $option in
@@ -47,7 +49,7 @@ check() {
 		*) [ "$(value "${option#CONFIG_}")" ] || unfit "it is built without $option" ;;
 		esac
 	done
-	[[ $kernel =~ $BUILD_EXCLUSIVE_KERNEL ]] || unfit "the patches are for Linux $series"
+	[[ $kernelver =~ $BUILD_EXCLUSIVE_KERNEL ]] || unfit "the patches are for Linux $series"
 	[ "$(value RUSTC_VERSION_TEXT)" = "$("$RUSTC" --version)" ] ||
 		say_why "its Rust crates need \"$(value RUSTC_VERSION_TEXT)\", and $RUSTC is" \
 			"\"$("$RUSTC" --version 2>&1)\": install that version of Debian's rustc"
@@ -64,7 +66,7 @@ build() {
 	"$top/scripts/build/check-build.sh" room "$cache"
 	source=$(unpacked "/usr/src/linux-source-$series.tar.xz")
 	cp -al "$source" "$tree"
-	say "building KVM for Linux $kernel, Debian $(upload)"
+	say "building KVM for Linux $kernelver, Debian $(upload)"
 	"$top/scripts/build/stock-kvm.sh" "$source" "$headers" "$tree" make "${kernel_tools[@]:1}"
 	say "building the profiler"
 	"$top/scripts/build/make.sh" "$tree" M="$top" modules
@@ -73,11 +75,12 @@ build() {
 
 renew() {
 	check
+	# shellcheck source=scripts/deb/debian/kvm-exitprof-dkms.dkms
 	. "$top/dkms.conf"
-	! grep -qsF "KVM for Linux $kernel, Debian $(upload)" \
-		"/var/lib/dkms/$PACKAGE_NAME/$PACKAGE_VERSION/$kernel/$(uname -m)/log/make.log" ||
+	! grep -qsF "KVM for Linux $kernelver, Debian $(upload)" \
+		"/var/lib/dkms/$PACKAGE_NAME/$PACKAGE_VERSION/$kernelver/$(uname -m)/log/make.log" ||
 		exit 0
-	dkms install --force -m "$PACKAGE_NAME" -v "$PACKAGE_VERSION" -k "$kernel"
+	dkms install --force -m "$PACKAGE_NAME" -v "$PACKAGE_VERSION" -k "$kernelver"
 }
 
 case $1 in
