@@ -46,6 +46,17 @@ fresh_root() {
 	cp -a "$base" "$root"
 }
 
+apt() {
+	in_root apt-get -qqy -o Dpkg::Use-Pty=0 "$@"
+}
+
+# install_from DIR: the packages that are there.
+install_from() {
+	local packages=("$1"/*.deb)
+	cp "${packages[@]}" "$root/var/tmp"
+	apt install "${packages[@]/#*\///var/tmp/}"
+}
+
 # says WORDS: whether the output so far has them.
 says() {
 	grep -qF "$1" "$tmp/output" || {
@@ -93,8 +104,7 @@ packages_are_clean() {
 # The kernel of Debian 13 keeps its KVM, and nothing fails.
 explains_other_kernels() {
 	fresh_root "$build"/deb-old/kvm-exitprof-dkms_*.deb
-	cp "$build"/deb-old/*.deb "$root/var/tmp"
-	in_root sh -c 'apt-get -qqy -o Dpkg::Use-Pty=0 install /var/tmp/*.deb'
+	install_from "$build/deb-old"
 	says 'keeps its own KVM, and cannot be profiled: it is built without CONFIG_RUST'
 	says 'apt install -t trixie-backports linux-image-amd64 linux-headers-amd64'
 	status 'kvm-exitprof/0.0.1: added'
@@ -116,15 +126,14 @@ tool_is_complete() {
 
 # That of backports gets ours when its headers are installed.
 builds_for_new_kernel() {
-	in_root apt-get -qqy -o Dpkg::Use-Pty=0 -t trixie-backports install linux-headers-amd64 "linux-modules-$kernel" ||
+	apt -t trixie-backports install linux-headers-amd64 "linux-modules-$kernel" ||
 		{ tail -n 40 "$root/var/lib/dkms/kvm-exitprof/0.0.1/build/make.log" && return 1; }
 	status "kvm-exitprof/0.0.1, $kernel, x86_64: installed"
 	modules_are_ours
 }
 
 builds_for_upgrade() {
-	cp "$build"/deb/*.deb "$root/var/tmp"
-	in_root sh -c "apt-get -qqy -o Dpkg::Use-Pty=0 install /var/tmp/*_${version}_*.deb"
+	install_from "$build/deb"
 	status "kvm-exitprof/$version, $kernel, x86_64: installed"
 	modules_are_ours
 }
@@ -140,7 +149,7 @@ explains_other_source() {
 }
 
 removes_all() {
-	in_root apt-get -qqy -o Dpkg::Use-Pty=0 purge exitprof kvm-exitprof-dkms
+	apt purge exitprof kvm-exitprof-dkms
 	status
 	kvm_is kernel/arch/x86/kvm
 	! in_root modprobe -S "$kernel" --show-depends kvm_exitprof || return

@@ -62,7 +62,8 @@ fi
 
 if ! is_built; then
 	say "building the Rust crates of Linux $release, and KVM: 2 minutes on 2 cores; log: $tree.log"
-	logged "$tree.log" "$top/scripts/build/stock-kvm.sh" "$source" "$headers" "$tree" "$in_root" make
+	patch_tree "$source" "$tree" $version
+	logged "$tree.log" "$top/scripts/build/stock-kvm.sh" "$tree" "$headers" "$in_root" make
 	mark_patched "$tree"
 fi
 

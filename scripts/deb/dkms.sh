@@ -60,17 +60,19 @@ check() {
 }
 
 build() {
-	local source tree=$cache/kernel
+	local source
 	trap 'rm -rf "$cache"' EXIT
 	mkdir -p "$cache"
 	"$top/scripts/build/check-build.sh" room "$cache"
-	source=$(unpacked "/usr/src/linux-source-$series.tar.xz")
-	cp -al "$source" "$tree"
+	# Without what is many files and no source of a kernel for this machine.
+	source=$(unpacked "/usr/src/linux-source-$series.tar.xz" --exclude='*.rst' --exclude='*.yaml' \
+		--exclude='*.dts*' --exclude='*/tools/testing/selftests')
+	"$top/scripts/build/patch.sh" "$source"
 	say "building KVM for Linux $kernelver, Debian $(upload)"
-	"$top/scripts/build/stock-kvm.sh" "$source" "$headers" "$tree" make "${kernel_tools[@]:1}"
+	"$top/scripts/build/stock-kvm.sh" "$source" "$headers" make "${kernel_tools[@]:1}"
 	say "building the profiler"
-	"$top/scripts/build/make.sh" "$tree" M="$top" modules
-	install -m 644 -D -t modules "$tree"/arch/x86/kvm/*.ko kvm_exitprof.ko
+	"$top/scripts/build/make.sh" "$source" M="$top" modules
+	install -m 644 -D -t modules "$source"/arch/x86/kvm/*.ko kvm_exitprof.ko
 }
 
 renew() {
