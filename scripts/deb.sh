@@ -128,13 +128,13 @@ tool_is_complete() {
 builds_for_new_kernel() {
 	apt -t trixie-backports install linux-headers-amd64 "linux-modules-$kernel" ||
 		{ tail -n 40 "$root/var/lib/dkms/kvm-exitprof/0.0.1/build/make.log" && return 1; }
-	status "kvm-exitprof/0.0.1, $kernel, x86_64: installed"
+	status "kvm-exitprof/0.0.1, $kernel, x86_64: installed (Original modules exist)"
 	modules_are_ours
 }
 
 builds_for_upgrade() {
 	install_from "$build/deb"
-	status "kvm-exitprof/$version, $kernel, x86_64: installed"
+	status "kvm-exitprof/$version, $kernel, x86_64: installed (Original modules exist)"
 	modules_are_ours
 }
 
@@ -145,7 +145,7 @@ explains_other_source() {
 	in_root sh -c 'dpkg-trigger --by-package=linux-source-7.3 /usr/src/linux-source-7.3.tar.xz; dpkg --configure -a'
 	mv "$header.ours" "$header"
 	says "Linux $kernel keeps its own KVM, and cannot be profiled: it is Debian's 0.7.3"
-	status "kvm-exitprof/$version, $kernel, x86_64: installed"
+	status "kvm-exitprof/$version, $kernel, x86_64: installed (Original modules exist)"
 }
 
 removes_all() {

@@ -82,6 +82,9 @@ renew() {
 	! grep -qsF "KVM for Linux $kernelver, Debian $(upload)" \
 		"/var/lib/dkms/$PACKAGE_NAME/$PACKAGE_VERSION/$kernelver/$(uname -m)/log/make.log" ||
 		exit 0
+	# After an upgrade that has brought the stock modules again, those put aside are the old.
+	[ ! -e "/lib/modules/$kernelver/kernel/arch/x86/kvm/kvm.ko.xz" ] ||
+		rm -rf "/var/lib/dkms/$PACKAGE_NAME/original_module/$kernelver"
 	dkms install --force -m "$PACKAGE_NAME" -v "$PACKAGE_VERSION" -k "$kernelver"
 }
 
