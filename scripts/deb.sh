@@ -105,7 +105,7 @@ packages_are_clean() {
 explains_other_kernels() {
 	fresh_root "$build"/deb-old/kvm-exitprof-dkms_*.deb
 	install_from "$build/deb-old"
-	says 'keeps its own KVM, and cannot be profiled: it is built without CONFIG_RUST'
+	says 'which keeps its KVM: it is built without CONFIG_RUST'
 	says 'apt install -t trixie-backports linux-image-amd64 linux-headers-amd64'
 	status 'kvm-exitprof/0.0.1: added'
 	[ -z "$(find "$root"/lib/modules/*/updates -name '*.ko*' 2>/dev/null)" ]
@@ -144,7 +144,7 @@ explains_other_source() {
 	sed -i.ours 's/Debian 7/Debian 0.7/' "$header"
 	in_root sh -c 'dpkg-trigger --by-package=linux-source-7.3 /usr/src/linux-source-7.3.tar.xz; dpkg --configure -a'
 	mv "$header.ours" "$header"
-	says "Linux $kernel keeps its own KVM, and cannot be profiled: it is Debian's 0.7.3"
+	says "nothing is built for Linux $kernel, which keeps its KVM: it is Debian's 0.7.3"
 	status "kvm-exitprof/$version, $kernel, x86_64: installed (Original modules exist)"
 }
 

@@ -4,7 +4,7 @@
 # What DKMS runs, as dkms.conf says, in a copy of its package's sources.
 #
 #	dkms.sh check KERNEL	says why nothing can be built for KERNEL, and exits with 77, for
-#				which DKMS lets the kernel keep its own KVM
+#				which DKMS leaves the kernel as it is
 #	dkms.sh build KERNEL	builds KVM's modules and the profiler for it: modules/*.ko
 #	dkms.sh renew KERNEL	has DKMS build and install them, if they are missing or belong to
 #				another upload of that kernel
@@ -34,7 +34,7 @@ unfit() {
 }
 
 say_why() {
-	echo "kvm-exitprof: Linux $kernelver keeps its own KVM, and cannot be profiled: $*"
+	echo "kvm-exitprof: nothing is built for Linux $kernelver, which keeps its KVM: $*"
 	exit 77
 }
 
@@ -79,7 +79,7 @@ renew() {
 	check
 	# shellcheck source=scripts/deb/debian/kvm-exitprof-dkms.dkms
 	. "$top/dkms.conf"
-	! grep -qsF "KVM for Linux $kernelver, Debian $(upload)" \
+	! grep -qs "KVM for Linux $kernelver, Debian $(upload)\$" \
 		"/var/lib/dkms/$PACKAGE_NAME/$PACKAGE_VERSION/$kernelver/$(uname -m)/log/make.log" ||
 		exit 0
 	# After an upgrade that has brought the stock modules again, those put aside are the old.
