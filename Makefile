@@ -36,6 +36,7 @@ help:
 	@echo
 	@echo 'For a host that runs Debian'"'"'s 7.3:'
 	@echo '  make install-kvm KERNEL=7.3  put patched KVM beside the kernel; make uninstall-kvm undoes it'
+	@echo '  make deb              Debian packages: the tool; and KVM and the module, for DKMS, which builds them'
 	@echo
 	@echo 'Parts of the above:'
 	@echo '  make deps             install the Debian packages that are missing'
@@ -98,6 +99,9 @@ uninstall-kvm:
 tool:
 	@scripts/build/tool.sh
 
+deb:
+	@scripts/deb/build.sh
+
 check: modules
 	@scripts/check.sh $(KDIR)
 
@@ -132,4 +136,4 @@ clean:
 	rm -rf build src/kernel/sys/bindings.rs
 
 .NOTPARALLEL:
-.PHONY: help demo test deps kernel modules modules_install install-kvm uninstall-kvm patch config tool check bench bench-build test-debug soak mutate clean
+.PHONY: help demo test deps kernel modules modules_install install-kvm uninstall-kvm patch config tool deb check bench bench-build test-debug soak mutate clean

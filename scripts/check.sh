@@ -13,7 +13,8 @@ set -euo pipefail
 . "$(dirname "$0")/build/kvm-copy.sh"
 
 # Those that read the project's sources only, and those that need a kernel or a module.
-of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers)
+of_sources=(rustfmt_kernel rustfmt_tools clippy_tools shellcheck_all build_refuses_ibt one_contract lines_added layers
+	cargo_installs)
 of_build=(clippy_kernel checkpatch git_am patch_knows_patched patch_is_all_or_nothing config_mends option_off
 	reasons msrs record modinfo_complete)
 # Those that belong to a kernel, be it another than 6.1; and those for which it must be
@@ -55,7 +56,7 @@ clippy_kernel() {
 	! grep -q '^warning\|^error' "$tmp/clippy"
 }
 
-shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init tests/live/* .ci/run; }
+shellcheck_all() { shellcheck -x scripts/*.sh scripts/*/*.sh scripts/boot/*-init scripts/deb/debian/*.postinst tests/live/* .ci/run; }
 
 # .checkpatch.conf says what is ignored, and why. Given a name, checkpatch would
 # take a file that git tracks for source code.
@@ -184,6 +185,11 @@ reasons() { scripts/build/tool.sh judge && build/judge reasons "$source"; }
 msrs() { scripts/build/tool.sh judge && build/judge msrs "$source"; }
 layers() { scripts/build/cargo.sh test --quiet --locked --package judge --test layers; }
 record() { scripts/check-record.sh "$module"; }
+
+cargo_installs() {
+	scripts/build/cargo.sh install --quiet --debug --locked --path src/tool --root "$tmp/installed"
+	"$tmp/installed/bin/exitprof" --version
+}
 
 modinfo_complete() {
 	local field

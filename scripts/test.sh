@@ -9,8 +9,8 @@
 #	test.sh NAME...		the tests whose names start with one of these
 #
 # model.NAME, tool.NAME, bench.NAME, judge.NAME and prometheus.NAME are the cargo tests of a crate.
-# check.NAME is a check of check.sh. live., install., scrape., cost., demo and kvm always run as a
-# whole.
+# check.NAME is a check of check.sh. live., install., scrape., deb., cost., demo and kvm always run as
+# a whole.
 # All other names are end-to-end tests: on VMX, or on SVM with EMULATOR=tcg.
 #
 # Prints KTAP to stdout and progress to stderr. The last line sums up.
@@ -19,7 +19,7 @@ set -euo pipefail
 
 # The other tests of the last one are checks.
 declare -A crates=([model]=profile [tool]=exitprof [bench]=bench [judge]="judge --lib" [prometheus]="prometheus-tests --test prometheus")
-families=(model tool bench judge prometheus check live install scrape cost demo kvm)
+families=(model tool bench judge prometheus check live install scrape deb cost demo kvm)
 
 # --- the plan
 
@@ -159,6 +159,7 @@ all() {
 	step 1 live.7.3.svm results on 7.3 with tcg scripts/live.sh
 	step 1 install results on 7.3 with tcg scripts/live.sh install
 	step 2 scrape results on 7.3 with tcg scripts/scrape.sh
+	step 8 deb results scripts/deb.sh
 	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
 	# The other kernel that is built here takes as long as 6.1: KERNEL=6.12 tests it.
 	step 1 source.6.12 whole scripts/build/kernel.sh 6.12-source
@@ -218,6 +219,7 @@ names() {
 		sed -n 's/^tests="\(.*\)"$/\1/p' "tests/live/$1.host" | tr ' ' '\n' | sed "s/^/$1./"
 		;;
 	scrape) printf 'scrape.%s\n' it_stores_what_the_host_counted no_complaints ;;
+	deb) scripts/deb.sh list ;;
 	demo | kvm) echo "$1" ;;
 	e2e) "$build/e2e" list "$isa" ;;
 	esac
@@ -278,6 +280,7 @@ plan_family() {
 		step 4 build.7.3 whole on 7.3 scripts/build/all.sh
 		step 2 scrape results on 7.3 with tcg scripts/scrape.sh
 		;;
+	deb) step 8 deb results scripts/deb.sh ;;
 	demo)
 		build
 		step 1 "demo.$isa" whole scripts/demo.sh

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Installs the Debian packages that are missing for building, emulating and
-# checking. Never removes or replaces one.
+# deps.sh [deb]: installs the Debian packages that are missing for building, emulating and
+# checking; or for making Debian packages and testing these. Never removes or replaces one.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -19,6 +19,7 @@ packages=(
 	flex bison bc libelf-dev libssl-dev clang llvm lld
 	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
 )
+[ "${1:-}" != deb ] || packages=(debhelper dh-dkms dpkg-dev fakeroot lintian mmdebstrap)
 
 installed=$(dpkg-query -Wf '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
 missing=()

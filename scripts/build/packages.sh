@@ -6,6 +6,7 @@
 # need must not touch, replace or remove what the machine that runs them has.
 #
 #	packages.sh [--backports | --release NAME] [--only] [PACKAGE...]
+#	packages.sh --release NAME --sources	prints apt's sources of that release
 #
 #	--backports	newer ones, if Debian has them for this release
 #	--release NAME	those of another release of Debian, and of its backports
@@ -15,7 +16,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
-release='' backports='' only=''
+release='' backports='' only='' sources=''
 while [[ "${1:-}" == --* ]]; do
 	case $1 in
 	--backports) backports=1 ;;
@@ -24,6 +25,7 @@ while [[ "${1:-}" == --* ]]; do
 		shift
 		;;
 	--only) only=1 ;;
+	--sources) sources=1 ;;
 	*) die "unknown option $1" ;;
 	esac
 	shift
@@ -33,7 +35,7 @@ done
 # apt takes a second or two to answer. Its answer holds as long as its lists.
 answer=$cache/answer-$(echo "$backports $release $only" "$@" | sha256sum | cut -c 1-16)
 root=$(cat "$answer" 2> /dev/null || true)
-if [ -d "$root" ] && [ "$answer" -nt /var/lib/apt/lists ]; then
+if [ -d "$root" ] && [ ! "$sources" ] && [ "$answer" -nt /var/lib/apt/lists ]; then
 	echo "$root"
 	exit
 fi
@@ -98,6 +100,10 @@ if [ "$backports$release" ]; then
 	mirror=$(mirror "$own")
 	lists=${release:-$own}-backports
 	printf 'deb %s %s main\n' "$mirror" "${release:-$own}" "$mirror" "$lists" > "$tmp/sources"
+	[ ! "$sources" ] || {
+		cat "$tmp/sources"
+		exit
+	}
 	apt+=(
 		-o Dir::Etc::SourceList="$tmp/sources" -o Dir::Etc::SourceParts=-
 		-o Dir::State::lists="$cache/apt/$lists"

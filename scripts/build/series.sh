@@ -35,7 +35,8 @@ source_of() {
 	echo "$cache/source-$(stat -c '%s %Y' "$1" | key)"
 }
 
-# unpacked TARBALL: that directory with its files, which nobody changes.
+# unpacked TARBALL [OPTION...]: that directory with its files, which nobody changes. tar gets
+# the options.
 unpacked() {
 	local source
 	source=$(source_of "$1")
@@ -43,7 +44,7 @@ unpacked() {
 		say "unpacking $(basename "$1")"
 		rm -rf "$source.part"
 		mkdir "$source.part"
-		tar --strip-components=1 -xf "$1" -C "$source.part"
+		tar --strip-components=1 -xf "$1" -C "$source.part" "${@:2}"
 		mv "$source.part" "$source"
 	}
 	echo "$source"

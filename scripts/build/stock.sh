@@ -38,13 +38,6 @@ built=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
 	die "Debian built $release with \"$built\", and ships \"$("$in_root" rustc --version)\" now:" \
 		"wait for its next kernel, or delete $cache/apt to get newer package lists"
 
-kmake() {
-	"$in_root" make -C "$tree" -j"$(nproc)" "$@" >>"$tree.log" 2>&1 || {
-		tail -n 30 "$tree.log" >&2
-		die "the build failed: the whole log is $tree.log"
-	}
-}
-
 tree=$cache/stock-$release
 is_built() {
 	[ -e "$tree/complete" ] && is_patched "$tree" $version
@@ -55,8 +48,6 @@ is_built || lock_kernels
 if [ ! -e "$tree/complete" ]; then
 	rm -rf "$tree"
 	cp -al "$source" "$tree"
-	cp "$headers/vmlinux" "$tree"
-	echo "${release#"$(make -s -C "$source" kernelversion)"}" >"$tree/localversion"
 	mkdir "$tree/unpatched" "$tree/needed"
 	for module in arch/x86/kvm/{kvm,kvm-intel,kvm-amd}; do
 		xz -dc "$modules/kernel/$module.ko.xz" >"$tree/unpatched/${module##*/}.ko"
@@ -72,20 +63,7 @@ fi
 if ! is_built; then
 	say "building the Rust crates of Linux $release, and KVM: 2 minutes on 2 cores; log: $tree.log"
 	patch_tree "$source" "$tree" $version
-	cp "$headers/include/generated/utsversion.h" "$tree/debian-version.h"
-	cp "$headers/.config" "$headers/Module.symvers" "$tree"
-	echo CONFIG_KVM_EXIT_PROFILER=y >>"$tree/.config"
-	kmake olddefconfig
-	# Structures are as the configuration says: only this may differ.
-	changed=$(diff <(sort "$headers/.config") <(sort "$tree/.config") | grep '^[<>]' |
-		grep -vE 'CONFIG_(KVM_EXIT_PROFILER|CC_VERSION_TEXT|OPENSSL_SUPPORTS_|MODULE_SIG_KEY_TYPE_)' || true)
-	[ -z "$changed" ] || die "Debian's tools of today configure $release otherwise than Debian did: $changed"
-	kmake prepare modules_prepare
-	kmake M=arch/x86/kvm modules
-	# For modules that use KVM: its symbols are those of the patched modules.
-	sed -i '\|\tarch/x86/kvm/|d' "$tree/Module.symvers"
-	cat "$tree/arch/x86/kvm/Module.symvers" >>"$tree/Module.symvers"
-	strip -d "$tree"/arch/x86/kvm/*.ko
+	logged "$tree.log" "$top/scripts/build/stock-kvm.sh" "$tree" "$headers" "$in_root" make
 	mark_patched "$tree"
 fi
 
