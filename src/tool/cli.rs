@@ -6,7 +6,7 @@ use crate::{
     commands::{
         check, control, diff, exporter, generate, plot, record, report, schema, stat, sweep, top,
     },
-    render, snapshot,
+    recording, render, snapshot,
 };
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -315,6 +315,7 @@ static VERSIONS: LazyLock<String> = LazyLock::new(|| {
          profile in debugfs        versions {} to {}\n\
          protocol of CPUID leaves  versions 1 to {}\n\
          recordings                versions {} to {}\n\
+         series                    version {}\n\
          JSON of report and diff   version {}",
         env!("CARGO_PKG_VERSION"),
         env!("EXITPROF_COMMIT"),
@@ -323,6 +324,7 @@ static VERSIONS: LazyLock<String> = LazyLock::new(|| {
         profile::leaf::VERSION,
         snapshot::OLDEST,
         snapshot::VERSION,
+        recording::frame::VERSION,
         render::facts::VERSION,
     )
 });

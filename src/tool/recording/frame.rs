@@ -28,6 +28,8 @@ use std::io::{Read, Write};
 /// How a series begins. The first byte is in no text, and the line ends show whether a program
 /// has changed them; the last byte is the version.
 pub const HEAD: [u8; 16] = *b"\x89exitprof\r\n\x1a\n\0\0\x01";
+/// The version of the format.
+pub const VERSION: u8 = HEAD[HEAD.len() - 1];
 /// What does not change from version to version.
 pub(super) const MAGIC: &[u8] = HEAD.split_at(HEAD.len() - 1).0;
 /// The longest snapshot as JSON. A vCPU takes 10 kB of it.

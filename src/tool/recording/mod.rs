@@ -8,7 +8,7 @@ pub mod when;
 
 use crate::snapshot::Snapshot;
 use anyhow::{Context, Result, ensure};
-use frame::{HEAD, Header, MAGIC, MAX_BYTES};
+use frame::{HEAD, Header, MAGIC, MAX_BYTES, VERSION};
 use jiff::Timestamp;
 use std::{
     fmt,
@@ -71,14 +71,13 @@ impl Recording {
         }
         ensure!(
             start == HEAD,
-            "the series has version {}, but this exitprof reads only version {}",
-            start.last().unwrap_or(&0),
-            HEAD[HEAD.len() - 1]
+            "the series has version {}, but this exitprof reads only version {VERSION}",
+            start.last().unwrap_or(&0)
         );
         let end = stream.seek(SeekFrom::End(0))?;
         let mut stream: Box<dyn Stream> = Box::new(io::BufReader::new(stream));
-        let mut frames = frames(&mut stream, size, end)?;
-        // After a loss of power, the last one may have a length, but not all of its bytes.
+        let mut frames = frames(&mut stream, size)?;
+        // Of the last one, or after a loss of power of several, not all bytes may be there.
         while let Some((at, header)) = frames.last() {
             if header.is_of(&payload(&mut stream, *at, header)?) {
                 break;
@@ -157,8 +156,8 @@ impl Recording {
     }
 }
 
-/// The frames from `at` on, up to `end`, or to one that is damaged or incomplete.
-fn frames(stream: &mut impl Stream, mut at: u64, end: u64) -> Result<Vec<(u64, Header)>> {
+/// The frames from `at` on, up to a header that is damaged or incomplete.
+fn frames(stream: &mut impl Stream, mut at: u64) -> Result<Vec<(u64, Header)>> {
     let mut frames = Vec::new();
     stream.seek(SeekFrom::Start(at))?;
     loop {
@@ -167,7 +166,7 @@ fn frames(stream: &mut impl Stream, mut at: u64, end: u64) -> Result<Vec<(u64, H
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => break,
             read => read?,
         }
-        let Some(header) = Header::decode(&bytes).filter(|header| after(at, header) <= end) else {
+        let Some(header) = Header::decode(&bytes) else {
             break;
         };
         frames.push((at, header));

@@ -304,6 +304,7 @@ fn versions_are_told() {
         "profile in debugfs        versions 1 to 2",
         "protocol of CPUID leaves  versions 1 to 3",
         "recordings                versions 1 to 2",
+        "series                    version 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }

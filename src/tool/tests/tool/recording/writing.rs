@@ -8,10 +8,11 @@ use crate::{
     host::{Host, complaints, exitprof, output},
 };
 use exitprof::recording::Recording;
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -269,6 +270,38 @@ fn a_series_goes_through_a_pipe() {
     let json: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(json["seconds"], 100.0);
     assert_eq!(String::from_utf8(run.stderr).unwrap(), "");
+}
+
+/// What a run says on a terminal, and whether it succeeds.
+fn on_a_terminal(arguments: &[&str]) -> (bool, String) {
+    let host = Host::new(&Growing::new().profile());
+    let pty = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_exitprof"));
+    command.env_clear();
+    command.cwd(host.0.path());
+    command.args(["record", "--debugfs", "."]);
+    command.args(arguments);
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    let succeeds = child.wait().unwrap().success();
+    drop(pty.slave);
+    let mut said = Vec::new();
+    // Linux reports the end of a terminal as an error.
+    let _ = (pty.master.try_clone_reader().unwrap()).read_to_end(&mut said);
+    (succeeds, String::from_utf8_lossy(&said).into())
+}
+
+#[test]
+fn people_are_told_what_was_recorded() {
+    let (succeeds, said) = on_a_terminal(&["--interval", "0.01", "--count", "3", "file"]);
+    assert!(
+        succeeds && said.starts_with("exitprof: file: 3 intervals, "),
+        "{said}"
+    );
+    let (succeeds, said) = on_a_terminal(&["--interval", "0.01", "--count", "3", "-"]);
+    assert!(
+        !succeeds && said.contains("a series is not for a terminal"),
+        "{said}"
+    );
 }
 
 #[test]
