@@ -3,7 +3,9 @@
 //! The command line.
 
 use crate::{
-    commands::{control, diff, exporter, generate, plot, record, report, schema, stat, sweep, top},
+    commands::{
+        check, control, diff, exporter, generate, plot, record, report, schema, stat, sweep, top,
+    },
     render, snapshot,
 };
 use anyhow::Result;
@@ -21,7 +23,7 @@ On a host, exitprof reads debugfs, which needs root. In a guest, it asks the
 host through the CPUID instruction, which needs no privileges.
 
 Exit status: 0 on success, 1 on an error, 2 if the command line is wrong, 3 if
-`diff --fail-above` finds more than it allows.
+`diff --fail-above` finds more than it allows, or `check` what is not normal.
 `stat -- COMMAND` and `record FILE -- COMMAND` exit with the status of COMMAND:
 127 if it is not found, 126 if it cannot be run, and 128 plus the signal's
 number if a signal ends it. If COMMAND succeeds, but the figures cannot be
@@ -36,7 +38,8 @@ Examples:
   exitprof stat --phases 1      where each second of the vCPUs' time went
   exitprof stat -- make         what is counted while make runs
   exitprof record before.json   save what was counted so far
-  exitprof diff before.json after.json"
+  exitprof diff before.json after.json
+  exitprof check baseline.series new.series"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -79,6 +82,7 @@ Examples:
   exitprof report --histogram --reason HLT
   exitprof report --rate 10            watch whether the rate is stable
   exitprof report -i before.json       what was recorded
+  exitprof report -i minute.series --between 10s 20s
   exitprof report --phases             where the time of vCPUs went
   exitprof report --details --top 5    ports, MSRs and so on behind each reason
   exitprof report --details CPUID --device devices
@@ -138,16 +142,24 @@ Examples:
   exitprof top --phases        where the time of vCPUs goes
   exitprof top -b -n 1         once, as text")]
     Top(top::Arguments),
-    /// Save what was counted so far, or in a period, to a file
+    /// Save what was counted so far, or in a period, to a file, or a series of that
     #[command(after_help = "\
 report -i and diff read recordings. Two periods can be compared, whatever was
 counted in between: record each with --for, or with a command. Ctrl-C ends a
 period early.
 
+With --interval, the file has a snapshot for the end of each interval. It can be
+read while it grows. If exitprof is killed, all but the last snapshot is there,
+and after a loss of power all but the last second. report and diff show what a
+series counted in all, or what --at or --between choose; check finds out what is
+normal. A snapshot takes about 2 KB, and 0.4 KB for each vCPU with counters.
+
 Examples:
   exitprof record before.json
   exitprof record --for 10 idle.json        ten seconds
   exitprof record make.json -- make -j8     while make runs
+  exitprof record --interval 1 --count 60 minute.series
+  exitprof record --interval 0.5 make.series -- make -j8
   exitprof record - | ssh host exitprof report -i -")]
     Record(record::Arguments),
     /// Compare recordings: what changed, and by how much
@@ -181,9 +193,45 @@ Examples:
   exitprof diff --top 5 --sort exits before.json after.json
   exitprof diff --by vm,reason --reason HLT before.json after.json
   exitprof diff --by reason,detail before.json after.json
+  exitprof diff minute.series --between 0s 10s --between 50s 60s
   exitprof diff --phases --top 5 before.json after.json
   exitprof diff --fail-above 10% before.json after.json")]
     Diff(diff::Arguments),
+    /// Check whether what is counted is normal, against a baseline
+    #[command(after_help = "\
+The baseline is a series of what is normal. What is checked is another series,
+a recording of a period, or this host or guest: now. Record both under the same
+work, in intervals of the same length: shorter ones are joined.
+
+Each reason has three figures: exits per second, the time of handlers per
+second, and the time that 99% of exits do not exceed. Each is the median of
+those of the intervals. A figure is normal up to the baseline's and N times its
+noise, or PERCENT of it, whichever is more.
+
+The noise is the standard error of the difference of two such medians. It is
+taken from the baseline: from the median absolute deviation of its intervals,
+and from how much each has in common with the next one. It is at least that of
+exits that come independently of each other.
+
+A reason with fewer than 10 exits in an interval is judged by all of its exits
+instead, which are at least as noisy as independent ones. It has no other
+figures. p99 takes 100 timed exits in an interval, and a module that keeps
+histograms, on a host.
+
+Intervals in which the counters were replaced, or recording was off, are left
+out. With the default N, noise alone lets fewer than one figure in 1,000 seem
+abnormal. But the noise is that of the baseline: what differs from run to run or
+from boot to boot is not in it. PERCENT allows for that.
+
+The exit status is 0 if all figures are normal, and 3 if one is above its limit.
+
+Examples:
+  exitprof record --interval 1 --count 60 baseline.series
+  exitprof check baseline.series                  this host, for 10 intervals
+  exitprof check baseline.series new.series
+  exitprof check --noise 8 --change 25% baseline.series new.series
+  exitprof check --format json baseline.series new.series | jq .normal")]
+    Check(check::Arguments),
     /// Draw a picture of what was counted: an SVG or PNG
     #[command(after_help = "\
 exits, histogram and phases are of what was counted so far, of a recording, or
@@ -303,6 +351,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Reset(arguments) => control::reset(&arguments)?,
         Command::Recording(arguments) => control::recording(&arguments, &mut out)?,
         Command::Diff(arguments) => return diff::run(&arguments, &mut out),
+        Command::Check(arguments) => return check::run(&arguments, &mut out),
         Command::Plot(arguments) => plot::run(&arguments)?,
         Command::Exporter(arguments) => exporter::run(&arguments)?,
         Command::Sweep(arguments) => sweep::run(&arguments, &mut out)?,

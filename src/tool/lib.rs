@@ -3,10 +3,11 @@
 //! exitprof: shows VM exits and what they cost.
 //!
 //! Arrows go one way: `cli` → `commands` → `render` → `view` → `delta` → `snapshot`, and
-//! `commands` → `source` → `snapshot`.
+//! `commands` → `source` → `recording` → `snapshot`.
 
 #![warn(missing_docs)]
 
+pub mod baseline;
 mod budget;
 pub mod cli;
 pub mod columns;

@@ -72,7 +72,7 @@ pub struct Arguments {
 }
 
 /// Parses a share in percent, with or without its sign.
-fn percent(text: &str) -> Result<f64, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
     let number = number.ok().filter(|n| n.is_finite() && *n >= 0.0);
     number.ok_or("not a number of percent, such as 10%".into())

@@ -2,6 +2,7 @@
 
 //! The commands, a file or folder each, and what several of them share.
 
+pub mod check;
 mod child;
 mod clock;
 pub mod control;

@@ -8,6 +8,7 @@ pub mod buckets;
 pub mod budget;
 mod cells;
 pub mod changes;
+pub mod checked;
 pub mod csv;
 pub mod details;
 pub mod facts;

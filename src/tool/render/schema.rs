@@ -3,7 +3,7 @@
 //! The schema of what programs read, from the types and columns that are printed.
 
 use super::{
-    budget, changes, details,
+    budget, changes, checked, details,
     facts::{DetailReport, Diff, PhaseReport, Report},
     grid::{Column, Head},
     repeated, rows,
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// What the whole schema is of.
-const ABOUT: &str = "What exitprof record, report, stat, diff and sweep write as JSON. Times are in \
+const ABOUT: &str = "What exitprof record, report, stat, diff, check and sweep write as JSON. Times are in \
                      cycles of the host's TSC, unless stated otherwise; what is unknown, is null. \
                      CSV has the fields of rows as columns, and what is unknown, is empty.";
 
@@ -32,6 +32,7 @@ pub fn schema() -> Value {
     all.push(generator.subschema_for::<Diff>().to_value());
     all.push(generator.subschema_for::<Facts>().to_value());
     all.push(generator.subschema_for::<repeated::Facts>().to_value());
+    all.push(generator.subschema_for::<checked::Facts>().to_value());
     let mut definitions = generator.take_definitions(true);
     add_rows(&mut definitions, "Report", &report_heads());
     add_rows(&mut definitions, "PhaseReport", &phase_heads());
@@ -43,6 +44,7 @@ pub fn schema() -> Value {
     add_rows(&mut definitions, "Diff", &heads(&changes::columns(2)));
     add_more_files(&mut definitions);
     add_rows(&mut definitions, "Repeat", &heads(&repeated::columns()));
+    add_rows(&mut definitions, "Check", &heads(&checked::columns()));
     add_rows(&mut definitions, "Sweep", &heads(&sweep::columns()));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -190,6 +192,7 @@ pub fn text() -> String {
     list("Rows of report --details", &heads(&details::columns()));
     list("Rows of diff", &heads(&changes::columns(2)));
     list("Rows of stat -r", &heads(&repeated::columns()));
+    list("Rows of check", &heads(&checked::columns()));
     list("Rows of sweep", &heads(&sweep::columns()));
     text
 }

@@ -19,6 +19,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use std::{
     ffi::{OsStr, OsString},
+    io::{self, IsTerminal},
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -151,15 +152,17 @@ impl<'a> Series<'a> {
         Ok(())
     }
 
-    /// Ends the series, and says what was recorded.
+    /// Ends the series, and tells people what was recorded.
     fn end(&mut self) -> Result<()> {
         let file = self.file.display();
         self.output.sync().with_context(|| file.to_string())?;
-        let intervals = units::counted(self.intervals, "interval", "intervals");
-        tell(format_args!(
-            "{file}: {intervals}, {}",
-            units::bytes(self.size)
-        ));
+        if io::stderr().is_terminal() {
+            let intervals = units::counted(self.intervals, "interval", "intervals");
+            tell(format_args!(
+                "{file}: {intervals}, {}",
+                units::bytes(self.size)
+            ));
+        }
         Ok(())
     }
 }

@@ -130,7 +130,7 @@ fn whoever_reads_no_further_is_no_error() {
 #[test]
 fn help_ends_in_examples_within_80_columns() {
     for command in [
-        "", "report", "stat", "record", "diff", "sweep", "schema", "generate",
+        "", "report", "stat", "record", "diff", "check", "sweep", "schema", "generate",
     ] {
         let mut help = exitprof();
         help.args(Some(command).filter(|command| !command.is_empty()));

@@ -4,8 +4,10 @@
 
 use crate::{
     details::with_details,
+    growing::Growing,
     host::{Host, exitprof, later, output},
     phases::with_phases,
+    recording::series,
 };
 use std::{
     fs::{self, Permissions},
@@ -86,6 +88,10 @@ fn run(dir: &Path, example: &str) {
     let own = TempDir::new_in(dir).unwrap();
     fs::write(own.path().join("before.json"), counted(0)).unwrap();
     fs::write(own.path().join("after.json"), counted(10)).unwrap();
+    for name in ["minute", "baseline", "new"] {
+        let seconds = (0..=60).map(|seconds| Growing::new().later(seconds));
+        fs::write(own.path().join(format!("{name}.series")), series(seconds)).unwrap();
+    }
     fs::write(own.path().join("devices"), "port 0xc000-0xc03f disk\n").unwrap();
     fs::write(
         own.path().join("System.map"),
@@ -117,13 +123,16 @@ fn examples_work() {
         "stat",
         "record",
         "diff",
+        "check",
         "schema",
         "reset",
         "recording",
     ];
-    // Some need a terminal, or a host's answers.
-    let needs_more =
-        |example: &String| example.starts_with("exitprof top") || example == "exitprof sweep";
+    // Some need a terminal, a host's answers, or more time.
+    let needs_more = |example: &String| {
+        example.starts_with("exitprof top")
+            || ["exitprof sweep", "exitprof check baseline.series"].contains(&example.as_str())
+    };
     let examples = all
         .into_iter()
         .flat_map(examples)

@@ -5,6 +5,7 @@
 
 mod alike;
 mod changes;
+mod check;
 mod command;
 mod compare;
 mod details;

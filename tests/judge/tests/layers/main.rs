@@ -49,8 +49,9 @@ const E2E: Layers = Layers {
 };
 
 const TOOL: Layers = Layers {
-    order: "main build > lib > cli > commands > plot > render > phase_changes > comparison budget series > view > parts \
-            > select rate > delta names > continuity source > snapshot > reasons columns > profile",
+    order: "main build > lib > cli > commands > plot > render > phase_changes > comparison budget series baseline \
+            > view > parts > select rate > source > recording > delta names > continuity > snapshot \
+            > reasons columns > profile",
     alone: &["rate", "columns"],
     elsewhere: &["profile"],
     private: &[],

@@ -135,6 +135,25 @@ fn damage_is_told() {
     assert_eq!(recording.rest(), (bytes.len() - first) as u64);
 }
 
+/// No damage makes another snapshot.
+#[test]
+fn every_byte_is_checked() {
+    let whole = series(at(&[0, 1]));
+    let want: Vec<_> = at(&[0, 1]).map(snapshot).collect();
+    for at_byte in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at_byte] ^= 1 << (at_byte % 8);
+        let Ok(mut recording) = open(bytes) else {
+            continue;
+        };
+        let read: anyhow::Result<Vec<_>> = recording.snapshots().collect();
+        let read = read.map(|all| all.into_iter().map(|(_, snapshot)| snapshot));
+        if let Ok(read) = read.map(Vec::from_iter) {
+            assert_eq!(read, want[..1], "{at_byte}");
+        }
+    }
+}
+
 /// Snapshots are similar, and mostly text.
 #[test]
 fn a_snapshot_takes_little_room() {

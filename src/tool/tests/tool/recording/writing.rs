@@ -59,10 +59,8 @@ impl Recorded {
     fn until(&self, seconds: u64) {
         let begin = Instant::now();
         let offset = Duration::from_secs(seconds);
-        while !self
-            .recording()
-            .is_some_and(|r| r.moments().last().unwrap().offset == offset)
-        {
+        let is_there = |r: Recording| r.moments().last().unwrap().offset == offset;
+        while !self.recording().is_some_and(is_there) {
             assert!(begin.elapsed() < PATIENCE, "no snapshot of {seconds} s");
             thread::sleep(Duration::from_millis(10));
         }
@@ -98,10 +96,7 @@ fn intervals_are_recorded_until_a_signal() {
         }
         recorded.send(signal);
         let said = recorded.ended(Some(0));
-        assert!(
-            said.contains("/series: ") && said.contains(" intervals, "),
-            "{said}"
-        );
+        assert_eq!(said, "");
         let mut recording = recorded.recording().unwrap();
         assert_eq!(recording.rest(), 0);
         assert!(
@@ -134,8 +129,7 @@ fn a_signal_ends_an_interval() {
 #[test]
 fn a_number_of_intervals_or_a_time_is_recorded() {
     let mut recorded = Recorded::start(&["--interval", "0.01", "--count", "3"]);
-    let said = recorded.ended(Some(0));
-    assert!(said.contains("/series: 3 intervals, "), "{said}");
+    assert_eq!(recorded.ended(Some(0)), "");
     assert_eq!(recorded.recording().unwrap().moments().len(), 4);
 
     let begin = Instant::now();
@@ -195,7 +189,6 @@ fn a_series_goes_on_with_other_counters() {
     recorded.host.load(&reset(30));
     recorded.until(30);
     recorded.send(Signal::INT);
-    assert!(told().contains(" intervals, "));
     assert_eq!(recorded.child.wait().unwrap().code(), Some(0));
 
     let mut report = exitprof();
@@ -275,8 +268,7 @@ fn a_series_goes_through_a_pipe() {
     let run = sh.current_dir(host.0.path()).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(json["seconds"], 100.0);
-    let said = String::from_utf8(run.stderr).unwrap();
-    assert!(said.starts_with("exitprof: -: 2 intervals, "), "{said}");
+    assert_eq!(String::from_utf8(run.stderr).unwrap(), "");
 }
 
 #[test]
