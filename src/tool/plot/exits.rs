@@ -84,7 +84,7 @@ pub fn of_comparison(comparison: &Comparison, top: usize) -> Picture {
         let said = |number: Option<f64>| number.map_or("not timed".into(), |n| quantity.say(n));
         let changed = a
             .zip(b)
-            .map(|(a, b)| format!("  {}", units::change(change(a, b))));
+            .map(|(a, b)| format!(" ({})", units::change(change(a, b))));
         vec![(a, said(a)), (b, said(b) + &changed.unwrap_or_default())]
     };
     let chart = Bars {
@@ -141,7 +141,7 @@ fn with_others(mut names: Vec<String>, others: usize) -> Vec<String> {
 }
 
 fn with_share(said: String, share: Option<f64>) -> String {
-    let share = share.map(|share| format!("  {}", units::percent(share / 100.0)));
+    let share = share.map(|share| format!(" ({})", units::percent(share / 100.0)));
     said + &share.unwrap_or_default()
 }
 

@@ -73,12 +73,12 @@ pub fn of_views(views: [&View; 2], units: [Unit; 2]) -> Result<Picture> {
             let said = |cycles: Option<u64>| cycles.map_or("-".into(), |c| unit.show(c as f64));
             let [p50, p99] = [row.p50, row.p99].map(said);
             let exits = units::grouped(row.exits);
-            format!("{}: {exits}, p50 {p50}, p99 {p99}", letter(side))
+            format!("{} {exits}, p50 {p50}, p99 {p99}", letter(side))
         });
         let figures: Vec<String> = figures.collect();
         let [a, b] = pair;
         Panel {
-            heading: format!("{}  {}", b.name, figures.join(";  ")),
+            heading: format!("{}: {}", b.name, figures.join("; ")),
             bars: shares(b, 0.0),
             outline: Some(shares(a, shift)),
             marks: Vec::new(),
@@ -125,7 +125,7 @@ const NONE: &str = "there are no histograms: only the reasons of all guests have
 
 fn heading(row: &Row) -> String {
     let mut heading = format!(
-        "{}  {}",
+        "{}: {}",
         row.name,
         units::counted(row.exits, "exit", "exits")
     );

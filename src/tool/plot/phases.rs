@@ -136,7 +136,7 @@ fn named(name: &str, parts: Shares, cycles: u128, unit: Unit, elapsed: u128) -> 
     Row {
         name: name.into(),
         parts: parts.to_vec(),
-        label: format!("{}  {share}", unit.show(cycles as f64)),
+        label: format!("{} ({share})", unit.show(cycles as f64)),
     }
 }
 

@@ -236,5 +236,8 @@ pub(crate) fn since<K: Copy + Eq + Hash>(
             all => entry.since_ended(all),
         }
     });
-    added.filter(|entry| entry.exits > 0).collect()
+    // What may have been added counts, too: it bounds what others lost.
+    added
+        .filter(|entry| entry.exits > 0 || entry.error > 0)
+        .collect()
 }

@@ -191,6 +191,33 @@ fn happen(module: &mut Module, events: &[Event]) {
     }
 }
 
+/// A vCPU ends, and its key takes an entry from others that have ended, as few as its own
+/// that are new: none is certain to be new.
+#[test]
+fn what_may_be_new_bounds_a_key() {
+    let exits = |vcpu: usize, keys: &[u64]| -> Vec<Event> {
+        keys.iter()
+            .map(|key| (vcpu, Some(0x1_0000 | key)))
+            .collect()
+    };
+    let mut module = Module::new(&[0; VCPUS]);
+    happen(&mut module, &exits(0, &[0]));
+    happen(&mut module, &exits(2, &[0, 1]));
+    happen(
+        &mut module,
+        &exits(1, &[3, 4, 2, 4, 0, 5, 1, 7, 7, 9, 6, 5, 3, 2]),
+    );
+    module.end(2);
+    happen(&mut module, &exits(1, &[8]));
+    let (before, at_first) = (module.truth(), module.snapshot(1));
+    happen(&mut module, &exits(1, &[0]));
+    module.end(1);
+    happen(&mut module, &exits(0, &[0]));
+    let now = module.snapshot(2);
+    let truth = added(&module.truth(), &before);
+    check(&now.since(&at_first).unwrap(), &truth);
+}
+
 proptest! {
     #![proptest_config(cases())]
 

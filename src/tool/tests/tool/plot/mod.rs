@@ -61,7 +61,7 @@ fn bars_are_as_long_as_exits_and_time() {
         assert_eq!(bars.len(), if is_timed { 2 } else { 1 }, "{}", row.name);
         let share = |share: Option<f64>| units::percent(share.unwrap() / 100.0);
         let said = format!(
-            "{}  {}",
+            "{} ({})",
             units::grouped(row.exits),
             share(row.exits_percent)
         );
@@ -69,7 +69,7 @@ fn bars_are_as_long_as_exits_and_time() {
         exits.push((row.exits as f64, bars[0].width));
         if is_timed {
             let time = units::time(row.cycles as f64 / 2.4);
-            let said = format!("{time}  {}", share(row.time_percent));
+            let said = format!("{time} ({})", share(row.time_percent));
             assert_eq!(picture.label(bars[1]), said);
             times.push((row.cycles as f64, bars[1].width));
         }
@@ -116,7 +116,7 @@ fn cycles_are_shown_where_no_time_is_known() {
         picture
             .texts
             .iter()
-            .any(|text| text.text.starts_with("40.7M  92.43%"))
+            .any(|text| text.text.starts_with("40.7M (92.43%)"))
     );
 }
 
@@ -150,7 +150,7 @@ fn changes_are_two_bars() {
         let (before, after) = (near(BEFORE), near(BLUE));
         let numbers = [rate(&a, name), rate(&b, name)];
         let change = units::change((numbers[1] / numbers[0] - 1.0) * 100.0);
-        let said = format!("{}  {change}", units::rate(numbers[1], 6));
+        let said = format!("{} ({change})", units::rate(numbers[1], 6));
         assert_eq!(picture.label(&after), said);
         lengths.extend([(numbers[0], before.width), (numbers[1], after.width)]);
     }
