@@ -6,11 +6,7 @@ use crate::{
     commands::{
         check, control, diff, exporter, generate, plot, record, report, schema, stat, sweep, top,
     },
-<<<<<<< HEAD
     recording, render, snapshot,
-=======
-    render, snapshot,
->>>>>>> plot
 };
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
