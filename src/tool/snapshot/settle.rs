@@ -63,7 +63,7 @@ fn settled<K: Copy + Eq + Hash>(entries: Vec<Entry<K>>, counters: &[Counter]) ->
             continue;
         };
         entry.exits = entry.exits.min(*exits);
-        if entry.exits == 0 {
+        if entry.exits == 0 && entry.error == 0 {
             continue;
         }
         entry.cycles = entry.cycles.min(*cycles);
