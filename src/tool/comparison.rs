@@ -5,7 +5,7 @@
 use crate::{
     continuity::Break,
     select::{Key, Selection},
-    snapshot::{Origin, Snapshot},
+    snapshot::Snapshot,
     view::{Row, Sum, View, change},
 };
 use anyhow::{Result, bail, ensure};
@@ -217,7 +217,7 @@ impl Part {
         };
         Ok(Part {
             continued: separate.is_none(),
-            presumed: separate.is_none() && !identified && before.origin != Origin::Host,
+            presumed: separate.is_none() && !identified && !before.origin.is_host(),
             separate,
             ..Part::first(file, snapshot)
         })
@@ -232,7 +232,7 @@ pub fn letter(index: usize) -> char {
 /// Whether `a` certainly continues `b`: the identities or the host's clock say so.
 fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
     let identified = a.identity.is_some() && b.identity.is_some();
-    let timed = a.origin == Origin::Host && a.time_ns > b.time_ns;
+    let timed = a.origin.is_host() && a.time_ns > b.time_ns;
     (identified || timed) && a.since(b).is_ok()
 }
 

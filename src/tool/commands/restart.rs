@@ -5,7 +5,7 @@
 use crate::{
     commands::tell::tell,
     continuity::REPLACED,
-    snapshot::{Origin, Snapshot},
+    snapshot::Snapshot,
 };
 use anyhow::{Context, Result};
 
@@ -32,7 +32,7 @@ pub fn difference(now: &Snapshot, before: &Snapshot) -> Result<Snapshot> {
 
 /// The start of the counters of `now`, if they are known to have started after `before`.
 pub fn started_after(now: &Snapshot, before: &Snapshot) -> Option<Snapshot> {
-    let is_host = [now, before].iter().all(|s| s.origin == Origin::Host);
+    let is_host = [now, before].iter().all(|s| s.origin.is_host());
     let start = now
         .since_ns
         .filter(|&since| is_host && since >= before.time_ns)?;

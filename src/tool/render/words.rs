@@ -42,7 +42,7 @@ fn whose(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     };
     let whose = match (selection.vms.is_empty(), selection.vcpu) {
         (true, None) => match snapshot.origin {
-            Origin::Host => "all guests of this host".into(),
+            Origin::Host | Origin::Bpf => "all guests of this host".into(),
             Origin::GuestOfHost => "all guests of this guest's host".into(),
             Origin::GuestOfVm => "this VM".into(),
             Origin::GuestOfVcpu => "the reading vCPU".into(),
@@ -57,7 +57,7 @@ fn whose(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| &*v.vm).collect();
     let mut head = format!("{whose}; {times}");
-    if snapshot.origin == Origin::Host && !selection.is_restricted() {
+    if snapshot.origin.is_host() && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
         let vms = counted(vms.len() as u64, "VM", "VMs");
         head += &format!("; now {vms}, {vcpus}");
@@ -270,7 +270,7 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
             exits as f64 / seconds,
             duration(seconds)
         ),
-        None if snapshot.origin == Origin::Host => "unknown: no time has passed".into(),
+        None if snapshot.origin.is_host() => "unknown: no time has passed".into(),
         None => "unknown: guests are not told when counting began".into(),
     };
     label("Rate", words)

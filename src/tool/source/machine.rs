@@ -28,6 +28,30 @@ pub fn now() -> Option<Timestamp> {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok()
 }
 
+/// The time by CLOCK_MONOTONIC, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // This clock is never negative.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// What KVM's `debugfs` calls the VM of a process: `<pid>-<fd>`. If it has several or none, or
+/// debugfs cannot be read, `<pid>`.
+pub fn vm(pid: u32, debugfs: &Path) -> Arc<str> {
+    let process = pid.to_string();
+    let is_of = |name: &String| {
+        let fd = name.strip_prefix(&process).and_then(|rest| rest.strip_prefix('-'));
+        fd.is_some_and(|fd| fd.parse::<u32>().is_ok())
+    };
+    let entries = fs::read_dir(debugfs.join("kvm")).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names = names.filter(is_of);
+    match (names.next(), names.next()) {
+        (Some(only), None) => only.into(),
+        _ => process.into(),
+    }
+}
+
 /// The names of VMs, by what KVM's debugfs calls them. None is asked for twice.
 #[derive(Debug, Default)]
 pub struct Names(HashMap<Arc<str>, Option<String>>);
@@ -96,6 +120,19 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_one_vm_tells_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let debugfs = dir.path();
+        assert_eq!(&*vm(12, debugfs), "12");
+        for name in ["12-11", "123-4", "2-3", "12-x"] {
+            fs::create_dir_all(debugfs.join("kvm").join(name)).unwrap();
+        }
+        assert_eq!(&*vm(12, debugfs), "12-11");
+        fs::create_dir(debugfs.join("kvm/12-5")).unwrap();
+        assert_eq!(&*vm(12, debugfs), "12");
+    }
 
     #[test]
     fn names_are_those_that_were_given() {

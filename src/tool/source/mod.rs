@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where counters are read: on a host, in a guest, or from a file.
+//! Where counters are read: on a host, by BPF, in a guest, or from a file.
 
+mod bpf;
 mod debugfs;
 pub mod file;
 pub mod guest;
@@ -10,7 +11,8 @@ mod machine;
 pub mod parameters;
 
 use crate::snapshot::Snapshot;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use bpf::Bpf;
 use clap::{Args, ValueEnum};
 use debugfs::{Debugfs, Found};
 use guest::Guest;
@@ -21,8 +23,8 @@ use std::path::PathBuf;
 /// Arguments that choose a source.
 #[derive(Args, Clone, Debug)]
 pub struct Choice {
-    /// Read debugfs on this host, or ask the host of this guest [default: host if the module
-    /// is loaded, else guest]
+    /// Read debugfs on this host, ask the host of this guest, or count the exits of this host by
+    /// BPF [default: host if the module is loaded, guest if the host answers, else bpf]
     #[arg(long, value_name = "WHERE", help_heading = "Source")]
     pub source: Option<Kind>,
     /// Where debugfs is mounted [default: as in /proc/mounts]
@@ -45,21 +47,32 @@ pub enum Kind {
     Host,
     /// The module on the host, through the CPUID instruction
     Guest,
+    /// A BPF program of its own on KVM's tracepoints, which counts while exitprof runs
+    Bpf,
 }
 
 /// A host.
 #[derive(Debug)]
-pub struct Host {
-    debugfs: Debugfs,
+pub struct Host<R> {
+    reader: R,
     names: Names,
     procfs: PathBuf,
+}
+
+/// A BPF program, and where debugfs may be, which tells what VMs are called.
+#[derive(Debug)]
+pub struct Counting {
+    bpf: Bpf,
+    debugfs: PathBuf,
 }
 
 /// Something whose counters can be read again and again.
 #[derive(Debug)]
 pub enum Source {
     /// The module's file in debugfs.
-    Host(Host),
+    Host(Host<Debugfs>),
+    /// A BPF program on this host.
+    Bpf(Box<Host<Counting>>),
     /// The module on the host of this guest.
     Guest(Guest<Instruction>),
     /// A recording.
@@ -68,37 +81,42 @@ pub enum Source {
 
 impl Source {
     /// Finds the source that `choice` asks for. By default, that is debugfs if the module is
-    /// loaded here, and the leaves otherwise.
+    /// loaded here, the leaves if the host of this guest answers, or else BPF.
     ///
     /// # Errors
     ///
     /// If there is none: says why, and what to do.
     pub fn find(choice: &Choice) -> Result<Source> {
         let debugfs = || Debugfs::find(choice.debugfs.as_deref());
-        let host = |debugfs| Host {
-            debugfs,
-            names: Names::default(),
-            procfs: choice.procfs.clone(),
-        };
+        let host = |debugfs| Source::Host(choice.host(debugfs));
+        let guest = || Guest::find(Instruction).map(Source::Guest);
         match choice.source {
             Some(Kind::Host) => match debugfs() {
-                Found::Profile(debugfs) => Ok(Source::Host(host(debugfs))),
+                Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) | Found::Nothing(why) => bail!(why),
             },
-            Some(Kind::Guest) => Ok(Source::Guest(Guest::find(Instruction)?)),
+            Some(Kind::Guest) => guest(),
+            Some(Kind::Bpf) => choice.bpf(),
             None => match debugfs() {
-                Found::Profile(debugfs) => Ok(Source::Host(host(debugfs))),
+                Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) => bail!(why),
-                Found::Nothing(why) => match Guest::find(Instruction) {
-                    Ok(guest) => Ok(Source::Guest(guest)),
-                    Err(e) => bail!(
-                        "there is nothing to read here\n  \
-                         on a host: {why}\n  \
-                         in a guest: {e:#}"
-                    ),
-                },
+                Found::Nothing(module) => guest().or_else(|guest| {
+                    choice.bpf().map_err(|bpf| {
+                        anyhow!(
+                            "there is nothing to read here\n  \
+                             on a host: {module}\n  \
+                             on a host, by BPF: {bpf:#}\n  \
+                             in a guest: {guest:#}"
+                        )
+                    })
+                }),
             },
         }
+    }
+
+    /// Whether it has counted nothing before it was found, and counts only while it is there.
+    pub fn counts_from_now(&self) -> bool {
+        matches!(self, Source::Bpf(_))
     }
 
     /// Reads the counters.
@@ -109,12 +127,13 @@ impl Source {
     pub fn read(&mut self) -> Result<Snapshot> {
         let mut snapshot = match self {
             Source::Host(host) => {
-                let snapshot = host.debugfs.read()?;
-                let vm_names = host.names.of(&snapshot.attached, &host.procfs);
-                Snapshot {
-                    vm_names,
-                    ..snapshot
-                }
+                let snapshot = host.reader.read()?;
+                host.named(snapshot)
+            }
+            Source::Bpf(host) => {
+                let Counting { bpf, debugfs } = &mut host.reader;
+                let snapshot = bpf.read(debugfs);
+                host.named(snapshot)
             }
             Source::Guest(guest) => guest.read()?,
             Source::File(path) => return file::read(path),
@@ -122,5 +141,33 @@ impl Source {
         snapshot.clock = machine::now();
         snapshot.machine = machine::hostname();
         Ok(snapshot)
+    }
+}
+
+impl Choice {
+    fn host<R>(&self, reader: R) -> Host<R> {
+        Host {
+            reader,
+            names: Names::default(),
+            procfs: self.procfs.clone(),
+        }
+    }
+
+    fn bpf(&self) -> Result<Source> {
+        let counting = Counting {
+            bpf: Bpf::attach()?,
+            debugfs: debugfs::folder(self.debugfs.as_deref()).unwrap_or_default(),
+        };
+        Ok(Source::Bpf(Box::new(self.host(counting))))
+    }
+}
+
+impl<R> Host<R> {
+    /// The snapshot with the names of its VMs.
+    fn named(&mut self, snapshot: Snapshot) -> Snapshot {
+        Snapshot {
+            vm_names: self.names.of(&snapshot.attached, &self.procfs),
+            ..snapshot
+        }
     }
 }

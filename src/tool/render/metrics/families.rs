@@ -113,6 +113,7 @@ type Owned<'a> = (Vec<(&'static str, &'a str)>, &'a Part, Option<Timestamp>);
 fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: Clock) -> Result {
     let source = match snapshot.origin {
         Origin::Host => "host",
+        Origin::Bpf => "bpf",
         Origin::GuestOfHost => "guest_of_host",
         Origin::GuestOfVm => "guest_of_vm",
         Origin::GuestOfVcpu => "guest_of_vcpu",
@@ -133,7 +134,7 @@ fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: C
     let started = values.started.map(|at| at.as_millisecond() as f64 / 1e3);
     let switch = |on: Option<bool>| on.map(|on| f64::from(u8::from(on)));
     let account = snapshot.account;
-    let has_vms = snapshot.origin == Origin::Host;
+    let has_vms = snapshot.origin.is_host();
     let attached = &snapshot.attached;
     let vms: BTreeSet<_> = attached.iter().map(|vcpu| &vcpu.vm).collect();
     for (family, value) in [

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that the BPF program counts in, and this process reads: the types of
+//! `exits.bpf.c`. The program writes them meanwhile, so all numbers are atomic.
+
+use anyhow::{Context, Result};
+use aya::maps::{Map, MapData};
+use profile::{
+    histogram::{BUCKETS, Histogram},
+    isa::Isa,
+};
+use std::{
+    fmt,
+    os::fd::AsFd,
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Relaxed, Release},
+    },
+};
+
+/// The number of slots for reasons.
+pub const SLOTS: usize = 208;
+const _: () = assert!(Isa::MAX_SLOTS <= SLOTS);
+const _: () = assert!(size_of::<Vcpu>() == 40 + 24 * SLOTS);
+const _: () = assert!(size_of::<Buckets>() == 256);
+
+/// The exits of a vCPU and reason.
+#[repr(C)]
+pub struct Tally {
+    exits: AtomicU64,
+    ns: AtomicU64,
+    untimed: AtomicU64,
+}
+
+/// The place of a vCPU, or rather of a thread that runs it.
+#[repr(C)]
+pub struct Vcpu {
+    thread: AtomicU64,
+    id: AtomicU32,
+    ended: AtomicU32,
+    since: AtomicU64,
+    slot: AtomicU64,
+    missed: AtomicU64,
+    tallies: [Tally; SLOTS],
+}
+
+/// The times of the exits of a reason on one CPU.
+#[repr(C)]
+pub struct Buckets {
+    not_min: AtomicU64,
+    max: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
+}
+
+/// A type of shared memory: any bytes are a value of it, and all its fields are atomic.
+///
+/// # Safety
+///
+/// That must be true.
+pub unsafe trait Shared {}
+// SAFETY: It consists of atomic integers.
+unsafe impl Shared for Vcpu {}
+// SAFETY: It consists of atomic integers.
+unsafe impl Shared for Buckets {}
+
+impl Tally {
+    /// The exits, their nanoseconds, and the number of exits that have no time.
+    pub fn read(&self) -> profile::counts::Tally {
+        profile::counts::Tally {
+            exits: self.exits.load(Relaxed),
+            cycles: self.ns.load(Relaxed),
+            untimed: self.untimed.load(Relaxed),
+        }
+    }
+}
+
+impl Vcpu {
+    /// The thread, with its process in the upper half; 0 if the place is free.
+    pub fn thread(&self) -> u64 {
+        self.thread.load(Relaxed)
+    }
+
+    /// The number of the vCPU in its VM.
+    pub fn id(&self) -> u32 {
+        self.id.load(Relaxed)
+    }
+
+    /// Whether the thread has ended: nobody adds to the counters any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed) != 0
+    }
+
+    /// How often the thread entered the guest when no exit had been seen since the last entry.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Relaxed)
+    }
+
+    /// The counters by slot.
+    pub fn tallies(&self) -> &[Tally; SLOTS] {
+        &self.tallies
+    }
+
+    /// Lets another vCPU have the place of one that has ended.
+    pub fn free(&self) {
+        for tally in &self.tallies {
+            tally.exits.store(0, Relaxed);
+            tally.ns.store(0, Relaxed);
+            tally.untimed.store(0, Relaxed);
+        }
+        self.since.store(0, Relaxed);
+        self.slot.store(0, Relaxed);
+        self.missed.store(0, Relaxed);
+        self.ended.store(0, Relaxed);
+        // Last: with it, the place can be taken.
+        self.thread.store(0, Release);
+    }
+}
+
+impl Buckets {
+    /// The histogram.
+    pub fn read(&self) -> Histogram {
+        Histogram {
+            min: !self.not_min.load(Relaxed),
+            max: self.max.load(Relaxed),
+            buckets: self.buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
+        }
+    }
+}
+
+/// The values of an array that the kernel and this process share.
+pub struct Mapped<T> {
+    start: NonNull<T>,
+    length: usize,
+}
+
+// SAFETY: It owns the mapping, and what is there is shared with the kernel anyway.
+unsafe impl<T: Shared> Send for Mapped<T> {}
+
+impl<T: Shared> Mapped<T> {
+    /// Maps an array of `length` values.
+    ///
+    /// # Errors
+    ///
+    /// If it is another map, or there is no address space left.
+    pub fn new(map: &Map, length: u32) -> Result<Mapped<T>> {
+        let Map::Array(map) = map else {
+            anyhow::bail!("it is no array");
+        };
+        Self::of(map, length as usize)
+    }
+
+    fn of(map: &MapData, length: usize) -> Result<Mapped<T>> {
+        let bytes = length.checked_mul(size_of::<T>()).context("too long")?;
+        // SAFETY: The kernel chooses free addresses.
+        let start = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                bytes,
+                rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
+                rustix::mm::MapFlags::SHARED,
+                map.fd().as_fd(),
+                0,
+            )
+        };
+        let start = start.context("cannot map its memory")?.cast();
+        let start = NonNull::new(start).context("it is mapped at 0")?;
+        Ok(Mapped { start, length })
+    }
+
+    /// The values.
+    pub fn values(&self) -> &[T] {
+        // SAFETY: The mapping has so many, which are valid and atomic (`Shared`), and lasts as
+        // long as `self`. The kernel refuses to map more than the array has.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl<T> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        let bytes = self.length * size_of::<T>();
+        // SAFETY: It was mapped with this length, and no reference to it is left.
+        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), bytes) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+impl<T> fmt::Debug for Mapped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapped({} values)", self.length)
+    }
+}
