@@ -6,7 +6,7 @@ use crate::{
     names::{has_many_keys, meant},
     select::{By, Key, Reason, Selection, What},
     snapshot::{
-        Counter, Owner, Snapshot,
+        Counter, Origin, Owner, Snapshot,
         detail::{Detail, Entry, Place},
     },
 };
@@ -54,6 +54,14 @@ struct Whole<'a> {
     is_timed: bool,
 }
 
+/// What is needed first to record details or code.
+fn with_module(snapshot: &Snapshot) -> &'static str {
+    match snapshot.origin {
+        Origin::Bpf => "BPF sees none; with the module kvm_exitprof loaded, ",
+        _ => "",
+    }
+}
+
 /// The rows of details or places that `selection` selects, and of the others: they add up to the
 /// selected counters.
 ///
@@ -74,8 +82,9 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
         By::Detail => {
             ensure!(
                 !snapshot.details.is_empty() || !snapshot.detail_kinds.is_empty(),
-                "there are no details: on the host, write their kinds, for example io,msr,mmio \
-                 or all, to /sys/module/kvm_exitprof/parameters/details, and let guests run"
+                "there are no details: {}on the host, write their kinds, for example io,msr,mmio \
+                 or all, to /sys/module/kvm_exitprof/parameters/details, and let guests run",
+                with_module(snapshot)
             );
             let table = |entry: &Entry<Detail>| entry.key.kind as u8;
             let key = |entry: &Entry<Detail>| {
@@ -95,8 +104,9 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
         _ => {
             ensure!(
                 !snapshot.places.is_empty() || !matches!(snapshot.code, None | Some(Code::Off)),
-                "there is no guest code: on the host, write page or exact to \
-                 /sys/module/kvm_exitprof/parameters/code, and let guests run"
+                "there is no guest code: {}on the host, write page or exact to \
+                 /sys/module/kvm_exitprof/parameters/code, and let guests run",
+                with_module(snapshot)
             );
             let key = |entry: &Entry<Place>| {
                 let what = What::Place(entry.key);

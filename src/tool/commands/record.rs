@@ -40,7 +40,11 @@ pub struct Arguments {
 ///
 /// If there is nothing to read, or the file cannot be written.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
-    let mut source = Source::find(&arguments.choice)?;
+    let is_of_period = arguments.time.is_some() || !arguments.command.is_empty();
+    let mut source = match is_of_period {
+        true => Source::find(&arguments.choice)?,
+        false => Source::find_module(&arguments.choice, false)?,
+    };
     let first = source.read()?;
     let file = &arguments.file;
     if let [program, rest @ ..] = arguments.command.as_slice() {
@@ -58,12 +62,21 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
         None => first,
         Some(time) => {
             check(file).with_context(|| file.display().to_string())?;
-            Clock::start()?.wait(Some(Instant::now() + time))?;
-            period(&mut source, &first, None)?
+            wait(&mut source, &first, time)?
         }
     };
     save(&snapshot, file, out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is counted after `first` in so much time, or until Ctrl-C.
+///
+/// # Errors
+///
+/// If it cannot be read, or it is not known what was counted.
+pub fn wait(source: &mut Source, first: &Snapshot, time: Duration) -> Result<Snapshot> {
+    Clock::start()?.wait(Some(Instant::now() + time))?;
+    period(source, first, None)
 }
 
 /// What was counted since `first`.

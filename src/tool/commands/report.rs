@@ -2,7 +2,7 @@
 
 //! `exitprof report`: what was counted so far, and what it means.
 
-use super::{clock::Clock, details, seconds::seconds, show::Show};
+use super::{clock::Clock, details, record::wait, seconds::seconds, show::Show};
 use crate::{
     budget::Breakdown,
     continuity::REPLACED,
@@ -51,6 +51,9 @@ pub struct Arguments {
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
     rate: Option<Duration>,
+    /// Report only what is counted in the next SECONDS, or until Ctrl-C
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["input", "rate"])]
+    time: Option<Duration>,
     #[command(flatten)]
     choice: Choice,
 }
@@ -68,6 +71,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         phases,
         details,
         rate,
+        time,
         choice,
     } = arguments;
     let has_rate = !matches!(
@@ -80,9 +84,13 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     );
     let mut source = match input {
         Some(path) => Source::File(path.clone()),
-        None => Source::find(choice)?,
+        None if time.is_some() => Source::find(choice)?,
+        None => Source::find_module(choice, false)?,
     };
-    let snapshot = source.read()?;
+    let mut snapshot = source.read()?;
+    if let Some(time) = time {
+        snapshot = wait(&mut source, &snapshot, *time)?;
+    }
     let show = &show.named()?;
     if let Some(reason) = details {
         let mut selection = show.selection.clone();
@@ -129,7 +137,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         };
         let untimed = words::untimed(&View::new(&snapshot, selection)?);
         sheet.notes.extend(notes(timed, &view, untimed, show));
-        if input.is_none() && rate.is_none() {
+        if input.is_none() && rate.is_none() && time.is_none() {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
         }
@@ -203,6 +211,7 @@ fn notes(snapshot: &Snapshot, view: &View, untimed: Option<String>, show: &Show)
     notes.extend(parts::notes(view.shown().iter(), snapshot, selection));
     notes.extend(words::account(snapshot, selection));
     notes.push(words::rate(view.selected.exits, snapshot));
+    notes.extend(words::by_bpf(snapshot));
     notes
 }
 

@@ -2,11 +2,7 @@
 
 //! Differences when the counters may have started from zero meanwhile.
 
-use crate::{
-    commands::tell::tell,
-    continuity::REPLACED,
-    snapshot::Snapshot,
-};
+use crate::{commands::tell::tell, continuity::REPLACED, snapshot::Snapshot};
 use anyhow::{Context, Result};
 
 /// Says that the next figures begin at [`started_after`].

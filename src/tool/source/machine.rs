@@ -35,21 +35,23 @@ pub fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// What KVM's `debugfs` calls the VM of a process: `<pid>-<fd>`. If it has several or none, or
-/// debugfs cannot be read, `<pid>`.
-pub fn vm(pid: u32, debugfs: &Path) -> Arc<str> {
-    let process = pid.to_string();
-    let is_of = |name: &String| {
-        let fd = name.strip_prefix(&process).and_then(|rest| rest.strip_prefix('-'));
-        fd.is_some_and(|fd| fd.parse::<u32>().is_ok())
+/// The VMs that KVM shows in `debugfs`, each called `<pid>-<fd>`, and the numbers of their vCPUs.
+/// None if debugfs cannot be read.
+pub fn vms(debugfs: &Path) -> Vec<(Arc<str>, Vec<u32>)> {
+    let names = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten();
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
     };
-    let entries = fs::read_dir(debugfs.join("kvm")).into_iter().flatten();
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names = names.filter(is_of);
-    match (names.next(), names.next()) {
-        (Some(only), None) => only.into(),
-        _ => process.into(),
-    }
+    let dir = debugfs.join("kvm");
+    let vm = |name: String| {
+        let (pid, fd) = name.split_once('-')?;
+        pid.parse::<u32>().ok().and(fd.parse::<u32>().ok())?;
+        let vcpus =
+            names(&dir.join(&name)).filter_map(|file| file.strip_prefix("vcpu")?.parse().ok());
+        let vcpus = vcpus.collect();
+        Some((name.into(), vcpus))
+    };
+    names(&dir).filter_map(vm).collect()
 }
 
 /// The names of VMs, by what KVM's debugfs calls them. None is asked for twice.
@@ -122,16 +124,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_with_one_vm_tells_its_name() {
+    fn vms_are_those_in_debugfs() {
         let dir = tempfile::tempdir().unwrap();
-        let debugfs = dir.path();
-        assert_eq!(&*vm(12, debugfs), "12");
-        for name in ["12-11", "123-4", "2-3", "12-x"] {
-            fs::create_dir_all(debugfs.join("kvm").join(name)).unwrap();
+        assert_eq!(vms(dir.path()), []);
+        for name in ["12-11/vcpu3", "12-11/vcpux", "12-x/vcpu0", "halt_poll"] {
+            fs::create_dir_all(dir.path().join("kvm").join(name)).unwrap();
         }
-        assert_eq!(&*vm(12, debugfs), "12-11");
-        fs::create_dir(debugfs.join("kvm/12-5")).unwrap();
-        assert_eq!(&*vm(12, debugfs), "12");
+        assert_eq!(vms(dir.path()), [("12-11".into(), vec![3])]);
     }
 
     #[test]

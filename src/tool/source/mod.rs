@@ -20,6 +20,10 @@ use leaves::Instruction;
 use machine::Names;
 use std::path::PathBuf;
 
+/// Why BPF has nothing to tell of what was counted so far.
+const ONLY_WHILE_ATTACHED: &str = "BPF counts only while exitprof runs: use report --for 10, \
+                                   record --for 10 FILE, stat, top, or exporter --source bpf";
+
 /// Arguments that choose a source.
 #[derive(Args, Clone, Debug)]
 pub struct Choice {
@@ -87,6 +91,22 @@ impl Source {
     ///
     /// If there is none: says why, and what to do.
     pub fn find(choice: &Choice) -> Result<Source> {
+        Self::find_or(choice, || choice.bpf())
+    }
+
+    /// The same, but not BPF, unless `choice` asks for it and it `may` be.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: says why, and what to do.
+    pub fn find_module(choice: &Choice, may_be_bpf: bool) -> Result<Source> {
+        match choice.source {
+            Some(Kind::Bpf) if !may_be_bpf => bail!("{ONLY_WHILE_ATTACHED}"),
+            _ => Self::find_or(choice, || bail!("{ONLY_WHILE_ATTACHED}")),
+        }
+    }
+
+    fn find_or(choice: &Choice, last: impl FnOnce() -> Result<Source>) -> Result<Source> {
         let debugfs = || Debugfs::find(choice.debugfs.as_deref());
         let host = |debugfs| Source::Host(choice.host(debugfs));
         let guest = || Guest::find(Instruction).map(Source::Guest);
@@ -101,7 +121,7 @@ impl Source {
                 Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) => bail!(why),
                 Found::Nothing(module) => guest().or_else(|guest| {
-                    choice.bpf().map_err(|bpf| {
+                    last().map_err(|bpf| {
                         anyhow!(
                             "there is nothing to read here\n  \
                              on a host: {module}\n  \
@@ -112,11 +132,6 @@ impl Source {
                 }),
             },
         }
-    }
-
-    /// Whether it has counted nothing before it was found, and counts only while it is there.
-    pub fn counts_from_now(&self) -> bool {
-        matches!(self, Source::Bpf(_))
     }
 
     /// Reads the counters.

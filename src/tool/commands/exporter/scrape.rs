@@ -95,7 +95,8 @@ impl Scraper {
     fn try_read(&mut self) -> Result<(Snapshot, Values)> {
         let source = match &mut self.source {
             Some(source) => source,
-            None => self.source.insert(Source::find(&self.choice)?),
+            // Not BPF by default: what metrics mean must not depend on what is loaded first.
+            None => self.source.insert(Source::find_module(&self.choice, true)?),
         };
         let snapshot = source.read()?;
         let values = self.series.next(&snapshot);

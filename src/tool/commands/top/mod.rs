@@ -100,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let same = Choice {
         source: Some(match source {
             Source::Guest(_) => Kind::Guest,
+            Source::Bpf(_) => Kind::Bpf,
             _ => Kind::Host,
         }),
         ..arguments.choice.clone()

@@ -30,6 +30,9 @@ pub struct Books {
     missed: u64,
 }
 
+/// A VM's name in debugfs, and the numbers of its vCPUs.
+type Vm = (Arc<str>, Vec<u32>);
+
 /// A reading.
 #[derive(Debug, PartialEq)]
 pub struct Page {
@@ -63,19 +66,18 @@ impl Books {
     }
 
     /// Reads what `places` and `histograms`, by CPU and slot, have counted. The last place is that
-    /// of all vCPUs without their own. Frees the places of vCPUs that have ended. `vm` tells what
-    /// the VM of a process is called.
-    pub fn read(
-        &mut self,
-        places: &[memory::Vcpu],
-        histograms: &[Buckets],
-        mut vm: impl FnMut(u32) -> Arc<str>,
-    ) -> Page {
+    /// of all vCPUs without their own. Frees the places of vCPUs that have ended. `vms` are the VMs
+    /// that there are, and the numbers of their vCPUs.
+    pub fn read(&mut self, places: &[memory::Vcpu], histograms: &[Buckets], vms: &[Vm]) -> Page {
         let (mut of_vcpus, mut sums) = (Vec::new(), [Tally::default(); SLOTS]);
         let mut known = HashMap::new();
         let mut missed = 0;
         let Some((rest, places)) = places.split_last() else {
-            return Page { attached: Vec::new(), counters: Vec::new(), missed };
+            return Page {
+                attached: Vec::new(),
+                counters: Vec::new(),
+                missed,
+            };
         };
         for place in places.iter().filter(|place| place.thread() != 0) {
             if place.has_ended() {
@@ -92,7 +94,7 @@ impl Books {
             missed += place.missed();
             let key = (place.thread(), place.id());
             let vcpu = self.known.remove(&key).unwrap_or_else(|| Vcpu {
-                vm: vm((key.0 >> 32) as u32),
+                vm: name((key.0 >> 32) as u32, vms),
                 vcpu: key.1,
                 id: Id::new(self.random.hash_one(key)),
             });
@@ -111,13 +113,27 @@ impl Books {
         counters.append(&mut of_vcpus);
         counters.extend(self.counters(&Owner::Ended, &self.ended));
         counters.extend(self.counters(&Owner::Unattributed, &rest));
-        let mut attached: Vec<Vcpu> = self.known.values().cloned().collect();
-        attached.sort();
         Page {
-            attached,
+            attached: self.attached(vms),
             counters,
             missed: missed + self.missed,
         }
+    }
+
+    /// The vCPUs that have exited, and those of `vms` that have not yet.
+    fn attached(&self, vms: &[Vm]) -> Vec<Vcpu> {
+        let mut attached: Vec<Vcpu> = self.known.values().cloned().collect();
+        for (vm, vcpus) in vms {
+            for &vcpu in vcpus {
+                let is_it = |known: &Vcpu| known.vm == *vm && known.vcpu == vcpu;
+                if !self.known.values().any(is_it) {
+                    let (vm, id) = (Arc::clone(vm), None);
+                    attached.push(Vcpu { vm, vcpu, id });
+                }
+            }
+        }
+        attached.sort();
+        attached
     }
 
     /// A counter for each reason with exits.
@@ -147,6 +163,18 @@ impl Books {
     }
 }
 
+/// What KVM's debugfs calls the VM of a process, `<pid>-<fd>`. If there are several or none,
+/// `<pid>`.
+fn name(pid: u32, vms: &[Vm]) -> Arc<str> {
+    let process = pid.to_string();
+    let is_of = |vm: &&Vm| vm.0.split('-').next() == Some(&process);
+    let mut names = vms.iter().filter(is_of).map(|(name, _)| name);
+    match (names.next(), names.next()) {
+        (Some(only), None) => Arc::clone(only),
+        _ => process.into(),
+    }
+}
+
 /// What a place has counted.
 fn tallies(place: &memory::Vcpu) -> Tallies {
     place.tallies().each_ref().map(memory::Tally::read)
@@ -155,5 +183,106 @@ fn tallies(place: &memory::Vcpu) -> Tallies {
 fn add(sums: &mut Tallies, more: &Tallies) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum = *sum + *more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::memory::tests::{buckets, places},
+        *,
+    };
+
+    /// Thread 7 of process 12.
+    const THREAD: u64 = 12 << 32 | 7;
+
+    fn vms() -> Vec<Vm> {
+        vec![("12-11".into(), vec![0, 1]), ("123-4".into(), vec![])]
+    }
+
+    /// The exits, cycles and untimed exits of an owner and reason.
+    fn tally(page: &Page, is_owner: impl Fn(&Owner) -> bool, reason: u32) -> (u64, u64, u64) {
+        let mut found = page
+            .counters
+            .iter()
+            .filter(|counter| is_owner(&counter.owner) && counter.reason == Some(reason));
+        let counter = found.next().unwrap();
+        assert_eq!(found.next(), None);
+        (counter.exits, counter.cycles, counter.untimed.unwrap())
+    }
+
+    fn vcpu(number: u32) -> impl Fn(&Owner) -> bool {
+        move |owner| matches!(owner, Owner::Vcpu(vcpu) if vcpu.vcpu == number)
+    }
+
+    #[test]
+    fn exits_are_those_of_vcpus_and_of_all() {
+        let (places, histograms) = (places(4), buckets(2 * SLOTS));
+        places[0].count(THREAD, 0, 10, 600);
+        places[0].count(THREAD, 0, 10, 700);
+        places[2].count(THREAD + 1, 1, 10, 50);
+        places[2].miss();
+        places[3].count(0, 0, 10, 0);
+        // On two CPUs.
+        histograms[10].count(600);
+        histograms[SLOTS + 10].count(700);
+        histograms[SLOTS + 10].count(50);
+        let mut books = Books::new(Isa::Vmx);
+        let page = books.read(&places, &histograms, &vms());
+        assert_eq!(tally(&page, vcpu(0), 10), (2, 1300, 0));
+        assert_eq!(tally(&page, vcpu(1), 10), (1, 50, 0));
+        assert_eq!(tally(&page, |o| *o == Owner::Unattributed, 10), (1, 0, 0));
+        assert_eq!(tally(&page, |o| *o == Owner::All, 10), (4, 1350, 0));
+        assert_eq!(page.missed, 1);
+        let all = &page.counters[0];
+        let histogram = all.histogram.as_deref().unwrap();
+        assert_eq!(
+            (&*all.name, histogram.min, histogram.max),
+            ("CPUID", 50, 700)
+        );
+        assert_eq!((histogram.buckets[5], histogram.buckets[9]), (1, 2));
+        let attached: Vec<_> = (page.attached.iter()).map(|v| (&*v.vm, v.vcpu)).collect();
+        assert_eq!(attached, [("12-11", 0), ("12-11", 1)]);
+        // They are the same at the next reading.
+        assert_eq!(books.read(&places, &histograms, &vms()), page);
+    }
+
+    #[test]
+    fn what_ended_vcpus_counted_stays_and_their_places_are_free() {
+        let (places, histograms) = (places(2), buckets(SLOTS));
+        let mut books = Books::new(Isa::Svm);
+        places[0].count(THREAD, 0, 0x72, 600);
+        places[0].miss();
+        places[0].end(0x72);
+        for _ in 0..2 {
+            let page = books.read(&places, &histograms, &[]);
+            assert_eq!(tally(&page, |o| *o == Owner::Ended, 0x72), (1, 600, 1));
+            assert_eq!(tally(&page, |o| *o == Owner::All, 0x72), (1, 600, 1));
+            assert_eq!((page.attached, page.missed), (vec![], 1));
+            assert_eq!(places[0].thread(), 0);
+        }
+        places[0].count(THREAD, 0, 0x72, 5);
+        let page = books.read(&places, &histograms, &[]);
+        assert_eq!(tally(&page, vcpu(0), 0x72), (1, 5, 0));
+        assert_eq!(tally(&page, |o| *o == Owner::All, 0x72), (2, 605, 1));
+    }
+
+    #[test]
+    fn vms_are_called_as_in_debugfs_if_it_is_clear() {
+        assert_eq!(&*name(12, &vms()), "12-11");
+        assert_eq!(&*name(1, &vms()), "1");
+        let two = [("12-11".into(), vec![]), ("12-13".into(), vec![])];
+        assert_eq!(&*name(12, &two), "12");
+    }
+
+    #[test]
+    fn vcpus_without_exits_are_there() {
+        let (places, histograms) = (places(2), buckets(SLOTS));
+        places[0].count(THREAD, 1, 10, 600);
+        let page = Books::new(Isa::Vmx).read(&places, &histograms, &vms());
+        let attached: Vec<_> = (page.attached.iter())
+            .map(|vcpu| (&*vcpu.vm, vcpu.vcpu, vcpu.id.is_some()))
+            .collect();
+        assert_eq!(attached, [("12-11", 0, false), ("12-11", 1, true)]);
     }
 }

@@ -40,7 +40,11 @@ impl Field<'_> {
     /// or the field is no unsigned integer.
     fn parse(line: &str) -> Option<Field<'_>> {
         let mut parts = line.trim().split(';').map(str::trim);
-        let name = parts.next()?.strip_prefix("field:")?.split(' ').next_back()?;
+        let name = parts
+            .next()?
+            .strip_prefix("field:")?
+            .split(' ')
+            .next_back()?;
         let mut value = |key: &str| {
             let value = parts.next()?.strip_prefix(key)?;
             value.parse::<u32>().ok()
@@ -85,4 +89,73 @@ fn encoded(structure: &str, fields: &[Field]) -> Vec<u8> {
     bytes.extend(types);
     bytes.extend(strings);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of Linux 6.1, and a field that is no integer.
+    const KVM_EXIT: &str = "name: kvm_exit
+ID: 1022
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:unsigned int exit_reason;\toffset:8;\tsize:4;\tsigned:0;
+\tfield:unsigned long guest_rip;\toffset:16;\tsize:8;\tsigned:0;
+\tfield:u32 isa;\toffset:24;\tsize:4;\tsigned:0;
+\tfield:unsigned int vcpu_id;\toffset:56;\tsize:4;\tsigned:0;
+\tfield:unsigned char code[8];\toffset:60;\tsize:8;\tsigned:0;
+
+print fmt: \"vcpu %u reason %s%s%s\", REC->vcpu_id";
+
+    #[test]
+    fn fields_are_where_the_tracepoint_has_them() {
+        let fields: Vec<_> = KVM_EXIT.lines().filter_map(Field::parse).collect();
+        let field = |name, offset, size| Field { name, offset, size };
+        let want = [
+            field("common_type", 0, 2),
+            field("exit_reason", 8, 4),
+            field("guest_rip", 16, 8),
+            field("isa", 24, 4),
+            field("vcpu_id", 56, 4),
+        ];
+        assert_eq!(fields, want);
+        assert!(types("kvm_exit", KVM_EXIT, &["exit_reason", "vcpu_id"]).is_ok());
+    }
+
+    #[test]
+    fn a_kernel_without_a_field_is_too_old() {
+        let format = KVM_EXIT.replace(" vcpu_id;", " other;");
+        let error = types("kvm_exit", &format, &["exit_reason", "vcpu_id"]).unwrap_err();
+        assert!(error.to_string().contains("vcpu_id"), "{error}");
+    }
+
+    /// The loader reads the places back.
+    #[test]
+    fn types_say_what_the_text_says() {
+        let bytes = encoded(
+            "trace_event_raw_x",
+            &[Field {
+                name: "exit_reason",
+                offset: 8,
+                size: 4,
+            }],
+        );
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let (types, strings) = (24, 24 + word(16) as usize);
+        // Behind four integers of 16 bytes each.
+        let structure = types + 4 * 16;
+        let name = |at: usize| {
+            let text = &bytes[strings + word(at) as usize..];
+            let end = text.iter().position(|byte| *byte == 0).unwrap();
+            String::from_utf8_lossy(&text[..end]).into_owned()
+        };
+        assert_eq!(name(structure), "trace_event_raw_x");
+        assert_eq!(word(structure + 4), 4 << 24 | 1);
+        assert_eq!(name(structure + 12), "exit_reason");
+        // The third integer, which has four bytes; and bits.
+        assert_eq!((word(structure + 16), word(structure + 20)), (3, 64));
+    }
 }

@@ -191,3 +191,52 @@ impl<T> fmt::Debug for Mapped<T> {
         write!(f, "Mapped({} values)", self.length)
     }
 }
+
+/// Memory for tests, in place of what is shared with the program, and what the program does to it.
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Free places.
+    pub fn places(count: usize) -> Vec<Vcpu> {
+        // SAFETY: Zeroes are a value of it (`Shared`).
+        (0..count).map(|_| unsafe { std::mem::zeroed() }).collect()
+    }
+
+    /// Buckets without exits.
+    pub fn buckets(count: usize) -> Vec<Buckets> {
+        // SAFETY: Zeroes are a value of it (`Shared`).
+        (0..count).map(|_| unsafe { std::mem::zeroed() }).collect()
+    }
+
+    impl Vcpu {
+        /// A thread's vCPU counts an exit.
+        pub fn count(&self, thread: u64, id: u32, slot: usize, ns: u64) {
+            self.thread.store(thread, Relaxed);
+            self.id.store(id, Relaxed);
+            self.tallies[slot].exits.fetch_add(1, Relaxed);
+            self.tallies[slot].ns.fetch_add(ns, Relaxed);
+        }
+
+        /// The thread enters the guest without an exit.
+        pub fn miss(&self) {
+            self.missed.fetch_add(1, Relaxed);
+        }
+
+        /// The thread ends before it enters the guest again.
+        pub fn end(&self, slot: usize) {
+            self.tallies[slot].untimed.fetch_add(1, Relaxed);
+            self.ended.store(1, Relaxed);
+        }
+    }
+
+    impl Buckets {
+        /// An exit of so many nanoseconds.
+        pub fn count(&self, ns: u64) {
+            let bucket = profile::histogram::bucket(ns);
+            self.buckets[bucket].fetch_add(1, Relaxed);
+            self.not_min.fetch_max(!ns, Relaxed);
+            self.max.fetch_max(ns, Relaxed);
+        }
+    }
+}

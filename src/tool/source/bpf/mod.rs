@@ -90,12 +90,12 @@ impl Bpf {
 
     /// Reads what was counted so far. VMs are called as in `debugfs`.
     pub fn read(&mut self, debugfs: &Path) -> Snapshot {
-        let vm = |pid| machine::vm(pid, debugfs);
+        let vms = machine::vms(debugfs);
         let Page {
             attached,
             counters,
             missed,
-        } = (self.books).read(self.vcpus.values(), self.histograms.values(), vm);
+        } = (self.books).read(self.vcpus.values(), self.histograms.values(), &vms);
         Snapshot {
             version: VERSION,
             origin: Origin::Bpf,
@@ -176,4 +176,27 @@ fn ranges(isa: Isa) -> [u32; 2 * RANGES] {
         *number = *range;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_the_program_are_those_of_the_model() {
+        for isa in [Isa::Vmx, Isa::Svm] {
+            let ranges = ranges(isa);
+            let mut before = 0;
+            let mut slots = Vec::new();
+            for range in ranges.chunks(2) {
+                let [first, length] = [range[0], range[1]];
+                slots.extend((0..length).map(|i| (first.wrapping_add(i), (before + i) as usize)));
+                before += length;
+            }
+            assert_eq!(before as usize, isa.other_slot(), "all ranges have room");
+            for (reason, slot) in slots {
+                assert_eq!(isa.own_slot(reason), Some(slot));
+            }
+        }
+    }
 }

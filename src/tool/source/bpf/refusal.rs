@@ -57,7 +57,10 @@ pub fn explained(error: impl std::error::Error + Send + Sync + 'static) -> Error
         Some(e) if e.raw_os_error() == Some(libc::ENOSYS) => {
             anyhow!("this kernel has no BPF (CONFIG_BPF_SYSCALL)")
         }
-        Some(e) => anyhow!("the kernel does not take the BPF program: {e}{}", said(&error)),
+        Some(e) => anyhow!(
+            "the kernel does not take the BPF program: {e}{}",
+            said(&error)
+        ),
         None => error.context("the BPF program cannot be loaded"),
     }
 }
@@ -67,12 +70,18 @@ fn said(error: &Error) -> String {
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.len().saturating_sub(LINES);
-    lines[last..].iter().map(|line| format!("\n  {line}")).collect()
+    lines[last..]
+        .iter()
+        .map(|line| format!("\n  {line}"))
+        .collect()
 }
 
 fn refused(e: &io::Error) -> Error {
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    anyhow!("{e}: {}", who_may(&lockdown, rustix::process::geteuid().is_root()))
+    anyhow!(
+        "{e}: {}",
+        who_may(&lockdown, rustix::process::geteuid().is_root())
+    )
 }
 
 /// Who may count with BPF, by what the kernel says of its lockdown.
