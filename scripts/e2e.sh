@@ -21,7 +21,7 @@ esac
 name=$1 kernel=$build/$1 peers=$build/bench/$1/root module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
-cpus=${CPUS:-2} options=() files=("$module:/modules/")
+cpus=${CPUS:-2} options=() files=("$module:/modules/" "$build/exitprof:/bin/")
 # Costs repeat exactly on one CPU only.
 case $1 in
 cost)

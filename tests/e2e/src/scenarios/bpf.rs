@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+//! exitprof counts by BPF what the module counts, at the same time.
+
+use super::count;
+use crate::harness::{Test, threads};
+use crate::host::counting::{self, Counting, Tally};
+use crate::host::debugfs::{Line, ProfileFile};
+use crate::host::{Host, State, Tracepoint, cpus};
+use crate::oracle::phases::{Budget, PHASES};
+use crate::oracle::{catalog, leaf};
+use crate::vmm::cpu::{HLT, HYPERCALL};
+use crate::vmm::{End, Op, Program, Vcpu, Vm};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+
+const BPF: [&str; 2] = ["--source", "bpf"];
+
+pub fn tests() -> Vec<Test<Host>> {
+    vec![
+        Test::new("bpf.unpatched", State::Unpatched, unpatched),
+        Test::new("bpf.refusals", State::Nothing, refusals),
+        Test::new("bpf.every_reason", State::Profiled, every_reason),
+        Test::new("bpf.moving_vcpus", State::Profiled, moving_vcpus),
+        Test::new("bpf.ended", State::Profiled, ended),
+        Test::new("bpf.hidden_reason", State::Profiled, hidden_reason),
+        Test::new("bpf.times", State::Profiled, times),
+    ]
+}
+
+/// The exits by reason.
+fn exits(tallies: &BTreeMap<String, Tally>) -> BTreeMap<String, u64> {
+    let exits = |(reason, tally): (&String, &Tally)| (reason.clone(), tally.0);
+    tallies.iter().map(exits).collect()
+}
+
+/// Those of the module's vCPU, or of all guests.
+fn of_module(file: &ProfileFile, vcpu: Option<(&Vm, u32)>) -> Result<BTreeMap<String, u64>> {
+    let Some((vm, id)) = vcpu else {
+        return Ok(exits(&file.by_reason(&["host"])?));
+    };
+    let lines = file.of_vcpu("vcpu", vm, id);
+    let exits = |line: &Line| Ok((line.text("reason")?.to_owned(), line.number("exits")?));
+    lines.map(exits).collect()
+}
+
+/// Without the module, and with KVM as it is, exitprof counts by BPF without being told to: as
+/// many exits as the kernel itself.
+fn unpatched(_: &mut Host) -> Result<String> {
+    let counting = Counting::start(&[])?;
+    let tracepoint = Tracepoint::all()?;
+    let mut vm = Vm::plain()?;
+    vm.hypercalls(1009)?;
+    vm.run(&Program::repeated(Op::Cpuid, 10007, leaf::TOTAL_EXITS))?;
+    let want = tracepoint.read()?;
+    drop(tracepoint);
+    let recording = counting.finish()?;
+    recording.check_histograms(1)?;
+    let all = exits(&recording.of("all")?);
+    let got: u64 = all.values().sum();
+    let vcpu = exits(&recording.of_vcpu(&vm.name(), 0)?);
+    ensure!(vcpu == all, "of the vCPU {vcpu:?}, of all {all:?}");
+    let hypercalls = all.get(&HYPERCALL.number().to_string());
+    ensure!(hypercalls == Some(&1009), "{hypercalls:?} hypercalls");
+    ensure!(got == want, "want {want} got {got}");
+    Ok(format!("want {want} got {got}"))
+}
+
+/// Who cannot count by BPF is told why.
+fn refusals(host: &mut Host) -> Result<String> {
+    counting::need_bpf()?;
+    let report = ["report", "--for", "1", "--source", "bpf"];
+    let says = |said: &str, want: &str| {
+        ensure!(said.contains(want), "exitprof says {said}");
+        Ok(())
+    };
+    says(&counting::refusal(&report, |_| ())?, "KVM is not loaded")?;
+    host.reach(State::Unpatched)?;
+    let other_user = |command: &mut Command| {
+        command.uid(65534).gid(65534);
+    };
+    says(&counting::refusal(&report, other_user)?, "only root may")?;
+    let so_far = ["report", "--source", "bpf"];
+    says(&counting::refusal(&so_far, |_| ())?, "--for 10")?;
+    Ok("KVM not loaded, no root, no period".into())
+}
+
+/// The catalog of workloads: each reason has as many exits as in the module.
+fn every_reason(host: &mut Host) -> Result<String> {
+    host.reload("log=N")?;
+    let counting = Counting::start(&BPF)?;
+    let vms = catalog::run_all()?;
+    let recording = counting.finish()?;
+    let module = of_module(&ProfileFile::read()?, None)?;
+    let bpf = exits(&recording.of("all")?);
+    ensure!(bpf == module, "by BPF {bpf:?}, in the module {module:?}");
+    recording.check_histograms(1)?;
+    let sum: u64 = bpf.values().sum();
+    let (reasons, vms) = (bpf.len(), vms.len());
+    Ok(format!(
+        "{reasons} reasons of {vms} workloads, {sum} exits in both"
+    ))
+}
+
+/// vCPUs that enter their guest on another CPU than the last exit was on: each has as many exits
+/// of each reason as in the module, and all have a time.
+fn moving_vcpus(host: &mut Host) -> Result<String> {
+    const TIMES: usize = 100;
+    cpus::second()?;
+    let cpus = cpus::usable()?;
+    host.reload("log=N")?;
+    let mut vm = Vm::with_vcpus(2)?;
+    let counting = Counting::start(&BPF)?;
+    let [done, read] = [Barrier::new(3), Barrier::new(3)];
+    let move_about = |vcpu: &mut Vcpu, times: u32| {
+        let program = Program::repeated(Op::Vmcall, 23 * times, 0);
+        for i in 0..TIMES {
+            cpus::pin(threads::id(), &[cpus[i % cpus.len()]])?;
+            vcpu.run(&program)?;
+        }
+        anyhow::Ok(())
+    };
+    let recording = thread::scope(|scope| {
+        let start = |(vcpu, times)| {
+            let (done, read, move_about) = (&done, &read, &move_about);
+            scope.spawn(move || {
+                let moved = move_about(vcpu, times);
+                done.wait();
+                // A vCPU ends with its thread.
+                read.wait();
+                moved
+            })
+        };
+        let moving: Vec<_> = vm.vcpus.iter_mut().zip(1..).map(start).collect();
+        done.wait();
+        let recording = counting.finish();
+        read.wait();
+        for moved in moving {
+            moved.join().ok().context("a vCPU's thread panicked")??;
+        }
+        recording
+    })?;
+    let file = ProfileFile::read()?;
+    let mut notes = Vec::new();
+    for id in 0..2 {
+        let module = of_module(&file, Some((&vm, id)))?;
+        let tallies = recording.of_vcpu(&vm.name(), id)?;
+        let bpf = exits(&tallies);
+        ensure!(
+            bpf == module,
+            "vCPU {id}: by BPF {bpf:?}, in the module {module:?}"
+        );
+        let untimed: u64 = tallies.values().map(|tally| tally.2).sum();
+        ensure!(untimed == 0, "vCPU {id}: {untimed} untimed: {tallies:?}");
+        notes.push(bpf.values().sum::<u64>().to_string());
+    }
+    recording.check_histograms(2)?;
+    let none = recording.of("unattributed")?;
+    ensure!(none.is_empty(), "unattributed: {none:?}");
+    Ok(format!("{} exits in both", notes.join(" and ")))
+}
+
+/// What a vCPU has counted stays when its thread ends.
+fn ended(host: &mut Host) -> Result<String> {
+    const TIMES: u32 = 20;
+    host.reload("log=N")?;
+    let mut vm = Vm::plain()?;
+    let counting = Counting::start(&BPF)?;
+    for _ in 0..TIMES {
+        thread::scope(|scope| scope.spawn(|| vm.hypercalls(23)).join())
+            .ok()
+            .context("a vCPU's thread panicked")??;
+    }
+    let recording = counting.finish()?;
+    let module = of_module(&ProfileFile::read()?, Some((&vm, 0)))?;
+    let (all, ended) = (recording.of("all")?, recording.of("ended")?);
+    ensure!(all == ended, "of all {all:?}, ended {ended:?}");
+    ensure!(
+        exits(&ended) == module,
+        "by BPF {ended:?}, in the module {module:?}"
+    );
+    // After the last exit of each thread there was no entry.
+    let untimed: u64 = ended.values().map(|tally| tally.2).sum();
+    ensure!(untimed == u64::from(TIMES), "{untimed} untimed: {ended:?}");
+    recording.check_histograms(0)?;
+    let sum: u64 = module.values().sum();
+    Ok(format!("{sum} exits of {TIMES} threads in both"))
+}
+
+/// The exits that KVM makes up, to emulate, are not seen; those for which the CPU refuses the
+/// guest's state are, by their basic reason.
+fn hidden_reason(host: &mut Host) -> Result<String> {
+    const TIMES: u64 = 23;
+    const EMULATE: &str = "unrestricted_guest=0";
+    const REFUSE: &str = "unrestricted_guest=0 emulate_invalid_guest_state=0";
+    count::only_vmx()?;
+    counting::need_bpf()?;
+    let mut notes = Vec::new();
+    for (params, are_seen) in [(EMULATE, false), (REFUSE, true)] {
+        host.reload_vendor(true, params)?;
+        let of_33 = |all: &BTreeMap<String, u64>| all.get("33").copied().unwrap_or(0);
+        let before = of_33(&of_module(&ProfileFile::read()?, None)?);
+        let counting = Counting::start(&BPF)?;
+        let mut vm = Vm::plain()?;
+        for _ in 0..TIMES {
+            vm.vcpus[0].spoil_fs()?;
+            if are_seen {
+                let (end, _) = vm.vcpus[0].run_to_end(&Program::new())?;
+                ensure!(end == End::Refused, "the guest's run ended with {end:?}");
+            } else {
+                vm.run(&Program::repeated(Op::MendFs, 1, 0))?;
+            }
+        }
+        let bpf = of_33(&exits(&counting.finish()?.of("all")?));
+        let module = of_33(&of_module(&ProfileFile::read()?, None)?) - before;
+        let want = if are_seen { module } else { 0 };
+        let text = format!("by BPF {bpf} of {module} with {params}");
+        ensure!(bpf == want && module >= TIMES, "{text}, want {want}");
+        notes.push(text);
+    }
+    Ok(notes.join("; "))
+}
+
+/// Times are from exit to entry: all that the module's phases have but the guest's, but for what
+/// both profilers themselves take.
+fn times(host: &mut Host) -> Result<String> {
+    const TIMES: u32 = 1009;
+    host.reload("log=N phases=Y")?;
+    let mut vm = Vm::plain()?;
+    let counting = Counting::start(&BPF)?;
+    let mut program = Program::new();
+    // One is handled by KVM, the other by the VMM.
+    program.repeat(Op::Vmcall, TIMES, 0);
+    program.repeat(Op::Hlt, TIMES, 0);
+    vm.run(&program)?;
+    let recording = counting.finish()?;
+    let budget = Budget::of(&ProfileFile::read()?, &vm, 0)?;
+    let khz = u64::from(vm.vcpus[0].tsc_khz()?);
+    let tallies = recording.of_vcpu(&vm.name(), 0)?;
+    let mut notes = Vec::new();
+    for reason in [HYPERCALL, HLT] {
+        let reason = reason.number();
+        let &(exits, ns, untimed) = tallies.get(&reason.to_string()).context("no exits")?;
+        ensure!((exits, untimed) == (u64::from(TIMES), 0), "{tallies:?}");
+        let module: u64 = PHASES.iter().map(|phase| budget.after(reason, phase)).sum();
+        let bpf = ns * khz / 1_000_000;
+        notes.push(format!(
+            "reason {reason}: {} and {}",
+            bpf / exits,
+            module / exits
+        ));
+    }
+    Ok(format!("{} cycles each", notes.join(", ")))
+}
