@@ -54,14 +54,6 @@ struct Whole<'a> {
     is_timed: bool,
 }
 
-/// What is needed first to record details or code.
-fn with_module(snapshot: &Snapshot) -> &'static str {
-    match snapshot.origin {
-        Origin::Bpf => "BPF sees none; with the module kvm_exitprof loaded, ",
-        _ => "",
-    }
-}
-
 /// The rows of details or places that `selection` selects, and of the others: they add up to the
 /// selected counters.
 ///
@@ -82,9 +74,8 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
         By::Detail => {
             ensure!(
                 !snapshot.details.is_empty() || !snapshot.detail_kinds.is_empty(),
-                "there are no details: {}on the host, write their kinds, for example io,msr,mmio \
-                 or all, to /sys/module/kvm_exitprof/parameters/details, and let guests run",
-                with_module(snapshot)
+                "there are no details: on the host, write their kinds, for example io,msr,mmio \
+                 or all, to /sys/module/kvm_exitprof/parameters/details, and let guests run"
             );
             let table = |entry: &Entry<Detail>| entry.key.kind as u8;
             let key = |entry: &Entry<Detail>| {
@@ -103,10 +94,13 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
         }
         _ => {
             ensure!(
+                snapshot.origin != Origin::Bpf,
+                "BPF sees no guest code, but the module kvm_exitprof does"
+            );
+            ensure!(
                 !snapshot.places.is_empty() || !matches!(snapshot.code, None | Some(Code::Off)),
-                "there is no guest code: {}on the host, write page or exact to \
-                 /sys/module/kvm_exitprof/parameters/code, and let guests run",
-                with_module(snapshot)
+                "there is no guest code: on the host, write page or exact to \
+                 /sys/module/kvm_exitprof/parameters/code, and let guests run"
             );
             let key = |entry: &Entry<Place>| {
                 let what = What::Place(entry.key);

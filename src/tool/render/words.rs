@@ -142,7 +142,7 @@ pub fn by_bpf(snapshot: &Snapshot) -> Vec<String> {
     }
     let words = "times include userspace and halts; the module kvm_exitprof";
     notes.push(label("By BPF", words));
-    let words = "tells handlers' times, phases and details, at less cost";
+    let words = "tells handlers' times, phases and more details, at less cost";
     notes.push(label("", words));
     notes
 }

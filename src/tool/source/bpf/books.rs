@@ -2,14 +2,25 @@
 
 //! What the BPF program counted, as counters of vCPUs and of all guests.
 
-use super::memory::{self, Buckets, SLOTS};
-use crate::snapshot::{Counter, Owner, Vcpu, id::Id};
-use profile::{counts::Tally, histogram::Histogram, isa::Isa};
+use super::{
+    details,
+    memory::{self, Buckets, SLOTS},
+};
+use crate::snapshot::{
+    Counter, Owner, Vcpu,
+    detail::{Detail, Entry, Hex},
+    id::Id,
+};
+use profile::{counts::Tally, heavy, histogram::Histogram, isa::Isa};
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
+
+/// How many details of ended vCPUs are kept, at most.
+const MOST_ENDED: usize = 4096;
 
 /// The sums by slot.
 type Tallies = [Tally; SLOTS];
@@ -26,6 +37,8 @@ pub struct Books {
     known: HashMap<(u64, u32), Vcpu>,
     /// What the others counted.
     ended: Tallies,
+    /// The same by the slot of the reason and the detail's key.
+    ended_details: HashMap<(usize, u64), heavy::Entry>,
     /// The entries of the others without an exit before.
     missed: u64,
 }
@@ -38,6 +51,7 @@ type Vm = (Arc<str>, Vec<u32>);
 pub struct Page {
     pub attached: Vec<Vcpu>,
     pub counters: Vec<Counter>,
+    pub details: Vec<Entry<Detail>>,
     /// The entries without an exit before.
     pub missed: u64,
 }
@@ -56,6 +70,7 @@ impl Books {
             random: RandomState::new(),
             known: HashMap::new(),
             ended: [Tally::default(); SLOTS],
+            ended_details: HashMap::new(),
             missed: 0,
         }
     }
@@ -70,12 +85,14 @@ impl Books {
     /// that there are, and the numbers of their vCPUs.
     pub fn read(&mut self, places: &[memory::Vcpu], histograms: &[Buckets], vms: &[Vm]) -> Page {
         let (mut of_vcpus, mut sums) = (Vec::new(), [Tally::default(); SLOTS]);
+        let mut details = Vec::new();
         let mut known = HashMap::new();
         let mut missed = 0;
         let Some((rest, places)) = places.split_last() else {
             return Page {
                 attached: Vec::new(),
                 counters: Vec::new(),
+                details: Vec::new(),
                 missed,
             };
         };
@@ -83,6 +100,7 @@ impl Books {
             if place.has_ended() {
                 add(&mut self.ended, &tallies(place));
                 self.missed += place.missed();
+                self.end_details(place);
                 place.free();
                 continue;
             }
@@ -98,7 +116,10 @@ impl Books {
                 vcpu: key.1,
                 id: Id::new(self.random.hash_one(key)),
             });
-            of_vcpus.extend(self.counters(&Owner::Vcpu(vcpu.clone()), &tallies));
+            let owner = Owner::Vcpu(vcpu.clone());
+            of_vcpus.extend(self.counters(&owner, &tallies));
+            let entries = place.details().iter().filter_map(memory::Detail::read);
+            details.extend(entries.filter_map(|entry| self.detail(&owner, entry)));
             add(&mut sums, &tallies);
             known.insert(key, vcpu);
         }
@@ -113,9 +134,15 @@ impl Books {
         counters.append(&mut of_vcpus);
         counters.extend(self.counters(&Owner::Ended, &self.ended));
         counters.extend(self.counters(&Owner::Unattributed, &rest));
+        let ended = self
+            .ended_details
+            .iter()
+            .map(|(key, entry)| (key.0, *entry));
+        details.extend(ended.filter_map(|entry| self.detail(&Owner::Ended, entry)));
         Page {
             attached: self.attached(vms),
             counters,
+            details,
             missed: missed + self.missed,
         }
     }
@@ -150,6 +177,47 @@ impl Books {
                 histogram: None,
                 nested: None,
             })
+    }
+
+    /// Adds the details of a vCPU that has ended. If there are too many, those with the fewest exits
+    /// go.
+    fn end_details(&mut self, place: &memory::Vcpu) {
+        for (slot, more) in place.details().iter().filter_map(memory::Detail::read) {
+            let sum = self.ended_details.entry((slot, more.key));
+            let sum = sum.or_insert(heavy::Entry {
+                exits: 0,
+                cycles: 0,
+                error: 0,
+                ..more
+            });
+            sum.exits = sum.exits.saturating_add(more.exits);
+            sum.cycles = sum.cycles.saturating_add(more.cycles);
+            sum.error = sum.error.saturating_add(more.error);
+        }
+        if self.ended_details.len() > MOST_ENDED {
+            let mut all: Vec<_> = self.ended_details.drain().collect();
+            all.sort_by_key(|(_, entry)| Reverse(entry.exits));
+            self.ended_details
+                .extend(all.into_iter().take(MOST_ENDED / 2));
+        }
+    }
+
+    /// A detail of an owner.
+    fn detail(&self, owner: &Owner, (slot, entry): (usize, heavy::Entry)) -> Option<Entry<Detail>> {
+        let (reason, name) = self.reasons.get(slot)?;
+        let kind = details::kind(self.isa, *reason)?;
+        Some(Entry {
+            owner: owner.clone(),
+            reason: *reason,
+            name: Arc::clone(name),
+            key: Detail {
+                kind,
+                key: Hex(kind.key(self.isa, entry.key)),
+            },
+            exits: entry.exits,
+            cycles: entry.cycles,
+            error: entry.error,
+        })
     }
 
     /// The histogram of a reason on all CPUs, if it has one.
@@ -192,6 +260,7 @@ mod tests {
         super::memory::tests::{buckets, places},
         *,
     };
+    use profile::detail::Kind;
 
     /// Thread 7 of process 12.
     const THREAD: u64 = 12 << 32 | 7;
@@ -265,6 +334,32 @@ mod tests {
         let page = books.read(&places, &histograms, &[]);
         assert_eq!(tally(&page, vcpu(0), 0x72), (1, 5, 0));
         assert_eq!(tally(&page, |o| *o == Owner::All, 0x72), (2, 605, 1));
+    }
+
+    #[test]
+    fn details_are_those_of_the_model_and_stay() {
+        let (places, histograms) = (places(2), buckets(SLOTS));
+        let mut books = Books::new(Isa::Vmx);
+        // OUTSB with REP to port 0x3f8, as the CPU says it, and as the model does.
+        let (raw, key) = (0x03f8_0030, Hex(0x31_03f8));
+        places[0].count(THREAD, 0, 30, 600);
+        places[0].note(5, 30, raw, 600);
+        let details = books.read(&places, &histograms, &[]).details;
+        let [detail] = details.as_slice() else {
+            panic!("{details:?}")
+        };
+        let want = Detail {
+            kind: Kind::Io,
+            key,
+        };
+        assert_eq!((detail.key, detail.exits, detail.cycles), (want, 1, 600));
+        assert!(matches!(detail.owner, Owner::Vcpu(_)));
+        places[0].end(30);
+        for _ in 0..2 {
+            let details = books.read(&places, &histograms, &[]).details;
+            assert_eq!((details.len(), &details[0].owner), (1, &Owner::Ended));
+            assert_eq!((details[0].key, details[0].exits), (want, 1));
+        }
     }
 
     #[test]

@@ -14,10 +14,19 @@ typedef unsigned long long u64;
 #define RANGES 8
 #define BUCKETS 30
 #define PROBES 16 /* places in which a thread's vCPU may be */
+#define DETAILS 64 /* of a vCPU: a power of two */
+#define WAYS 4 /* places in which a detail may be */
 
 struct range {
 	u32 first;
 	u32 length;
+};
+
+/* What a detail is made of: the bits of a field. */
+enum { NO_DETAIL, INFO1, INTR_INFO, PAGE /* of info2, and bits of info1 */ };
+struct what {
+	u32 field;
+	u32 bits;
 };
 
 /* Times are in nanoseconds. */
@@ -27,14 +36,25 @@ struct tally {
 	u64 untimed; /* exits after which the thread did not enter the guest again */
 };
 
+/* The exits of a reason that have the same detail. Those with the fewest exits make room. */
+struct detail {
+	u64 key;
+	u64 what; /* the slot of the reason, and 1 more; 0: the place is free */
+	u64 exits;
+	u64 ns;
+	u64 error; /* exits that the key may have had before, at most */
+};
+
 struct vcpu {
 	u64 thread; /* its process, in the upper half, and itself; 0: the place is free */
 	u32 id; /* the vCPU's number in its VM */
 	u32 ended; /* 1 if the thread has ended */
 	u64 since; /* the time of the last exit, until the next entry; else 0 */
-	u64 slot; /* the slot of its reason */
+	u32 slot; /* the slot of its reason */
+	u32 detail; /* the place of its detail; DETAILS if it has none */
 	u64 missed; /* entries without an exit before */
 	struct tally tallies[SLOTS];
+	struct detail details[DETAILS];
 };
 
 struct histogram {
@@ -44,7 +64,7 @@ struct histogram {
 };
 
 /* memory.rs has the same types in Rust. */
-_Static_assert(sizeof(struct vcpu) == 40 + 24 * SLOTS, "");
+_Static_assert(sizeof(struct vcpu) == 40 + 24 * SLOTS + 40 * DETAILS, "");
 _Static_assert(sizeof(struct histogram) == 256, "");
 
 #define SEC(name) __attribute__((section(name), used))
@@ -76,6 +96,7 @@ SHARED_ARRAY(histograms, histogram);
 const volatile u32 last_vcpu = 0; /* the number of places, less one */
 const volatile u32 reason_bits = 0; /* the bits of exit_reason that are the reason */
 const volatile u32 other_slot = 0;
+const volatile struct what details_of[SLOTS] = {}; /* exits, by slot */
 const volatile struct range ranges[RANGES] = {}; /* of reasons, whose slots follow each other */
 
 /*
@@ -84,6 +105,9 @@ const volatile struct range ranges[RANGES] = {}; /* of reasons, whose slots foll
  */
 struct trace_event_raw_kvm_exit {
 	u32 exit_reason;
+	u64 info1;
+	u64 info2;
+	u32 intr_info;
 	u32 vcpu_id;
 } __attribute__((preserve_access_index));
 
@@ -166,12 +190,57 @@ always_inline void distribute(u32 slot, u64 ns)
 		histogram->max = ns;
 }
 
+/* After the last exit, if it has no time yet, the thread does not enter its guest any more. */
+always_inline void close(struct vcpu *vcpu)
+{
+	u32 slot = vcpu->slot;
+
+	if (vcpu->since && slot < SLOTS)
+		vcpu->tallies[slot].untimed++;
+	vcpu->since = 0;
+}
+
+/* Counts an exit by its detail, and returns its place. */
+always_inline u32 count_detail(struct vcpu *vcpu, u32 slot, u64 key)
+{
+	u32 hash = ((u32)key ^ (u32)(key >> 32) ^ slot << 24) * 0x9e3779b1;
+	u32 set = (hash >> 16) * WAYS & (DETAILS - 1);
+	u32 least = set;
+	u64 fewest = ~0ULL;
+	struct detail *detail;
+
+	for (u32 way = 0; way < WAYS; way++) {
+		u32 index = set + way & (DETAILS - 1);
+		u64 exits;
+
+		detail = &vcpu->details[index];
+		if (detail->key == key && detail->what == slot + 1) {
+			detail->exits++;
+			return index;
+		}
+		exits = detail->exits + detail->error;
+		if (exits < fewest) {
+			fewest = exits;
+			least = index;
+		}
+	}
+	detail = &vcpu->details[least & (DETAILS - 1)];
+	detail->key = key;
+	detail->what = slot + 1;
+	detail->exits = 1;
+	detail->ns = 0;
+	detail->error = fewest;
+	return least;
+}
+
 SEC("tracepoint/kvm/kvm_exit")
 int on_exit(struct trace_event_raw_kvm_exit *exit)
 {
 	u64 thread = bpf_get_current_pid_tgid();
 	u32 slot = slot_of(exit->exit_reason & reason_bits);
 	struct vcpu *vcpu = find(thread, exit->vcpu_id);
+	u64 key;
+	u32 bits;
 
 	if (slot >= SLOTS)
 		return 0;
@@ -183,11 +252,23 @@ int on_exit(struct trace_event_raw_kvm_exit *exit)
 		}
 		return 0;
 	}
-	/* The thread did not enter the guest again after the last exit. */
-	if (vcpu->since && vcpu->slot < SLOTS)
-		vcpu->tallies[vcpu->slot].untimed++;
+	close(vcpu);
 	vcpu->tallies[slot].exits++;
 	vcpu->slot = slot;
+	vcpu->detail = DETAILS;
+	bits = details_of[slot].bits;
+	switch (details_of[slot].field) {
+	case INFO1:
+		vcpu->detail = count_detail(vcpu, slot, exit->info1 & bits);
+		break;
+	case INTR_INFO:
+		vcpu->detail = count_detail(vcpu, slot, exit->intr_info & bits);
+		break;
+	case PAGE:
+		key = (exit->info2 & ~0xfffULL) | (exit->info1 & bits);
+		vcpu->detail = count_detail(vcpu, slot, key);
+		break;
+	}
 	vcpu->since = bpf_ktime_get_ns();
 	return 0;
 }
@@ -197,7 +278,7 @@ int on_entry(void *context)
 {
 	u64 now = bpf_ktime_get_ns(), ns;
 	u64 thread = bpf_get_current_pid_tgid();
-	u32 index, number, slot, known = last_vcpu + 1;
+	u32 index, number, slot, place_of_detail, known = last_vcpu + 1;
 	struct vcpu *vcpu;
 
 	for_each_place(index, number, thread) {
@@ -222,6 +303,9 @@ found:
 	/* CPUs' clocks may differ by a little. */
 	ns = now > vcpu->since ? now - vcpu->since : 0;
 	vcpu->tallies[slot].ns += ns;
+	place_of_detail = vcpu->detail;
+	if (place_of_detail < DETAILS)
+		vcpu->details[place_of_detail].ns += ns;
 	vcpu->since = 0;
 	distribute(slot, ns);
 	return 0;
@@ -240,9 +324,7 @@ int on_thread_end(void *context)
 			return 0;
 		if (vcpu->thread != thread || vcpu->ended)
 			continue;
-		if (vcpu->since && vcpu->slot < SLOTS)
-			vcpu->tallies[vcpu->slot].untimed++;
-		vcpu->since = 0;
+		close(vcpu);
 		vcpu->ended = 1;
 	}
 	return 0;

@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use aya::maps::{Map, MapData};
 use profile::{
+    heavy::Entry,
     histogram::{BUCKETS, Histogram},
     isa::Isa,
 };
@@ -16,15 +17,18 @@ use std::{
     slice,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
 };
 
 /// The number of slots for reasons.
 pub const SLOTS: usize = 208;
 const _: () = assert!(Isa::MAX_SLOTS <= SLOTS);
-const _: () = assert!(size_of::<Vcpu>() == 40 + 24 * SLOTS);
+const _: () = assert!(size_of::<Vcpu>() == 40 + 24 * SLOTS + 40 * DETAILS);
 const _: () = assert!(size_of::<Buckets>() == 256);
+
+/// The number of details that a vCPU's counters have room for.
+pub const DETAILS: usize = 64;
 
 /// The exits of a vCPU and reason.
 #[repr(C)]
@@ -34,6 +38,16 @@ pub struct Tally {
     untimed: AtomicU64,
 }
 
+/// The exits of a vCPU and reason that have the same detail.
+#[repr(C)]
+pub struct Detail {
+    key: AtomicU64,
+    what: AtomicU64,
+    exits: AtomicU64,
+    ns: AtomicU64,
+    error: AtomicU64,
+}
+
 /// The place of a vCPU, or rather of a thread that runs it.
 #[repr(C)]
 pub struct Vcpu {
@@ -41,9 +55,11 @@ pub struct Vcpu {
     id: AtomicU32,
     ended: AtomicU32,
     since: AtomicU64,
-    slot: AtomicU64,
+    slot: AtomicU32,
+    detail: AtomicU32,
     missed: AtomicU64,
     tallies: [Tally; SLOTS],
+    details: [Detail; DETAILS],
 }
 
 /// The times of the exits of a reason on one CPU.
@@ -76,6 +92,23 @@ impl Tally {
     }
 }
 
+impl Detail {
+    /// The slot of the reason, and the exits with the same detail; `None` if there are none, or
+    /// another detail takes the place meanwhile.
+    pub fn read(&self) -> Option<(usize, Entry)> {
+        let what = self.what.load(Acquire);
+        let slot = usize::try_from(what.checked_sub(1)?).ok()?;
+        let entry = Entry {
+            key: self.key.load(Acquire),
+            exits: self.exits.load(Acquire),
+            cycles: self.ns.load(Acquire),
+            error: self.error.load(Acquire),
+        };
+        let is_same = self.what.load(Relaxed) == what && self.key.load(Relaxed) == entry.key;
+        is_same.then_some((slot, entry))
+    }
+}
+
 impl Vcpu {
     /// The thread, with its process in the upper half; 0 if the place is free.
     pub fn thread(&self) -> u64 {
@@ -102,12 +135,22 @@ impl Vcpu {
         &self.tallies
     }
 
+    /// The details, and free places for some.
+    pub fn details(&self) -> &[Detail; DETAILS] {
+        &self.details
+    }
+
     /// Lets another vCPU have the place of one that has ended.
     pub fn free(&self) {
         for tally in &self.tallies {
             tally.exits.store(0, Relaxed);
             tally.ns.store(0, Relaxed);
             tally.untimed.store(0, Relaxed);
+        }
+        for detail in &self.details {
+            detail.what.store(0, Relaxed);
+            detail.exits.store(0, Relaxed);
+            detail.error.store(0, Relaxed);
         }
         self.since.store(0, Relaxed);
         self.slot.store(0, Relaxed);
@@ -216,6 +259,15 @@ pub mod tests {
             self.id.store(id, Relaxed);
             self.tallies[slot].exits.fetch_add(1, Relaxed);
             self.tallies[slot].ns.fetch_add(ns, Relaxed);
+        }
+
+        /// The exit has a detail.
+        pub fn note(&self, place: usize, slot: usize, key: u64, ns: u64) {
+            let detail = &self.details[place];
+            detail.key.store(key, Relaxed);
+            detail.what.store(slot as u64 + 1, Relaxed);
+            detail.exits.fetch_add(1, Relaxed);
+            detail.ns.fetch_add(ns, Relaxed);
         }
 
         /// The thread enters the guest without an exit.

@@ -4,6 +4,7 @@
 //! module. It counts as long as this source exists.
 
 mod books;
+mod details;
 mod fields;
 mod memory;
 mod refusal;
@@ -24,7 +25,7 @@ use std::{arch::x86_64::__cpuid, path::Path};
 /// `exits.bpf.c`, as build.rs compiles it.
 static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exits.bpf.o"));
 /// The fields of kvm_exit that it reads.
-const FIELDS: [&str; 2] = ["exit_reason", "vcpu_id"];
+const FIELDS: [&str; 5] = ["exit_reason", "vcpu_id", "info1", "info2", "intr_info"];
 /// The number of ranges of reasons that it can tell apart.
 const RANGES: usize = 8;
 /// How many threads that run vCPUs have counters of their own at one time: for each possible CPU,
@@ -71,6 +72,7 @@ impl Bpf {
             .set_global("last_vcpu", &(places - 1), true)
             .set_global("reason_bits", &reason_bits, true)
             .set_global("other_slot", &(isa.other_slot() as u32), true)
+            .set_global("details_of", &details::of_slots(isa), true)
             .set_global("ranges", &ranges(isa), true)
             .load(PROGRAM)
             .map_err(refusal::explained)?;
@@ -94,9 +96,10 @@ impl Bpf {
         let Page {
             attached,
             counters,
+            details,
             missed,
         } = (self.books).read(self.vcpus.values(), self.histograms.values(), &vms);
-        Snapshot {
+        let mut snapshot = Snapshot {
             version: VERSION,
             origin: Origin::Bpf,
             isa: self.isa,
@@ -120,11 +123,13 @@ impl Bpf {
             vm_names: Default::default(),
             counters,
             budgets: Vec::new(),
-            detail_kinds: Vec::new(),
-            details: Vec::new(),
+            detail_kinds: details::kinds(self.isa),
+            details,
             code: None,
             places: Vec::new(),
-        }
+        };
+        snapshot.settle_details();
+        snapshot
     }
 }
 
