@@ -120,6 +120,20 @@ impl Recording {
         Ok(tallies)
     }
 
+    /// How many exits of a vCPU have each key of a kind of details.
+    pub fn keys(&self, vm: &str, vcpu: u32, kind: &str) -> Result<BTreeMap<u64, u64>> {
+        let mut keys = BTreeMap::new();
+        for entry in self.0["details"].as_array().into_iter().flatten() {
+            let owner = &entry["owner"]["vcpu"];
+            if entry["kind"] == kind && owner["vm"] == vm && owner["vcpu"] == vcpu {
+                let key = entry["key"].as_str().context("a key")?;
+                let exits = entry["exits"].as_u64().context("exits")?;
+                keys.insert(u64::from_str_radix(key, 16)?, exits);
+            }
+        }
+        Ok(keys)
+    }
+
     /// Checks that histograms have the timed exits, but for one at most of each thread that has
     /// not entered its guest again.
     pub fn check_histograms(&self, threads: u64) -> Result<()> {
@@ -130,13 +144,21 @@ impl Recording {
             let histogram = &row["histogram"];
             let buckets = histogram["log2"].as_array();
             let counts = buckets.into_iter().flatten().map(number);
-            let sum = counts.sum::<Result<u64>>()?;
+            let counts: Vec<u64> = counts.collect::<Result<_>>()?;
+            let sum: u64 = counts.iter().sum();
             ensure!(sum <= timed, "{sum} of {timed} in {row}");
             open += timed - sum;
             if sum > 0 {
                 let average = number(&row["cycles"])? / sum;
                 let (min, max) = (number(&histogram["min"])?, number(&histogram["max"])?);
                 ensure!((min..=max).contains(&average), "{row}");
+                let ends = [min, max].map(profile::histogram::bucket);
+                let taken = |bucket: &usize| counts[*bucket] > 0;
+                let found = [
+                    (0..counts.len()).find(taken),
+                    (0..counts.len()).rfind(taken),
+                ];
+                ensure!(found == ends.map(Some), "{row}");
             }
         }
         ensure!(open <= threads, "{open} exits have no time yet: {self:?}");

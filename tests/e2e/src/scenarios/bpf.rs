@@ -6,9 +6,10 @@ use crate::harness::{Test, threads};
 use crate::host::counting::{self, Counting, Tally};
 use crate::host::debugfs::{Line, ProfileFile};
 use crate::host::{Host, State, Tracepoint, cpus};
+use crate::oracle::details::Details;
 use crate::oracle::phases::{Budget, PHASES};
 use crate::oracle::{catalog, leaf};
-use crate::vmm::cpu::{HLT, HYPERCALL};
+use crate::vmm::cpu::{self, HLT, HYPERCALL};
 use crate::vmm::{End, Op, Program, Vcpu, Vm};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Test<Host>> {
         Test::new("bpf.moving_vcpus", State::Profiled, moving_vcpus),
         Test::new("bpf.ended", State::Profiled, ended),
         Test::new("bpf.hidden_reason", State::Profiled, hidden_reason),
+        Test::new("bpf.details", State::Profiled, details),
         Test::new("bpf.times", State::Profiled, times),
     ]
 }
@@ -52,20 +54,29 @@ fn of_module(file: &ProfileFile, vcpu: Option<(&Vm, u32)>) -> Result<BTreeMap<St
 fn unpatched(_: &mut Host) -> Result<String> {
     let counting = Counting::start(&[])?;
     let tracepoint = Tracepoint::all()?;
-    let mut vm = Vm::plain()?;
-    vm.hypercalls(1009)?;
+    // One thread runs both vCPUs, by turns.
+    let mut vm = Vm::with_vcpus(2)?;
+    vm.hypercalls(1000)?;
+    vm.vcpus[1].hypercalls(23)?;
+    vm.hypercalls(9)?;
     vm.run(&Program::repeated(Op::Cpuid, 10007, leaf::TOTAL_EXITS))?;
     let want = tracepoint.read()?;
     drop(tracepoint);
     let recording = counting.finish()?;
     recording.check_histograms(1)?;
-    let all = exits(&recording.of("all")?);
-    let got: u64 = all.values().sum();
-    let vcpu = exits(&recording.of_vcpu(&vm.name(), 0)?);
-    ensure!(vcpu == all, "of the vCPU {vcpu:?}, of all {all:?}");
-    let hypercalls = all.get(&HYPERCALL.number().to_string());
-    ensure!(hypercalls == Some(&1009), "{hypercalls:?} hypercalls");
+    let got: u64 = exits(&recording.of("all")?).values().sum();
     ensure!(got == want, "want {want} got {got}");
+    let mut sum = 0;
+    for (id, want) in [(0, 1009), (1, 23)] {
+        let vcpu = exits(&recording.of_vcpu(&vm.name(), id)?);
+        let hypercalls = vcpu.get(&HYPERCALL.number().to_string());
+        ensure!(
+            hypercalls == Some(&want),
+            "vCPU {id}: {hypercalls:?} hypercalls, want {want}"
+        );
+        sum += vcpu.values().sum::<u64>();
+    }
+    ensure!(sum == got, "{sum} of vCPUs, {got} in all");
     Ok(format!("want {want} got {got}"))
 }
 
@@ -222,6 +233,46 @@ fn hidden_reason(host: &mut Host) -> Result<String> {
         notes.push(text);
     }
     Ok(notes.join("; "))
+}
+
+/// The details that kvm_exit has are those that the module counts.
+fn details(host: &mut Host) -> Result<String> {
+    const KINDS: [&str; 6] = ["io", "cr", "dr", "exception", "interrupt", "page_fault"];
+    // On VMX, kvm_exit has no guest-physical address.
+    let kinds = &KINDS[..if cpu::is_vmx() { 5 } else { 6 }];
+    host.reload("log=N details=all")?;
+    let counting = Counting::start(&BPF)?;
+    let mut vm = Vm::plain()?;
+    let mut program = Program::new();
+    for op in [
+        Op::Out,
+        Op::In,
+        Op::Outl,
+        Op::Inl,
+        Op::Outsw,
+        Op::Insl,
+        Op::Ud2,
+    ] {
+        program.repeat(op, 23, 0);
+    }
+    vm.run(&program)?;
+    vm.run(&catalog::find("cr0_am").program())?;
+    vm.run(&catalog::find("ept_violation").program())?;
+    let recording = counting.finish()?;
+    let module = Details::of(&ProfileFile::read()?, &vm, 0)?;
+    let mut notes = Vec::new();
+    for kind in kinds {
+        let bpf = recording.keys(&vm.name(), 0, kind)?;
+        let module = module.keys(kind);
+        // On SVM, the module has no control registers and the like either.
+        ensure!(
+            bpf == module,
+            "{kind}: by BPF {bpf:x?}, in the module {module:x?}"
+        );
+        notes.push(format!("{kind} {}", bpf.len()));
+    }
+    ensure!(!notes.contains(&"io 0".into()), "{notes:?}");
+    Ok(format!("keys in both: {}", notes.join(", ")))
 }
 
 /// Times are from exit to entry: all that the module's phases have but the guest's, but for what
