@@ -5,7 +5,7 @@
 use super::{child, clock::Clock, restart::difference, seconds::seconds};
 use crate::{
     snapshot::{Period, Snapshot},
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
 };
 use anyhow::{Context, Result};
 use std::{
@@ -40,11 +40,11 @@ pub struct Arguments {
 ///
 /// If there is nothing to read, or the file cannot be written.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
-    let is_of_period = arguments.time.is_some() || !arguments.command.is_empty();
-    let mut source = match is_of_period {
-        true => Source::find(&arguments.choice)?,
-        false => Source::find_module(&arguments.choice, false)?,
+    let need = match arguments.time.is_some() || !arguments.command.is_empty() {
+        true => Need::FromNow,
+        false => Need::SoFar,
     };
+    let mut source = Source::find(&arguments.choice, need)?;
     let first = source.read()?;
     let file = &arguments.file;
     if let [program, rest @ ..] = arguments.command.as_slice() {

@@ -18,7 +18,7 @@ use crate::{
     },
     select::Selection,
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
     view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
@@ -84,8 +84,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     );
     let mut source = match input {
         Some(path) => Source::File(path.clone()),
-        None if time.is_some() => Source::find(choice)?,
-        None => Source::find_module(choice, false)?,
+        None if time.is_some() => Source::find(choice, Need::FromNow)?,
+        None => Source::find(choice, Need::SoFar)?,
     };
     let mut snapshot = source.read()?;
     if let Some(time) = time {

@@ -70,6 +70,18 @@ pub struct Counting {
     debugfs: PathBuf,
 }
 
+/// Which exits a source must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Those that were counted so far. BPF has none.
+    SoFar,
+    /// Those that are counted from now on.
+    FromNow,
+    /// The same, but for others than who runs exitprof. To them, times must not mean one thing or
+    /// the other by what is loaded first, so BPF must be asked for.
+    ForOthers,
+}
+
 /// Something whose counters can be read again and again.
 #[derive(Debug)]
 pub enum Source {
@@ -85,43 +97,31 @@ pub enum Source {
 
 impl Source {
     /// Finds the source that `choice` asks for. By default, that is debugfs if the module is
-    /// loaded here, the leaves if the host of this guest answers, or else BPF.
+    /// loaded here, the leaves if the host of this guest answers, or else BPF, if that is enough.
     ///
     /// # Errors
     ///
     /// If there is none: says why, and what to do.
-    pub fn find(choice: &Choice) -> Result<Source> {
-        Self::find_or(choice, || choice.bpf())
-    }
-
-    /// The same, but not BPF, unless `choice` asks for it and it `may` be.
-    ///
-    /// # Errors
-    ///
-    /// If there is none: says why, and what to do.
-    pub fn find_module(choice: &Choice, may_be_bpf: bool) -> Result<Source> {
-        match choice.source {
-            Some(Kind::Bpf) if !may_be_bpf => bail!("{ONLY_WHILE_ATTACHED}"),
-            _ => Self::find_or(choice, || bail!("{ONLY_WHILE_ATTACHED}")),
-        }
-    }
-
-    fn find_or(choice: &Choice, last: impl FnOnce() -> Result<Source>) -> Result<Source> {
+    pub fn find(choice: &Choice, need: Need) -> Result<Source> {
         let debugfs = || Debugfs::find(choice.debugfs.as_deref());
         let host = |debugfs| Source::Host(choice.host(debugfs));
         let guest = || Guest::find(Instruction).map(Source::Guest);
+        let bpf = |is_enough| match is_enough {
+            true => choice.bpf(),
+            false => bail!("{ONLY_WHILE_ATTACHED}"),
+        };
         match choice.source {
             Some(Kind::Host) => match debugfs() {
                 Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) | Found::Nothing(why) => bail!(why),
             },
             Some(Kind::Guest) => guest(),
-            Some(Kind::Bpf) => choice.bpf(),
+            Some(Kind::Bpf) => bpf(need != Need::SoFar),
             None => match debugfs() {
                 Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) => bail!(why),
                 Found::Nothing(module) => guest().or_else(|guest| {
-                    last().map_err(|bpf| {
+                    bpf(need == Need::FromNow).map_err(|bpf| {
                         anyhow!(
                             "there is nothing to read here\n  \
                              on a host: {module}\n  \

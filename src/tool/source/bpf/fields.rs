@@ -36,7 +36,7 @@ pub fn types(tracepoint: &str, format: &str, needed: &[&str]) -> Result<Btf> {
 }
 
 impl Field<'_> {
-    /// Parses a line such as `field:u32 isa;	offset:24;	size:4;	signed:0;`. `None` if it is another,
+    /// Parses a line such as `field:u32 isa; offset:24; size:4; signed:0;`. `None` if it is another,
     /// or the field is no unsigned integer.
     fn parse(line: &str) -> Option<Field<'_>> {
         let mut parts = line.trim().split(';').map(str::trim);

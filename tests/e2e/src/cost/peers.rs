@@ -157,7 +157,9 @@ impl Peer {
             }
             Self::Exitprof(counting) => {
                 let all = counting.finish()?.of("all")?;
-                Ok(all.get(&CPUID.number().to_string()).map_or(0, |tally| tally.0))
+                Ok(all
+                    .get(&CPUID.number().to_string())
+                    .map_or(0, |tally| tally.0))
             }
         }
     }

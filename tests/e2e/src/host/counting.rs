@@ -148,8 +148,7 @@ impl Recording {
             let sum: u64 = counts.iter().sum();
             ensure!(sum <= timed, "{sum} of {timed} in {row}");
             open += timed - sum;
-            if sum > 0 {
-                let average = number(&row["cycles"])? / sum;
+            if let Some(average) = number(&row["cycles"])?.checked_div(sum) {
                 let (min, max) = (number(&histogram["min"])?, number(&histogram["max"])?);
                 ensure!((min..=max).contains(&average), "{row}");
                 let ends = [min, max].map(profile::histogram::bucket);
