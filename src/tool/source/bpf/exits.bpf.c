@@ -165,11 +165,14 @@ always_inline u32 log2(u32 n)
 {
 	u32 log = 0;
 
-	if (n >> 16) { log += 16; n >>= 16; }
-	if (n >> 8) { log += 8; n >>= 8; }
-	if (n >> 4) { log += 4; n >>= 4; }
-	if (n >> 2) { log += 2; n >>= 2; }
-	return log + (n >> 1);
+#pragma clang loop unroll(full)
+	for (u32 bits = 16; bits; bits >>= 1) {
+		if (n >> bits) {
+			log += bits;
+			n >>= bits;
+		}
+	}
+	return log;
 }
 
 /* Adds the time of an exit to its histogram. Preemption is off, so the CPU is the same. */
