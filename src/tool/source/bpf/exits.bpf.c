@@ -236,6 +236,7 @@ always_inline u32 count_detail(struct vcpu *vcpu, u32 slot, u64 key)
 	return least;
 }
 
+/* Returns 1: after 0, others who use kvm_exit by perf events would not see the exit. */
 SEC("tracepoint/kvm/kvm_exit")
 int on_exit(struct trace_event_raw_kvm_exit *exit)
 {
@@ -246,14 +247,14 @@ int on_exit(struct trace_event_raw_kvm_exit *exit)
 	u32 bits;
 
 	if (slot >= SLOTS)
-		return 0;
+		return 1;
 	if (!vcpu) {
 		vcpu = place(last_vcpu + 1);
 		if (vcpu) {
 			__sync_fetch_and_add(&vcpu->tallies[slot].exits, 1);
 			__sync_fetch_and_add(&vcpu->tallies[slot].untimed, 1);
 		}
-		return 0;
+		return 1;
 	}
 	close(vcpu);
 	vcpu->tallies[slot].exits++;
@@ -273,7 +274,7 @@ int on_exit(struct trace_event_raw_kvm_exit *exit)
 		break;
 	}
 	vcpu->since = bpf_ktime_get_ns();
-	return 0;
+	return 1;
 }
 
 SEC("raw_tp/kvm_entry")
