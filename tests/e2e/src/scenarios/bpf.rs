@@ -294,12 +294,13 @@ fn details(host: &mut Host) -> Result<String> {
     Ok(format!("keys in both: {}", notes.join(", ")))
 }
 
-/// Times are from exit to entry: all that the module's phases have but the guest's, but for what
-/// both profilers themselves take.
+/// Times are from exit to entry: about what the module's phases have but the guest's. On VMX they
+/// are longer, because both tracepoints are nearer to the guest than the module's stamps. On SVM,
+/// kvm_exit is in the handler, so they are shorter.
 fn times(host: &mut Host) -> Result<String> {
     const TIMES: u32 = 1009;
     /// In Bochs, where a cycle is an instruction. QEMU's take as long as they take.
-    const MOST: u64 = 2000;
+    const MOST: u64 = 1000;
     host.reload("log=N phases=Y")?;
     let mut vm = Vm::plain()?;
     let counting = Counting::start(&BPF)?;
@@ -320,9 +321,8 @@ fn times(host: &mut Host) -> Result<String> {
         let module: u64 = PHASES.iter().map(|phase| budget.after(reason, phase)).sum();
         let [bpf, module] = [ns * khz / 1_000_000, module].map(|cycles| cycles / exits);
         let text = format!("reason {reason}: {bpf} by BPF, {module} in phases");
-        // BPF's time is within the module's.
         let most = if cpu::is_vmx() { MOST } else { module / 2 };
-        ensure!(bpf <= module && module - bpf <= most, "{text}");
+        ensure!(bpf.abs_diff(module) <= most, "{text}");
         notes.push(text);
     }
     Ok(format!("cycles each: {}", notes.join("; ")))
