@@ -40,7 +40,7 @@ name=$flavour unit=instructions
 costs=$build/bench/$name.txt
 options=(--unit "$unit" --json "$build/bench/$name.json" --markdown "$build/bench/$name.md")
 if [ "$machine" = bochs ]; then
-	# The kernel for tests is the distribution's without BPF: it adds as much.
+	# The kernel for tests is the distribution's.
 	options+=(--targets --baseline "$top/tests/bench/${flavour/kernel/distro}.baseline")
 	case $flavour${setups[*]} in
 	lean | distro | 6.12-lean | 7.3) options+=(--table "$top/tests/bench/README.md") ;;
@@ -48,8 +48,8 @@ if [ "$machine" = bochs ]; then
 fi
 # Peers are written for KVM as it was.
 case $flavour${setups[*]} in
-6.12-lean) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details c_probe bpf trace_exit trace_both perf_kvm_stat) ;;
-7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details) ;;
+6.12-lean) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details c_probe bpf exitprof_bpf trace_exit trace_both perf_kvm_stat) ;;
+7.3) setups=(unpatched absent recording_off loaded per_vcpu histograms phases details exitprof_bpf) ;;
 esac
 
 # wanted SETUP
@@ -128,7 +128,7 @@ disassembly() {
 "$top/scripts/build/kernel.sh" "$flavour"
 "$top/scripts/build/unpatched.sh" "$kernel"
 "$top/scripts/build/module.sh" "$flavour"
-"$top/scripts/build/tool.sh" e2e
+"$top/scripts/build/tool.sh" e2e exitprof
 mkdir -p "$peers/root"
 ! wanted shared_atomics || logged "$peers/shared_atomics.log" build_shared_atomics
 ! wanted c_probe || logged "$peers/c_probe.log" build_c_probe

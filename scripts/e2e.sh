@@ -7,7 +7,7 @@
 #	e2e.sh FLAVOUR MODULE MODE [NAME...]	MODE and NAME as tests/e2e takes them
 #
 # CPUS in the environment says how many the machine has: 2 unless told otherwise;
-# PATCHED_KVM, where the patched modules are: in build/FLAVOUR; APPEND, what the kernel's
+# PATCHED_KVM, where the patched modules are: in build/FLAVOUR; EXITPROF, which exitprof; APPEND, what the kernel's
 # command line has besides.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -21,7 +21,7 @@ esac
 name=$1 kernel=$build/$1 peers=$build/bench/$1/root module=$2 out=$build/e2e-$1-${EMULATOR:-auto}
 shift 2
 
-cpus=${CPUS:-2} options=() files=("$module:/modules/")
+cpus=${CPUS:-2} options=() files=("$module:/modules/" "${EXITPROF:-$build/exitprof}:/bin/")
 # Costs repeat exactly on one CPU only.
 case $1 in
 cost)

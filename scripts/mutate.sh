@@ -47,9 +47,16 @@ run_tests() {
 	[ ${#svm[@]} = 0 ] || end_to_end tcg "${svm[@]}" | sed 's/^\(.*ok [0-9]* \)/\1svm./'
 }
 
-# end_to_end EMULATOR TEST...
+# end_to_end EMULATOR TEST...: with the tool that has the fault, if it is there.
 end_to_end() {
-	EMULATOR=$1 PATCHED_KVM=$scratch/kvm/arch/x86/kvm \
+	local exitprof=$build/exitprof
+	case $file in
+	"$scratch"/project/src/tool/*)
+		"$scratch/project/scripts/build/tool.sh" exitprof >&2 || return
+		exitprof=$scratch/project/build/exitprof
+		;;
+	esac
+	EMULATOR=$1 PATCHED_KVM=$scratch/kvm/arch/x86/kvm EXITPROF=$exitprof \
 		"$top/scripts/e2e.sh" kernel "$scratch/project/kvm_exitprof.ko" test "${@:2}" || true
 }
 

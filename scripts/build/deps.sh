@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 packages=(
-	make gcc libc6-dev cpio kmod xz-utils lz4 patch perl ca-certificates
+	make gcc libc6-dev clang cpio kmod xz-utils lz4 patch perl ca-certificates
 	# the emulated machine
 	isolinux syslinux-common xorriso
 )
@@ -16,7 +16,7 @@ packages=(
 	packages+=(bochs bochsbios bochs-term vgabios shellcheck git)
 # The kernel 6.1 and its module. Later kernels have their tools in root.sh.
 [ "$kernel_name" != kernel ] || packages+=(
-	flex bison bc libelf-dev libssl-dev clang llvm lld
+	flex bison bc libelf-dev libssl-dev llvm lld
 	rustc rust-src rustfmt rust-clippy bindgen libclang-dev
 )
 [ "${1:-}" != deb ] || packages=(debhelper dh-dkms dpkg-dev fakeroot lintian mmdebstrap)

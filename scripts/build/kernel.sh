@@ -4,7 +4,7 @@
 # kernel.sh [NAME]: builds a kernel for demo and tests from Debian's source and the series
 # of patches/, and links it to build/NAME:
 #
-#	kernel		6.1 for tests: preemptible, retpolines; the default
+#	kernel		6.1 for tests: preemptible, retpolines, BPF; the default
 #	lean		6.1 without both, for benchmarks
 #	distro		6.1 with both, for benchmarks
 #	debug		6.1 with all that finds errors, for QEMU's emulator
@@ -31,7 +31,7 @@ esac
 case $flavour in
 lean) fragments=(kernel bpf) ;;
 distro) fragments=(kernel preempt bpf) ;;
-kernel) fragments=(kernel preempt) ;;
+kernel) fragments=(kernel preempt bpf) ;;
 debug-vmx) fragments=(kernel preempt lockdep) ;;
 debug) fragments=(kernel preempt lockdep debug) ;;
 kcsan) fragments=(kernel preempt kcsan) ;;

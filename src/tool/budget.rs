@@ -20,8 +20,15 @@ use std::{
 pub const GUEST: &str = "guest";
 
 /// What to do if there are no phases.
-pub const SWITCH_ON: &str = "on the host, write Y to \
-                             /sys/module/kvm_exitprof/parameters/phases, and let guests run";
+pub fn switch_on(snapshot: &Snapshot) -> &'static str {
+    match snapshot.origin {
+        Origin::Bpf => "BPF sees none, but the module kvm_exitprof does",
+        _ => {
+            "on the host, write Y to /sys/module/kvm_exitprof/parameters/phases, and let guests \
+             run"
+        }
+    }
+}
 
 /// Cycles in each phase.
 pub type Cycles = [u128; Phase::ALL.len()];
@@ -152,7 +159,7 @@ fn is_selected(owner: &Owner, snapshot: &Snapshot, selection: &Selection) -> boo
 /// If they are not recorded: says how to switch them on.
 pub fn check(snapshot: &Snapshot) -> Result<()> {
     let has_phases = !snapshot.budgets.is_empty() || snapshot.phases == Some(true);
-    ensure!(has_phases, "there are no phases: {SWITCH_ON}");
+    ensure!(has_phases, "there are no phases: {}", switch_on(snapshot));
     Ok(())
 }
 
@@ -176,7 +183,8 @@ impl Breakdown {
         selection.check(&[snapshot])?;
         ensure!(
             !snapshot.budgets.is_empty(),
-            "there are no phases: {SWITCH_ON}"
+            "there are no phases: {}",
+            switch_on(snapshot)
         );
         Ok(Breakdown::of_part(snapshot, selection))
     }

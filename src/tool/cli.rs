@@ -20,7 +20,8 @@ use std::{io::Write, process::ExitCode, sync::LazyLock};
     max_term_width = 80,
     after_help = "\
 On a host, exitprof reads debugfs, which needs root. In a guest, it asks the
-host through the CPUID instruction, which needs no privileges.
+host through the CPUID instruction, which needs no privileges. On a host without
+the module, it counts by BPF itself while it runs, which needs root.
 
 Exit status: 0 on success, 1 on an error, 2 if the command line is wrong, 3 if
 `diff --fail-above` finds more than it allows, or `check` what is not normal.
@@ -31,6 +32,7 @@ printed, the status is 1.
 
 Examples:
   exitprof report               what was counted so far, and what it means
+  exitprof report --for 10      what is counted in the next 10 s
   exitprof report --sort time   the same, sorted by time
   exitprof report --by vm       the VMs with the most exits
   exitprof top                  what is being counted, live
@@ -61,6 +63,9 @@ there may have been exits before phases were recorded.
 
 With --as perf, columns and times are those of perf kvm stat report. It measures
 from exit to entry, which takes phases: without any, times stay the handlers'.
+
+Without the module, exitprof counts by BPF while it runs, so --for is needed.
+Times are then from exit to entry, with userspace and halts.
 
 Percentiles are interpolated in a histogram of powers of two, so they are off by
 less than a factor of two. VMs, vCPUs and guests have no histograms.
@@ -167,6 +172,9 @@ Examples:
 The first recording, A, is what the last one is compared with. Those in between
 are shown if there is room.
 
+Recordings by BPF have other times than those of the module: from exit to entry,
+not those of handlers. diff does not compare one with the other.
+
 Recordings of periods are compared as they are. If B continues A, B is what was
 added since A. Otherwise it is the whole of B, and diff says why: the counters
 started from zero, the module was reloaded, the host, VM or vCPU differs, or a
@@ -263,6 +271,9 @@ The first N get series of their own, for as long as they exist. The rest is
 summed up with the label vm=\"other\", as are VMs that ended before exitprof
 started. When a VM ends, its series end, and their last values are added to
 exitprof_ended_exits_total. So exitprof_exits_total is the sum of both.
+
+Without the module, --source bpf counts while the exporter runs. Times are then
+from exit to entry.
 
 There is neither encryption nor authentication: put a proxy in front, or let
 systemd pass a Unix socket.

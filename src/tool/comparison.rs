@@ -5,7 +5,7 @@
 use crate::{
     continuity::Break,
     select::{Key, Selection},
-    snapshot::{Origin, Snapshot},
+    snapshot::{Snapshot, TimeOf},
     view::{Row, Sum, View, change},
 };
 use anyhow::{Result, bail, ensure};
@@ -167,6 +167,12 @@ impl Comparison {
         Ok(comparison)
     }
 
+    /// What the time of an exit is, in all parts.
+    pub fn time_of(&self) -> TimeOf {
+        let first = self.parts.first();
+        first.map_or(TimeOf::Handler, |part| part.snapshot.origin.time_of())
+    }
+
     /// Whether each part did the same work: a command does, however long that takes.
     pub fn is_same_work(&self) -> bool {
         self.parts.iter().all(Part::is_command)
@@ -205,6 +211,13 @@ impl Part {
             before.isa == snapshot.isa,
             "the recordings are of different instruction sets, which have no reasons in common"
         );
+        ensure!(
+            before.origin.time_of() == snapshot.origin.time_of(),
+            "the times of {} and {} mean different things: by BPF, they are from exit to entry; by \
+             the module, those of handlers",
+            letter(index - 1),
+            letter(index)
+        );
         let identified = before.identity.is_some() && snapshot.identity.is_some();
         let (snapshot, separate) = match snapshot.since(before) {
             _ if *before == snapshot => (snapshot, Some(Break::Same)),
@@ -217,7 +230,7 @@ impl Part {
         };
         Ok(Part {
             continued: separate.is_none(),
-            presumed: separate.is_none() && !identified && before.origin != Origin::Host,
+            presumed: separate.is_none() && !identified && !before.origin.is_host(),
             separate,
             ..Part::first(file, snapshot)
         })
@@ -232,7 +245,7 @@ pub fn letter(index: usize) -> char {
 /// Whether `a` certainly continues `b`: the identities or the host's clock say so.
 fn is_swapped(a: &Snapshot, b: &Snapshot) -> bool {
     let identified = a.identity.is_some() && b.identity.is_some();
-    let timed = a.origin == Origin::Host && a.time_ns > b.time_ns;
+    let timed = a.origin.is_host() && a.time_ns > b.time_ns;
     (identified || timed) && a.since(b).is_ok()
 }
 

@@ -20,6 +20,8 @@ pub enum Break {
     Origin,
     /// They are of two hosts, or of two loads of the module.
     Host,
+    /// They were counted by BPF in two runs of exitprof.
+    Bpf,
     /// They are of two VMs, or of two loads of the module.
     Vm,
     /// They are of two vCPUs, or of two loads of the module.
@@ -45,6 +47,7 @@ impl fmt::Display for Break {
             Break::Same => "it is the same recording",
             Break::Origin => "the source or the scope differs",
             Break::Host => "the host differs, or its module was reloaded",
+            Break::Bpf => "each run of exitprof counts for itself by BPF",
             Break::Vm => "the VM differs, or the host's module was reloaded",
             Break::Vcpu => "the vCPU differs, or the host's module was reloaded",
             Break::Zero => "the counters started from zero",
@@ -69,6 +72,7 @@ impl Snapshot {
         if identities.is_some_and(|(now, before)| now != before) {
             return Err(match self.origin {
                 Origin::Host | Origin::GuestOfHost => Break::Host,
+                Origin::Bpf => Break::Bpf,
                 Origin::GuestOfVm => Break::Vm,
                 Origin::GuestOfVcpu => Break::Vcpu,
             });
@@ -83,12 +87,12 @@ impl Snapshot {
     /// Whether the times of this snapshot and of `earlier`, of the same counters, are by the
     /// same clock. A guest's clock starts over when the guest boots.
     pub(crate) fn has_clock_of(&self, earlier: &Snapshot) -> bool {
-        self.origin == Origin::Host || (self.boot.is_some() && self.boot == earlier.boot)
+        self.origin.is_host() || (self.boot.is_some() && self.boot == earlier.boot)
     }
 
     /// The start of its counters, if they are known to have started after `before`.
     pub(crate) fn started_after(&self, before: &Snapshot) -> Option<Snapshot> {
-        let is_host = [self, before].iter().all(|s| s.origin == Origin::Host);
+        let is_host = [self, before].iter().all(|s| s.origin.is_host());
         let start = self
             .since_ns
             .filter(|&since| is_host && since >= before.time_ns)?;

@@ -97,6 +97,8 @@ impl Snapshot {
         let mut added = Snapshot {
             since_ns: self.has_clock_of(earlier).then_some(earlier.time_ns),
             period: Some(Period::default()),
+            missed: (self.missed.zip(earlier.missed))
+                .map(|(now, before)| now.saturating_sub(before)),
             budgets: self.budgets_since(earlier),
             details: detail::since(&self.details, &earlier.details, &replaced),
             places: detail::since(&self.places, &earlier.places, &replaced),

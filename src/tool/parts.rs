@@ -6,7 +6,7 @@ use crate::{
     names::{has_many_keys, meant},
     select::{By, Key, Level, Reason, Selection, What},
     snapshot::{
-        Counter, Owner, Snapshot,
+        Counter, Origin, Owner, Snapshot,
         detail::{Detail, Entry, Place},
     },
 };
@@ -93,6 +93,10 @@ pub fn parts(snapshot: &Snapshot, selection: &Selection) -> Result<HashMap<Key, 
             ))
         }
         _ => {
+            ensure!(
+                snapshot.origin != Origin::Bpf,
+                "BPF sees no guest code, but the module kvm_exitprof does"
+            );
             ensure!(
                 !snapshot.places.is_empty() || !matches!(snapshot.code, None | Some(Code::Off)),
                 "there is no guest code: on the host, write page or exact to \

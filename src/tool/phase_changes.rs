@@ -3,7 +3,7 @@
 //! Where the time of snapshots went, side by side.
 
 use crate::{
-    budget::{Breakdown, GUEST, Row, SWITCH_ON},
+    budget::{Breakdown, GUEST, Row, switch_on},
     comparison::{Comparison, Order, Pair, Side, Times, letter},
     select::{Key, Selection},
     snapshot::Snapshot,
@@ -38,8 +38,9 @@ impl Comparison {
         for (index, part) in self.parts.iter().enumerate() {
             ensure!(
                 !part.snapshot.budgets.is_empty(),
-                "{} has no phases: before recording, {SWITCH_ON}",
-                letter(index)
+                "{} has no phases: before recording, {}",
+                letter(index),
+                switch_on(&part.snapshot)
             );
             all.push(Scaled::new(&self, &part.snapshot, selection));
         }

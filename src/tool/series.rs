@@ -177,7 +177,7 @@ impl Series {
             ..Values::default()
         };
         self.spend(snapshot, &mut values);
-        if self.by != By::Host && snapshot.origin == Origin::Host {
+        if self.by != By::Host && snapshot.origin.is_host() {
             self.divide(snapshot, &mut values);
         }
         self.read = snapshot.clock;

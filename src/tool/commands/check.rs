@@ -19,7 +19,7 @@ use crate::{
     render::checked::{self, Facts, Side},
     select::Selection,
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
 };
 use anyhow::{Context, Result, ensure};
 use clap::ValueHint;
@@ -214,7 +214,7 @@ fn usual_length(recording: &Recording) -> f64 {
 
 /// Reads this host or guest, for intervals of `length` seconds, fewer after Ctrl-C.
 fn watch(arguments: &Arguments, selection: &Selection, length: f64) -> Result<Intervals> {
-    let mut source = Source::find(&arguments.choice)?;
+    let mut source = Source::find(&arguments.choice, Need::FromNow)?;
     let mut last = source.read()?;
     let mut course = Course::new(selection.clone(), length);
     course.go_on(&last)?;

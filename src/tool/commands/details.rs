@@ -6,7 +6,7 @@ use super::show::Show;
 use crate::{
     render::{Format, details, facts, words},
     select::{By, Selection, Sort},
-    snapshot::{Origin, Snapshot},
+    snapshot::Snapshot,
     view::View,
 };
 use anyhow::{Result, ensure};
@@ -28,7 +28,7 @@ pub fn print(
     out: &mut impl Write,
 ) -> Result<()> {
     ensure!(
-        snapshot.origin == Origin::Host,
+        snapshot.origin.is_host(),
         "a guest cannot see details: run exitprof on its host"
     );
     let by_detail = Selection {

@@ -5,6 +5,7 @@
 use super::{
     clock::Clock,
     details,
+    record::wait,
     recorded::{self, Times},
     seconds::seconds,
     show::Show,
@@ -24,7 +25,7 @@ use crate::{
     },
     select::Selection,
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
     view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
@@ -59,6 +60,9 @@ pub struct Arguments {
     /// deviation is at most 10% of the mean
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
     rate: Option<Duration>,
+    /// Report only what is counted in the next SECONDS, or until Ctrl-C
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["input", "rate"])]
+    time: Option<Duration>,
     #[command(flatten)]
     choice: Choice,
 }
@@ -77,6 +81,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         phases,
         details,
         rate,
+        time,
         choice,
     } = arguments;
     let has_rate = !matches!(
@@ -95,8 +100,15 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                 part.is_none(),
                 "--at and --between choose from a series: name its file with -i"
             );
-            let mut source = Source::find(choice)?;
-            let snapshot = source.read()?;
+            let need = match time {
+                Some(_) => Need::FromNow,
+                None => Need::SoFar,
+            };
+            let mut source = Source::find(choice, need)?;
+            let mut snapshot = source.read()?;
+            if let Some(time) = time {
+                snapshot = wait(&mut source, &snapshot, *time)?;
+            }
             (Some(source), snapshot)
         }
     };
@@ -146,7 +158,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         };
         let untimed = words::untimed(&View::new(&snapshot, selection)?);
         sheet.notes.extend(notes(timed, &view, untimed, show));
-        if input.is_none() && rate.is_none() {
+        if input.is_none() && rate.is_none() && time.is_none() {
             let hint = "(exitprof report --rate 10 watches whether it is stable)";
             sheet.notes.push(words::label("", hint));
         }
@@ -221,6 +233,7 @@ fn notes(snapshot: &Snapshot, view: &View, untimed: Option<String>, show: &Show)
     notes.extend(parts::notes(view.shown().iter(), snapshot, selection));
     notes.extend(words::account(snapshot, selection));
     notes.push(words::rate(view.selected.exits, snapshot));
+    notes.extend(words::by_bpf(snapshot));
     notes
 }
 

@@ -68,7 +68,7 @@ impl Show {
 
     /// The unit in which to show the cycles of `snapshot`.
     pub fn unit(&self, snapshot: &Snapshot) -> Unit {
-        Unit::new(snapshot.tsc_khz, self.cycles)
+        Unit::of(snapshot, self.cycles)
     }
 
     /// The snapshot with the times that perf means, for its words, if they are known. The

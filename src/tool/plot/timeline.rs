@@ -179,16 +179,16 @@ impl<'a> Timeline<'a> {
         Ok(picture)
     }
 
-    /// Where the time went.
+    /// Where the time went, until `last`.
     ///
     /// # Errors
     ///
     /// If phases were not recorded.
-    pub fn phases(&self) -> Result<Picture> {
+    pub fn phases(&self, last: &Snapshot) -> Result<Picture> {
         ensure!(
             self.budgets.iter().any(|budget| budget.elapsed > 0),
             "there are no phases: {}",
-            budget::SWITCH_ON
+            budget::switch_on(last)
         );
         Ok(phases::over_time(self.time(), &self.budgets))
     }

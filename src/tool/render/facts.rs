@@ -8,7 +8,7 @@ use crate::{
     comparison::{Comparison, Pair, Part, Times},
     continuity::Break,
     rate::Stability,
-    snapshot::{Origin, Reading, Snapshot, id::Id},
+    snapshot::{Origin, Reading, Snapshot, TimeOf, id::Id},
     view::View,
 };
 use jiff::Timestamp;
@@ -34,7 +34,11 @@ pub struct Head {
     /// The instruction set that the reasons belong to.
     #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
-    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    /// What the time of an exit is: that of KVM's handler, or by BPF that from the exit to the next
+    /// entry of the guest.
+    time_of: TimeOf,
+    /// Frequency of the host's TSC in kHz, 0 if unknown. By BPF, 1000000: there, cycles are
+    /// nanoseconds.
     tsc_khz: u32,
     /// When it was read: date and time of day (UTC).
     pub(super) clock: Option<Timestamp>,
@@ -49,6 +53,7 @@ impl Head {
             version: VERSION,
             origin: snapshot.origin,
             isa: snapshot.isa,
+            time_of: snapshot.origin.time_of(),
             tsc_khz: snapshot.tsc_khz,
             clock: snapshot.clock,
             machine: snapshot.machine.clone(),
@@ -75,6 +80,8 @@ pub struct Report {
     /// What the profiler costs.
     #[schemars(with = "Option<crate::snapshot::shape::Account>")]
     account: Option<Account>,
+    /// By BPF: how many exits, at least, it did not see.
+    missed: Option<u64>,
     /// In a guest: how it was read.
     reading: Option<Reading>,
     /// All selected exits of any reason, which percentages refer to.
@@ -113,7 +120,11 @@ pub struct DetailReport {
     /// The instruction set that the reasons belong to.
     #[schemars(with = "crate::snapshot::shape::Isa")]
     isa: Isa,
-    /// Frequency of the host's TSC in kHz, 0 if unknown.
+    /// What the time of an exit is: that of KVM's handler, or by BPF that from the exit to the next
+    /// entry of the guest.
+    time_of: TimeOf,
+    /// Frequency of the host's TSC in kHz, 0 if unknown. By BPF, 1000000: there, cycles are
+    /// nanoseconds.
     tsc_khz: u32,
     /// When it was read: date and time of day (UTC).
     clock: Option<Timestamp>,
@@ -133,6 +144,7 @@ impl DetailReport {
             version: VERSION,
             origin: snapshot.origin,
             isa: snapshot.isa,
+            time_of: snapshot.origin.time_of(),
             tsc_khz: snapshot.tsc_khz,
             clock: snapshot.clock,
             seconds: snapshot.seconds(),
@@ -230,6 +242,7 @@ impl Report {
             cpus: snapshot.cpus,
             recording: snapshot.recording,
             account: snapshot.account,
+            missed: snapshot.missed,
             reading: snapshot.reading,
             total: Total {
                 exits: view.total.exits,
@@ -269,6 +282,8 @@ pub struct Diff {
     seconds_a: Option<f64>,
     /// How many seconds b counted.
     seconds_b: Option<f64>,
+    /// What the time of an exit is, in all of them.
+    time_of: TimeOf,
     /// The unit of averages and times.
     times: Times,
 }
@@ -312,6 +327,7 @@ impl Diff {
             separate: second.and_then(|part| part.separate),
             seconds_a: seconds(0),
             seconds_b: seconds(1),
+            time_of: comparison.time_of(),
             times: comparison.times,
         }
     }

@@ -2,6 +2,7 @@
 
 //! Formats numbers in few characters.
 
+use crate::snapshot::{Origin, Snapshot};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// The width of labels below tables.
@@ -17,11 +18,12 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Time, unless the frequency is unknown (0) or `cycles` asks for cycles.
-    pub fn new(tsc_khz: u32, cycles: bool) -> Unit {
-        match tsc_khz {
+    /// That of a snapshot's times: time, unless the frequency of the TSC is unknown, or `cycles`
+    /// asks for cycles and the times are of a TSC.
+    pub fn of(snapshot: &Snapshot, cycles: bool) -> Unit {
+        match snapshot.tsc_khz {
             0 => Unit::Cycles,
-            _ if cycles => Unit::Cycles,
+            _ if cycles && snapshot.origin != Origin::Bpf => Unit::Cycles,
             khz => Unit::Time(khz),
         }
     }

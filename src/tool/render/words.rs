@@ -9,7 +9,7 @@ use super::{
 use crate::{
     rate::Stability,
     select::{By, Level, Selection},
-    snapshot::{Origin, Snapshot},
+    snapshot::{Origin, Snapshot, TimeOf},
     view::{Row, Sum, View},
 };
 use std::{collections::BTreeSet, fmt::Display};
@@ -42,7 +42,7 @@ fn whose(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
     };
     let whose = match (selection.vms.is_empty(), selection.vcpu) {
         (true, None) => match snapshot.origin {
-            Origin::Host => "all guests of this host".into(),
+            Origin::Host | Origin::Bpf => "all guests of this host".into(),
             Origin::GuestOfHost => "all guests of this guest's host".into(),
             Origin::GuestOfVm => "this VM".into(),
             Origin::GuestOfVcpu => "the reading vCPU".into(),
@@ -52,12 +52,13 @@ fn whose(snapshot: &Snapshot, selection: &Selection, unit: Unit) -> String {
         (false, Some(vcpu)) => format!("{vms}, vCPU {vcpu}"),
     };
     let times = match unit {
+        _ if snapshot.origin == Origin::Bpf => "by BPF, exit to entry".into(),
         Unit::Cycles => "times in TSC cycles".into(),
         Unit::Time(khz) => format!("TSC of {:.3} GHz", f64::from(khz) / 1e6),
     };
     let vms: BTreeSet<&str> = snapshot.attached.iter().map(|v| &*v.vm).collect();
     let mut head = format!("{whose}; {times}");
-    if snapshot.origin == Origin::Host && !selection.is_restricted() {
+    if snapshot.origin.is_host() && !selection.is_restricted() {
         let vcpus = counted(snapshot.attached.len() as u64, "vCPU", "vCPUs");
         let vms = counted(vms.len() as u64, "VM", "VMs");
         head += &format!("; now {vms}, {vcpus}");
@@ -126,6 +127,24 @@ pub const RECORDING_IS_OFF: &str =
 /// Whether no exits are being counted, as far as the source says.
 pub fn is_off(snapshot: &Snapshot) -> bool {
     snapshot.recording == Some(false)
+}
+
+/// What BPF did not see, and what the module would add.
+pub fn by_bpf(snapshot: &Snapshot) -> Vec<String> {
+    if snapshot.origin != Origin::Bpf {
+        return Vec::new();
+    }
+    let mut notes = Vec::new();
+    if let Some(missed) = snapshot.missed.filter(|&missed| missed > 0) {
+        let exits = counted(missed, "exit", "exits");
+        let words = format!("at least {exits}: guests were entered without one before");
+        notes.push(label("Not counted", words));
+    }
+    let words = "times include userspace and halts; the module kvm_exitprof";
+    notes.push(label("By BPF", words));
+    let words = "tells handlers' times, phases and more details, at less cost";
+    notes.push(label("", words));
+    notes
 }
 
 fn recording_note(snapshot: &Snapshot) -> Option<String> {
@@ -245,11 +264,12 @@ fn listed(items: &[String]) -> String {
 pub fn total(view: &View, snapshot: &Snapshot, unit: Unit) -> String {
     let Sum { exits, cycles, .. } = view.selected;
     let mut words = counted(exits, "exit", "exits");
-    if cycles > 0 {
-        words += &format!(", {} cycles", grouped(cycles));
-        if let Unit::Time(_) = unit {
-            words += &format!(" or {}", unit.show(cycles as f64));
-        }
+    let time = unit.show(cycles as f64);
+    match (unit, snapshot.origin.time_of()) {
+        _ if cycles == 0 => {}
+        (_, TimeOf::ExitToEntry) => words += &format!(", {time} from exit to entry"),
+        (Unit::Cycles, _) => words += &format!(", {} cycles", grouped(cycles)),
+        (Unit::Time(_), _) => words += &format!(", {} cycles or {time}", grouped(cycles)),
     }
     if let Some(share) = snapshot.cpu_share(cycles) {
         let cpus = counted(snapshot.cpus.unwrap_or(0), "CPU's", "CPUs'");
@@ -270,7 +290,7 @@ pub fn rate(exits: u128, snapshot: &Snapshot) -> String {
             exits as f64 / seconds,
             duration(seconds)
         ),
-        None if snapshot.origin == Origin::Host => "unknown: no time has passed".into(),
+        None if snapshot.origin.is_host() => "unknown: no time has passed".into(),
         None => "unknown: guests are not told when counting began".into(),
     };
     label("Rate", words)
@@ -291,6 +311,9 @@ pub fn perfs_head(selection: &Selection) -> String {
 
 /// Which times a table in the words of perf has: those from exit to entry, or the handlers'.
 pub fn perfs_times(snapshot: &Snapshot, is_from_exit: bool) -> Vec<String> {
+    if snapshot.origin.time_of() == TimeOf::ExitToEntry {
+        return vec![label("Times", "from exit to entry, as perf measures them")];
+    }
     if !is_from_exit {
         let words = "those of KVM's handlers. perf measures from exit to entry, which needs the \
                      phases of a host (module parameter phases)";

@@ -10,7 +10,7 @@ use crate::{
     columns::{self, Meta},
     names::Names,
     reasons,
-    snapshot::{Counter, Origin, Owner, Snapshot, Vcpu, id::Id},
+    snapshot::{Counter, Owner, Snapshot, Vcpu, id::Id},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum, ValueHint, builder::PossibleValue};
@@ -334,7 +334,7 @@ impl Selection {
         }
         in_any(snapshots, |snapshot| {
             ensure!(
-                snapshot.origin == Origin::Host,
+                snapshot.origin.is_host(),
                 "a guest cannot see VMs and vCPUs: leave out --vm, --vcpu and --by (the host's module parameter scope decides whose exits a guest sees)"
             );
             Ok(())

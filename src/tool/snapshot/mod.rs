@@ -77,6 +77,10 @@ pub struct Snapshot {
     /// What the profiler costs, if the source says.
     #[schemars(with = "Option<shape::Account>")]
     pub account: Option<Account>,
+    /// By BPF: how often guests were entered when no exit had been seen since the last entry. So
+    /// many exits are not counted, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
     /// In a guest: how it was read.
     pub reading: Option<Reading>,
     /// The vCPUs with counters of their own.
@@ -112,12 +116,40 @@ pub struct Snapshot {
 pub enum Origin {
     /// On the host: its debugfs.
     Host,
+    /// On the host, with a BPF program on KVM's tracepoints. Times are from an exit to the next
+    /// entry, in nanoseconds, as if they were cycles of a TSC of 1 GHz.
+    Bpf,
     /// In a guest that sees the exits of all guests of its host.
     GuestOfHost,
     /// In a guest that sees the exits of its own VM.
     GuestOfVm,
     /// In a guest that sees the exits of the reading vCPU.
     GuestOfVcpu,
+}
+
+/// What the time of an exit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeOf {
+    /// That of KVM's handler.
+    Handler,
+    /// That from the exit to the next entry of the guest, as `perf kvm stat` measures it.
+    ExitToEntry,
+}
+
+impl Origin {
+    /// Whether it is a host, which sees VMs and vCPUs.
+    pub fn is_host(self) -> bool {
+        matches!(self, Origin::Host | Origin::Bpf)
+    }
+
+    /// What the time of its exits is.
+    pub fn time_of(self) -> TimeOf {
+        match self {
+            Origin::Bpf => TimeOf::ExitToEntry,
+            _ => TimeOf::Handler,
+        }
+    }
 }
 
 /// How a guest read a snapshot. It executes CPUIDs, each of which is an exit.
@@ -204,6 +236,7 @@ impl Snapshot {
             recording: self.recording,
             phases: self.phases,
             account: self.account,
+            missed: self.missed,
             reading: self.reading,
             attached: self.attached.clone(),
             vm_names: self.vm_names.clone(),

@@ -53,6 +53,7 @@ impl Snapshot {
             recording: Some(head.recording),
             phases: Some(head.phases),
             account: None,
+            missed: None,
             reading: None,
             attached: Vec::new(),
             vm_names: Default::default(),

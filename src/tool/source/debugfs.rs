@@ -32,9 +32,7 @@ pub(super) enum Found {
 impl Debugfs {
     /// Looks for the file in `dir`, or where debugfs is mounted.
     pub(super) fn find(dir: Option<&Path>) -> Found {
-        let mounts = || fs::read("/proc/mounts").ok();
-        let dir = dir.map_or_else(|| mounted(mounts()), |dir| Some(dir.to_owned()));
-        let Some(dir) = dir else {
+        let Some(dir) = folder(dir) else {
             return Found::Nothing(format!(
                 "debugfs is not mounted: mount -t debugfs debugfs {CONVENTION}"
             ));
@@ -59,6 +57,12 @@ impl Debugfs {
         let text = fs::read_to_string(&self.0).map_err(|e| anyhow!(explain(&self.0, &e)))?;
         Snapshot::from_text(&text).with_context(|| self.0.display().to_string())
     }
+}
+
+/// `dir`, or where debugfs is mounted.
+pub(super) fn folder(dir: Option<&Path>) -> Option<PathBuf> {
+    let mounts = || fs::read("/proc/mounts").ok();
+    dir.map_or_else(|| mounted(mounts()), |dir| Some(dir.to_owned()))
 }
 
 /// Whether the module is loaded, which needs no privileges to see.

@@ -6,7 +6,10 @@
 //! vCPU, the figures are read from that: then they belong to one time, and it is known which
 //! of our own exits they include.
 
-use super::leaves::{Cpuid, LeafReader};
+use super::{
+    leaves::{Cpuid, LeafReader},
+    machine::monotonic_ns,
+};
 use crate::{
     reasons,
     snapshot::{Counter, Origin, Owner, Reading, Snapshot, VERSION, id::Id},
@@ -65,7 +68,7 @@ impl<C: Cpuid> Guest<C> {
         let mut guest = Guest {
             leaves: LeafReader::new(cpuid),
             cpu: sched_getcpu(),
-            reader: now_ns(),
+            reader: monotonic_ns(),
             boot: boot(),
         };
         let _pinned = Pinned::to(guest.cpu)?;
@@ -110,7 +113,7 @@ impl<C: Cpuid> Guest<C> {
         }
         // The exit that takes the snapshot is not in it.
         let taken_at = self.leaves.executed() - u64::from(held.is_some());
-        let time_ns = now_ns();
+        let time_ns = monotonic_ns();
         let when = match held {
             Some(_) => When::Snapshot,
             None => When::Now,
@@ -170,6 +173,7 @@ impl<C: Cpuid> Guest<C> {
             recording: None,
             phases: Some(phases.is_some()),
             account: None,
+            missed: None,
             reading: Some(Reading {
                 at_once: held.is_some(),
                 reader: self.reader,
@@ -231,13 +235,6 @@ impl<C: Cpuid> Guest<C> {
         }
         (counters, cpuid_at)
     }
-}
-
-/// CLOCK_MONOTONIC in nanoseconds.
-fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // This clock is never negative.
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Identifies this boot of the system. Clocks of different boots cannot be compared.

@@ -28,6 +28,32 @@ pub fn now() -> Option<Timestamp> {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok()
 }
 
+/// The time by CLOCK_MONOTONIC, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // This clock is never negative.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The VMs that KVM shows in `debugfs`, each called `<pid>-<fd>`, and the numbers of their vCPUs.
+/// None if debugfs cannot be read.
+pub fn vms(debugfs: &Path) -> Vec<(Arc<str>, Vec<u32>)> {
+    let names = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten();
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+    };
+    let dir = debugfs.join("kvm");
+    let vm = |name: String| {
+        let (pid, fd) = name.split_once('-')?;
+        pid.parse::<u32>().ok().and(fd.parse::<u32>().ok())?;
+        let vcpus =
+            names(&dir.join(&name)).filter_map(|file| file.strip_prefix("vcpu")?.parse().ok());
+        let vcpus = vcpus.collect();
+        Some((name.into(), vcpus))
+    };
+    names(&dir).filter_map(vm).collect()
+}
+
 /// The names of VMs, by what KVM's debugfs calls them. None is asked for twice.
 #[derive(Debug, Default)]
 pub struct Names(HashMap<Arc<str>, Option<String>>);
@@ -96,6 +122,16 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vms_are_those_in_debugfs() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(vms(dir.path()), []);
+        for name in ["12-11/vcpu3", "12-11/vcpux", "12-x/vcpu0", "halt_poll"] {
+            fs::create_dir_all(dir.path().join("kvm").join(name)).unwrap();
+        }
+        assert_eq!(vms(dir.path()), [("12-11".into(), vec![3])]);
+    }
 
     #[test]
     fn names_are_those_that_were_given() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where counters are read: on a host or in a guest; and recordings in files.
+//! Where counters are read: on a host, by BPF, or in a guest; and recordings in files.
 
+mod bpf;
 mod debugfs;
 pub mod file;
 pub mod guest;
@@ -10,7 +11,8 @@ mod machine;
 pub mod parameters;
 
 use crate::snapshot::Snapshot;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use bpf::Bpf;
 use clap::{Args, ValueEnum};
 use debugfs::{Debugfs, Found};
 use guest::Guest;
@@ -18,11 +20,15 @@ use leaves::Instruction;
 use machine::Names;
 use std::path::PathBuf;
 
+/// Why BPF has nothing to tell of what was counted so far.
+const ONLY_WHILE_ATTACHED: &str = "BPF counts only while exitprof runs: use report --for 10, \
+                                   record --for 10 FILE, stat, top, or exporter --source bpf";
+
 /// Arguments that choose a source.
 #[derive(Args, Clone, Debug)]
 pub struct Choice {
-    /// Read debugfs on this host, or ask the host of this guest [default: host if the module
-    /// is loaded, else guest]
+    /// Read debugfs on this host, ask the host of this guest, or count the exits of this host by
+    /// BPF [default: host if the module is loaded, guest if the host answers, else bpf]
     #[arg(long, value_name = "WHERE", help_heading = "Source")]
     pub source: Option<Kind>,
     /// Where debugfs is mounted [default: as in /proc/mounts]
@@ -45,56 +51,83 @@ pub enum Kind {
     Host,
     /// The module on the host, through the CPUID instruction
     Guest,
+    /// A BPF program of its own on KVM's tracepoints, which counts while exitprof runs
+    Bpf,
 }
 
 /// A host.
 #[derive(Debug)]
-pub struct Host {
-    debugfs: Debugfs,
+pub struct Host<R> {
+    reader: R,
     names: Names,
     procfs: PathBuf,
+}
+
+/// A BPF program, and where debugfs may be, which tells what VMs are called.
+#[derive(Debug)]
+pub struct Counting {
+    bpf: Bpf,
+    debugfs: PathBuf,
+}
+
+/// Which exits a source must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Those that were counted so far. BPF has none.
+    SoFar,
+    /// Those that are counted from now on.
+    FromNow,
+    /// The same, but for others than who runs exitprof. To them, times must not mean one thing or
+    /// the other by what is loaded first, so BPF must be asked for.
+    ForOthers,
 }
 
 /// Something whose counters can be read again and again.
 #[derive(Debug)]
 pub enum Source {
     /// The module's file in debugfs.
-    Host(Host),
+    Host(Host<Debugfs>),
+    /// A BPF program on this host.
+    Bpf(Box<Host<Counting>>),
     /// The module on the host of this guest.
     Guest(Guest<Instruction>),
 }
 
 impl Source {
     /// Finds the source that `choice` asks for. By default, that is debugfs if the module is
-    /// loaded here, and the leaves otherwise.
+    /// loaded here, the leaves if the host of this guest answers, or else BPF, if that is enough.
     ///
     /// # Errors
     ///
     /// If there is none: says why, and what to do.
-    pub fn find(choice: &Choice) -> Result<Source> {
+    pub fn find(choice: &Choice, need: Need) -> Result<Source> {
         let debugfs = || Debugfs::find(choice.debugfs.as_deref());
-        let host = |debugfs| Host {
-            debugfs,
-            names: Names::default(),
-            procfs: choice.procfs.clone(),
+        let host = |debugfs| Source::Host(choice.host(debugfs));
+        let guest = || Guest::find(Instruction).map(Source::Guest);
+        let bpf = |is_enough| match is_enough {
+            true => choice.bpf(),
+            false => bail!("{ONLY_WHILE_ATTACHED}"),
         };
         match choice.source {
             Some(Kind::Host) => match debugfs() {
-                Found::Profile(debugfs) => Ok(Source::Host(host(debugfs))),
+                Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) | Found::Nothing(why) => bail!(why),
             },
-            Some(Kind::Guest) => Ok(Source::Guest(Guest::find(Instruction)?)),
+            Some(Kind::Guest) => guest(),
+            Some(Kind::Bpf) => bpf(need != Need::SoFar),
             None => match debugfs() {
-                Found::Profile(debugfs) => Ok(Source::Host(host(debugfs))),
+                Found::Profile(debugfs) => Ok(host(debugfs)),
                 Found::Shut(why) => bail!(why),
-                Found::Nothing(why) => match Guest::find(Instruction) {
-                    Ok(guest) => Ok(Source::Guest(guest)),
-                    Err(e) => bail!(
-                        "there is nothing to read here\n  \
-                         on a host: {why}\n  \
-                         in a guest: {e:#}"
-                    ),
-                },
+                Found::Nothing(module) => guest().or_else(|guest| {
+                    bpf(need == Need::FromNow).map_err(|bpf| {
+                        anyhow!(
+                            "there is nothing to read here\n  \
+                             on a host: {module}\n  \
+                             on a host, by BPF: {bpf:#}\n  \
+                             in a guest: {guest:#}"
+                        )
+                    })
+                }),
             },
         }
     }
@@ -107,17 +140,46 @@ impl Source {
     pub fn read(&mut self) -> Result<Snapshot> {
         let mut snapshot = match self {
             Source::Host(host) => {
-                let snapshot = host.debugfs.read()?;
-                let vm_names = host.names.of(&snapshot.attached, &host.procfs);
-                Snapshot {
-                    vm_names,
-                    ..snapshot
-                }
+                let snapshot = host.reader.read()?;
+                host.named(snapshot)
+            }
+            Source::Bpf(host) => {
+                let Counting { bpf, debugfs } = &mut host.reader;
+                let snapshot = bpf.read(debugfs);
+                host.named(snapshot)
             }
             Source::Guest(guest) => guest.read()?,
         };
         snapshot.clock = machine::now();
         snapshot.machine = machine::hostname();
         Ok(snapshot)
+    }
+}
+
+impl Choice {
+    fn host<R>(&self, reader: R) -> Host<R> {
+        Host {
+            reader,
+            names: Names::default(),
+            procfs: self.procfs.clone(),
+        }
+    }
+
+    fn bpf(&self) -> Result<Source> {
+        let counting = Counting {
+            bpf: Bpf::attach()?,
+            debugfs: debugfs::folder(self.debugfs.as_deref()).unwrap_or_default(),
+        };
+        Ok(Source::Bpf(Box::new(self.host(counting))))
+    }
+}
+
+impl<R> Host<R> {
+    /// The snapshot with the names of its VMs.
+    fn named(&mut self, snapshot: Snapshot) -> Snapshot {
+        Snapshot {
+            vm_names: self.names.of(&snapshot.attached, &self.procfs),
+            ..snapshot
+        }
     }
 }

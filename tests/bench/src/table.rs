@@ -4,7 +4,7 @@
 use crate::costs::{Costs, UNPATCHED};
 
 /// The columns after that of KVM as it is, by setup.
-const COLUMNS: [(&str, &str); 13] = [
+const COLUMNS: [(&str, &str); 14] = [
     ("absent", "not loaded"),
     ("recording_off", "recording off"),
     ("loaded", "**loaded**"),
@@ -15,6 +15,7 @@ const COLUMNS: [(&str, &str); 13] = [
     ("shared_atomics", "shared atomics"),
     ("c_probe", "C probe"),
     ("bpf", "BPF"),
+    ("exitprof_bpf", "exitprof, BPF"),
     ("trace_exit", "kvm_exit"),
     ("trace_both", "kvm_exit, kvm_entry"),
     ("perf_kvm_stat", "perf kvm stat"),

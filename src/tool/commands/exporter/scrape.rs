@@ -7,7 +7,7 @@ use crate::{
     render::metrics::{Page, Text},
     series::{By, Series, Values},
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
 };
 use anyhow::Result;
 use hyper::body::Bytes;
@@ -95,7 +95,7 @@ impl Scraper {
     fn try_read(&mut self) -> Result<(Snapshot, Values)> {
         let source = match &mut self.source {
             Some(source) => source,
-            None => self.source.insert(Source::find(&self.choice)?),
+            None => (self.source).insert(Source::find(&self.choice, Need::ForOthers)?),
         };
         let snapshot = source.read()?;
         let values = self.series.next(&snapshot);

@@ -15,7 +15,7 @@ use crate::{
     render::units::Unit,
     select::{By, Level, Selection, Sort},
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ValueEnum, ValueHint};
@@ -129,7 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 parts.is_empty(),
                 "--at and --between choose from a series: name its file with -i"
             );
-            let snapshot = Source::find(&arguments.choice)?.read()?;
+            let snapshot = Source::find(&arguments.choice, Need::SoFar)?.read()?;
             arguments.of_snapshot(&snapshot, &selection)?
         }
         ([file], [] | [_]) => {
@@ -216,6 +216,6 @@ impl Arguments {
     }
 
     fn unit(&self, snapshot: &Snapshot) -> Unit {
-        Unit::new(snapshot.tsc_khz, self.cycles)
+        Unit::of(snapshot, self.cycles)
     }
 }

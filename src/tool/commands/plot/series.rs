@@ -51,7 +51,7 @@ impl Arguments {
         let mut picture = match self.what {
             What::Phases => {
                 self.check_by(&[By::Reason], "--by reason")?;
-                timeline.phases()?
+                timeline.phases(&last)?
             }
             What::Heatmap => timeline.heat_map()?,
             _ => timeline.rates()?,

@@ -9,7 +9,7 @@ use crate::{
     plot::{Picture, exits, latency, phases, vcpus},
     render::{units, verdict, words},
     select::{By, Selection},
-    snapshot::{Origin, Snapshot},
+    snapshot::Snapshot,
     view::View,
 };
 use anyhow::{Result, bail, ensure};
@@ -132,7 +132,7 @@ fn few(selection: &Selection) -> Selection {
 /// Checks that a snapshot tells vCPUs apart; `instead` says what else there is.
 pub(super) fn check_host(snapshot: &Snapshot, instead: &str) -> Result<()> {
     ensure!(
-        snapshot.origin == Origin::Host,
+        snapshot.origin.is_host(),
         "a guest cannot see VMs and vCPUs{instead}"
     );
     Ok(())

@@ -8,7 +8,7 @@ mod series;
 use super::{child, clock::Clock, restart::difference, seconds::seconds};
 use crate::{
     snapshot::{Period, Snapshot},
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
 };
 use anyhow::{Context, Result};
 use clap::ValueHint;
@@ -85,9 +85,14 @@ fn size(text: &str) -> Result<u64, String> {
 /// If there is nothing to read, or the file cannot be written.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     let Arguments { file, command, .. } = arguments;
-    let mut source = Source::find(&arguments.choice)?;
+    let is_period = arguments.time.is_some() || arguments.interval.is_some() || !command.is_empty();
+    let need = match is_period {
+        true => Need::FromNow,
+        false => Need::SoFar,
+    };
+    let mut source = Source::find(&arguments.choice, need)?;
     let first = source.read()?;
-    if arguments.time.is_some() || arguments.interval.is_some() || !command.is_empty() {
+    if is_period {
         check(file).with_context(|| file.display().to_string())?;
     }
     if let Some(interval) = arguments.interval {
@@ -109,13 +114,20 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     }
     let snapshot = match arguments.time {
         None => first,
-        Some(time) => {
-            Clock::start()?.wait(Some(Instant::now() + time))?;
-            period(&mut source, &first, None)?
-        }
+        Some(time) => wait(&mut source, &first, time)?,
     };
     save(&snapshot, file, out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is counted after `first` in so much time, or until Ctrl-C.
+///
+/// # Errors
+///
+/// If it cannot be read, or it is not known what was counted.
+pub fn wait(source: &mut Source, first: &Snapshot, time: Duration) -> Result<Snapshot> {
+    Clock::start()?.wait(Some(Instant::now() + time))?;
+    period(source, first, None)
 }
 
 /// What was counted since `first`.

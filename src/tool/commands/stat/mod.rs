@@ -15,7 +15,7 @@ use crate::{
     render::{Format, words},
     select::Sort,
     snapshot::Snapshot,
-    source::{Choice, Source},
+    source::{Choice, Need, Source},
     view::View,
 };
 use anyhow::{Context, Result, ensure};
@@ -121,7 +121,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "OpenMetrics and Prometheus have one reading: leave out the interval, --line and -r"
     );
     let show = &show.named()?;
-    let mut source = Source::find(choice)?;
+    let mut source = Source::find(choice, Need::FromNow)?;
     let first = source.read()?;
     let sort = show.selection.sort;
     View::new(&first, &show.selection)?.check_order(sort)?;

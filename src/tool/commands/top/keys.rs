@@ -3,10 +3,7 @@
 //! What keys do.
 
 use super::state::{Overlay, Place, State};
-use crate::{
-    select::{By, Selection},
-    snapshot::Origin,
-};
+use crate::select::{By, Selection};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -115,7 +112,7 @@ impl State {
 
     /// Switches from reasons to VMs, to vCPUs, and back. Within a VM, there is no list of VMs.
     fn other_list(&mut self) {
-        if self.now().origin != Origin::Host {
+        if !self.now().origin.is_host() {
             self.notice = Some("A guest cannot see VMs and vCPUs.".into());
             return;
         }

@@ -17,7 +17,7 @@ use super::{naming::Naming, seconds::delay};
 use crate::{
     select::By,
     snapshot::Snapshot,
-    source::{Choice, Kind, Source},
+    source::{Choice, Kind, Need, Source},
 };
 use anyhow::{Result, ensure};
 use clap::ValueHint;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.batch || io::stdout().is_terminal(),
         "top needs a terminal: use exitprof top -b, or exitprof stat, for a file or a pipe"
     );
-    let mut source = Source::find(&arguments.choice)?;
+    let mut source = Source::find(&arguments.choice, Need::FromNow)?;
     let mut state = State::new(source.read()?, arguments.sort, &arguments.vms)?;
     state.delay = arguments.delay;
     state.filter = arguments.filter.clone().unwrap_or_default();
@@ -100,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let same = Choice {
         source: Some(match source {
             Source::Guest(_) => Kind::Guest,
+            Source::Bpf(_) => Kind::Bpf,
             _ => Kind::Host,
         }),
         ..arguments.choice.clone()
@@ -108,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     // the module comes back.
     let read = || {
         source.read().or_else(|e| {
-            source = Source::find(&same).map_err(|_| e)?;
+            source = Source::find(&same, Need::FromNow).map_err(|_| e)?;
             source.read()
         })
     };

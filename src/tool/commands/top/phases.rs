@@ -9,7 +9,7 @@ use super::{
     state::State,
 };
 use crate::{
-    budget::{Part, SWITCH_ON, Time},
+    budget::{Part, Time, switch_on},
     render::{
         budget::PARTS,
         rows::{self, heading},
@@ -50,7 +50,7 @@ pub fn instead(state: &State) -> Option<String> {
         Some(_) if state.now().phases == Some(true) => {
             "No vCPU had any time in the last interval.".into()
         }
-        Some(_) => format!("There are no phases: {SWITCH_ON}."),
+        Some(_) => format!("There are no phases: {}.", switch_on(state.now())),
     })
 }
 

@@ -84,7 +84,7 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
     ])
     .areas(frame.area());
 
-    let unit = Unit::new(state.now().tsc_khz, settings.cycles);
+    let unit = Unit::of(state.now(), settings.cycles);
     let [title_text, status_text] = summary(state, unit, width);
     frame.render_widget(Line::from(title_text).bold(), head);
     frame.render_widget(Line::from(status_text), status);
@@ -114,7 +114,7 @@ pub fn draw(frame: &mut Frame, state: &State, settings: Settings) {
 
 /// The screen as lines of text, with all rows.
 pub fn lines(state: &State, settings: Settings, width: usize) -> Vec<String> {
-    let unit = Unit::new(state.now().tsc_khz, settings.cycles);
+    let unit = Unit::of(state.now(), settings.cycles);
     let message = state.error.iter().chain(&state.notice).next();
     let message = message.map(|text| wrap::wrapped(text, 0, 0, width));
     let [mut title, status] = summary(state, unit, width);

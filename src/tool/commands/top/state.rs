@@ -8,7 +8,7 @@ use crate::{
     continuity::Break,
     names::Names,
     select::{By, Key, Selection, Sort, What},
-    snapshot::{Counter, Origin, Owner, Snapshot},
+    snapshot::{Counter, Owner, Snapshot},
     view::{Row, Sum, View, percent},
 };
 use anyhow::{Error, Result};
@@ -327,7 +327,7 @@ impl State {
 
     /// The row of a reason that has a histogram, since the baseline; or why there is none.
     pub fn histogram(&self, key: &Key) -> Result<&Row, &'static str> {
-        if self.now.origin != Origin::Host {
+        if !self.now.origin.is_host() {
             return Err("A guest cannot see histograms.");
         }
         if self.selection().is_restricted() {

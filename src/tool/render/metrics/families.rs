@@ -52,12 +52,12 @@ families! {
     SUPPRESSED: "suppressed_log_lines" None, "Lines that were left out of the host's log"
     EXITS: "exits" None, "VM exits of all guests"
     UNTIMED: "untimed_exits" None, "VM exits of all guests that were counted but not timed"
-    HANDLING: "handling" SECONDS, "Time spent in KVM's handlers of VM exits, of all guests"
-    DURATION: "handling_duration" SECONDS, "Durations of KVM's handler for each timed VM exit"
+    HANDLING: "handling" SECONDS, "Time spent in KVM's handlers of VM exits, of all guests; by BPF, from exit to entry"
+    DURATION: "handling_duration" SECONDS, "Durations of KVM's handler for each timed VM exit; by BPF, from exit to entry"
     VM_VCPUS: "vm_vcpus" None, "vCPUs of the VM, and the PID of its process"
     VM_EXITS: "vm_exits" None, "VM exits of the VM"
     VM_UNTIMED: "vm_untimed_exits" None, "VM exits of the VM that were counted but not timed"
-    VM_HANDLING: "vm_handling" SECONDS, "Time spent in KVM's handlers of the VM's exits"
+    VM_HANDLING: "vm_handling" SECONDS, "Time spent in KVM's handlers of the VM's exits; by BPF, from exit to entry"
     VM_PHASES: "vm_phase" SECONDS, "Time of the VM's vCPUs in the guest and in each phase"
     ENDED_EXITS: "ended_exits" None, "Last values of exitprof_vm_exits_total of VMs that have ended"
     ENDED_UNTIMED: "ended_untimed_exits" None, "Last values of exitprof_vm_untimed_exits_total of VMs that have ended"
@@ -113,6 +113,7 @@ type Owned<'a> = (Vec<(&'static str, &'a str)>, &'a Part, Option<Timestamp>);
 fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: Clock) -> Result {
     let source = match snapshot.origin {
         Origin::Host => "host",
+        Origin::Bpf => "bpf",
         Origin::GuestOfHost => "guest_of_host",
         Origin::GuestOfVm => "guest_of_vm",
         Origin::GuestOfVcpu => "guest_of_vcpu",
@@ -133,7 +134,7 @@ fn account(out: &mut Samples<'_>, snapshot: &Snapshot, values: &Values, clock: C
     let started = values.started.map(|at| at.as_millisecond() as f64 / 1e3);
     let switch = |on: Option<bool>| on.map(|on| f64::from(u8::from(on)));
     let account = snapshot.account;
-    let has_vms = snapshot.origin == Origin::Host;
+    let has_vms = snapshot.origin.is_host();
     let attached = &snapshot.attached;
     let vms: BTreeSet<_> = attached.iter().map(|vcpu| &vcpu.vm).collect();
     for (family, value) in [

@@ -4,6 +4,7 @@
 //! any input, and how it behaves as a command.
 
 mod alike;
+mod bpf;
 mod changes;
 mod check;
 mod command;

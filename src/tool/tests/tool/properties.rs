@@ -243,7 +243,7 @@ fn show(snapshot: &Snapshot) {
             ..Selection::everything()
         };
         if let Ok(view) = View::new(snapshot, &selection) {
-            let unit = Unit::new(snapshot.tsc_khz, false);
+            let unit = Unit::of(snapshot, false);
             let mut text = Vec::new();
             let grid = rows::grid(snapshot, &view);
             let sheet = rows::sheet(&grid, &(), &selection, unit, None);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Others that record exits, on unpatched KVM: its tracepoints in the kernel's ring
-//! buffer, `perf kvm stat`, a module in C, and a BPF program.
+//! buffer, `perf kvm stat`, a module in C, a BPF program, and exitprof with its own.
 
+use crate::host::counting::Counting;
 use crate::host::module;
 use crate::vmm::Op;
+use crate::vmm::cpu::CPUID;
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -23,6 +25,7 @@ pub enum Peer {
     Perf(Child),
     Probe,
     Bpf(Child),
+    Exitprof(Counting),
 }
 
 /// Records KVM's `events` in the ring buffer, which overwrites the oldest.
@@ -83,8 +86,7 @@ pub fn probe() -> Result<Peer> {
 /// Loads a BPF program that counts exits and times in per-CPU maps, compiled by the
 /// kernel's JIT.
 pub fn bpf() -> Result<Peer> {
-    let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable")?;
-    ensure!(jit.trim() == "1", "the BPF JIT is off");
+    need_jit()?;
     let mut load = Command::new("/bench/load");
     load.arg("/bench/exits.bpf.o");
     load.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -97,6 +99,18 @@ pub fn bpf() -> Result<Peer> {
     Ok(Peer::Bpf(child))
 }
 
+/// Starts exitprof, which counts by BPF.
+pub fn exitprof() -> Result<Peer> {
+    need_jit()?;
+    Ok(Peer::Exitprof(Counting::start(&["--source", "bpf"])?))
+}
+
+fn need_jit() -> Result<()> {
+    let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable")?;
+    ensure!(jit.trim() == "1", "the BPF JIT is off");
+    Ok(())
+}
+
 impl Peer {
     /// At least how many records it makes of an exit that `op` causes. Of the peers
     /// that count by reason, only CPUIDs are compared, which shows that their reasons
@@ -105,7 +119,7 @@ impl Peer {
         match self {
             Self::Tracepoints(events) => events.len() as u64,
             Self::Perf(_) => 2,
-            Self::Probe | Self::Bpf(_) => u64::from(op == Op::Cpuid),
+            Self::Probe | Self::Bpf(_) | Self::Exitprof(_) => u64::from(op == Op::Cpuid),
         }
     }
 
@@ -140,6 +154,12 @@ impl Peer {
                 let said = rest_of(child.stdout.take())?;
                 ensure!(child.wait()?.success(), "load failed");
                 Ok(cpuids(&said))
+            }
+            Self::Exitprof(counting) => {
+                let all = counting.finish()?.of("all")?;
+                Ok(all
+                    .get(&CPUID.number().to_string())
+                    .map_or(0, |tally| tally.0))
             }
         }
     }

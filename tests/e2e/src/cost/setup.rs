@@ -10,7 +10,7 @@ use anyhow::Result;
 type Setup = fn(&mut Host) -> Result<Option<Peer>>;
 
 /// All setups. The first is what the others are compared with.
-pub const SETUPS: [(&str, Setup); 14] = [
+pub const SETUPS: [(&str, Setup); 15] = [
     ("unpatched", |host| reach(host, State::Unpatched)),
     ("absent", |host| reach(host, State::Absent)),
     ("recording_off", |host| load(host, "recording=N")),
@@ -33,6 +33,10 @@ pub const SETUPS: [(&str, Setup); 14] = [
     ("bpf", |host| {
         reach(host, State::Unpatched)?;
         peers::bpf().map(Some)
+    }),
+    ("exitprof_bpf", |host| {
+        reach(host, State::Unpatched)?;
+        peers::exitprof().map(Some)
     }),
     ("trace_exit", |host| {
         reach(host, State::Unpatched)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host: its modules, log, files, CPUs and processes.
 
+pub mod counting;
 pub mod cpus;
 pub mod debug;
 pub mod debugfs;

@@ -146,7 +146,7 @@ fn kicked(_: &mut Host) -> Result<String> {
     Ok(format!("{text}, {kicks} kicks, total {total} by all three"))
 }
 
-fn only_vmx() -> Result<()> {
+pub fn only_vmx() -> Result<()> {
     let svm = || Skip::because("SVM runs guests in any state that KVM accepts");
     cpu::is_vmx().then_some(()).ok_or_else(svm)
 }

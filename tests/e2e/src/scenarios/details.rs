@@ -317,7 +317,7 @@ fn chosen(host: &mut Host) -> Result<String> {
     };
     work(&mut vm)?;
     let first = details(&vm)?;
-    ensure!(first.exits("rdmsr", 0x1b) == K.into(), "{:x?}", first.0);
+    ensure!(first.exits("rdmsr", 0x1b) == u64::from(K), "{:x?}", first.0);
     ensure!(first.keys("cpuid").is_empty(), "{:x?}", first.0);
     for bad in ["io,nonsense", "IO", "42"] {
         let refused = module::set_param(PROFILER, "details", bad);
@@ -329,8 +329,12 @@ fn chosen(host: &mut Host) -> Result<String> {
     module::set_param(PROFILER, "details", "cpuid")?;
     work(&mut vm)?;
     let second = details(&vm)?;
-    ensure!(second.exits("rdmsr", 0x1b) == K.into(), "{:x?}", second.0);
-    ensure!(second.exits("cpuid", 1) == K.into(), "{:x?}", second.0);
+    ensure!(
+        second.exits("rdmsr", 0x1b) == u64::from(K),
+        "{:x?}",
+        second.0
+    );
+    ensure!(second.exits("cpuid", 1) == u64::from(K), "{:x?}", second.0);
     ensure!(
         host.reload("per_vcpu=N details=io").is_err(),
         "loaded with per_vcpu=N"

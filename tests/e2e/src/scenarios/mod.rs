@@ -3,6 +3,7 @@
 
 mod absent;
 mod books;
+mod bpf;
 mod console;
 mod control;
 mod count;
@@ -49,6 +50,7 @@ pub fn all(effort: Effort) -> Vec<Test<Host>> {
     tests.extend(profile::tests());
     tests.extend(phases::tests());
     tests.extend(details::tests());
+    tests.extend(bpf::tests());
     tests.extend(control::tests());
     tests.extend(fuzz::tests(effort));
     tests.extend(log::tests());

@@ -73,7 +73,7 @@ impl File {
     fn walk_inline(&mut self, tokens: TokenStream) {
         let mut inner = File::default();
         inner.walk(tokens);
-        inner.paths.retain(|(path, _)| path[0] != "super");
+        (inner.paths).retain(|(path, _)| path.first().is_none_or(|first| first != "super"));
         self.paths.append(&mut inner.paths);
         self.words.append(&mut inner.words);
     }
