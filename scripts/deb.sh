@@ -30,6 +30,8 @@ fresh_root() {
 	local include base
 	include=$(dpkg-deb -f "$1" Depends | sed 's/ ([^)]*)//g; s/, /,/g'),linux-headers-amd64
 	base=$cache/debian13-$(sha256sum <<<"$include" | cut -c 1-12)
+	exec 8>"$cache/debian13.lock"
+	flock 8
 	[ -d "$base" ] || {
 		say "installing a Debian 13: about 5 minutes; log: $base.log"
 		rm -rf "$base.part"
@@ -41,6 +43,7 @@ fresh_root() {
 			linux-headers-amd64 "linux-modules-$(cat "$base.part/kernel")"
 		mv "$base.part" "$base"
 	}
+	exec 8>&-
 	say "copying it to $root"
 	rm -rf "$root"
 	cp -a "$base" "$root"
