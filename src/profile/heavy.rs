@@ -91,16 +91,17 @@ impl Set {
     #[inline(always)]
     pub fn count(&self, key: u64, cycles: u64, seq: &AtomicU32) {
         // The first entry mostly has the key, and needs no more than its own instructions.
-        let ([first, ..], [exits, ..], [of_first, ..]) = (&self.keys, &self.exits, &self.cycles);
+        let ([first, keys @ ..], [of_first, exits @ ..], [time_of_first, times @ ..]) =
+            (&self.keys, &self.exits, &self.cycles);
         if first.load(Relaxed) == key {
-            increase(exits, 1);
-            increase(of_first, cycles);
+            increase(of_first, 1);
+            increase(time_of_first, cycles);
             return;
         }
-        for way in self.ways().skip(1) {
-            if way.key.load(Relaxed) == key {
-                increase(way.exits, 1);
-                increase(way.cycles, cycles);
+        for (own, (exits, time)) in keys.iter().zip(exits.iter().zip(times)) {
+            if own.load(Relaxed) == key {
+                increase(exits, 1);
+                increase(time, cycles);
                 return;
             }
         }
