@@ -335,6 +335,17 @@ fn chosen(host: &mut Host) -> Result<String> {
         second.0
     );
     ensure!(second.exits("cpuid", 1) == u64::from(K), "{:x?}", second.0);
+    // On SVM, both directions have the same reason.
+    module::set_param(PROFILER, "details", "rdmsr")?;
+    let mut program = Program::repeated(Op::WrmsrZero, K, 0x79);
+    program.repeat(Op::Rdmsr, K, 0x1b);
+    vm.run(&program)?;
+    let third = details(&vm)?;
+    ensure!(
+        third.exits("rdmsr", 0x1b) == 2 * u64::from(K) && third.keys("wrmsr").is_empty(),
+        "{:x?}",
+        third.0
+    );
     ensure!(
         host.reload("per_vcpu=N details=io").is_err(),
         "loaded with per_vcpu=N"
