@@ -206,13 +206,7 @@ impl Lines<'_> {
     }
 
     /// Writes a line for each detail of a kind and level.
-    fn details(
-        &mut self,
-        owner: Owner<'_>,
-        kind: Kind,
-        level: u8,
-        sets: &[Set],
-    ) -> fmt::Result {
+    fn details(&mut self, owner: Owner<'_>, kind: Kind, level: u8, sets: &[Set]) -> fmt::Result {
         let isa = config::isa();
         let reason = match kind.reason(isa) {
             Some(reason) => reason,

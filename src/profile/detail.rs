@@ -276,6 +276,7 @@ pub fn with_slot(key: u64, slot: usize, level: u8) -> u64 {
 }
 
 // Each slot has a number of its own.
+#[allow(clippy::assertions_on_constants)]
 const _: () = assert!(Isa::MAX_SLOTS <= 0x100);
 
 /// The inverse of [`with_slot`].

@@ -36,7 +36,7 @@ const TRIPS: &str = "vcpu_userspace vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=
 const DETAIL: &str = "vcpu_detail vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
                       kind=cpuid level=1 key=000000004ffffffc exits=2 cycles=1300 error=0";
 const CODE: &str = "vcpu_code vm=412-11 vcpu=0 id=b492b66fbe98f273 reason=10 name=CPUID \
-                    level=2 rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0";
+                    level=1 rip=ffffffff81000000 cpl=0 exits=3 cycles=1900 error=0";
 const END: &str = "end epoch=7 lines=11";
 
 /// A line of each kind.
@@ -54,9 +54,9 @@ const LINES: [&str; 18] = [
     TRIPS,
     DETAIL,
     CODE,
-    "ended_detail reason=48 name=EPT_VIOLATION kind=page_fault key=ffffffffffffffff exits=1 \
+    "ended_detail reason=48 name=EPT_VIOLATION kind=page_fault level=1 key=ffffffffffffffff exits=1 \
      cycles=2 error=3",
-    "ended_code reason=other name=other rip=401000 cpl=3 exits=1 cycles=2 error=3",
+    "ended_code reason=other name=other level=2 rip=401000 cpl=3 exits=1 cycles=2 error=3",
     "ended_clock since=0 until=1 guest=18446744073709551615",
     "ended_phases reason=none name=none exit_path=1 handler=2 run_loop=3 userspace=4 polling=5 \
      halted=6 preempted=7 sleeping=8",
@@ -191,7 +191,7 @@ fn each_field_gets_into_its_place() {
         owner,
         reason: Some(10),
         name: "CPUID",
-        level: 2,
+        level: 1,
         entry,
     };
     assert_eq!(parse(CODE), Line::Code(code));
