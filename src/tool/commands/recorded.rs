@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 /// Arguments that choose parts of series.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -135,6 +135,32 @@ pub fn read(path: &Path, part: Option<Which>) -> Result<(String, Snapshot)> {
         }
     };
     read().with_context(|| name.to_string())
+}
+
+/// Opens a series, and finds the snapshots of a part of it.
+///
+/// # Errors
+///
+/// If it cannot be read, is no series, or does not include these times.
+pub fn replay(path: &Path, part: Option<Which>) -> Result<(Recording, RangeInclusive<usize>)> {
+    let recording = open(path)?;
+    let find = || {
+        ensure!(
+            recording.is_series(),
+            "it has one snapshot: a series, as exitprof record --interval makes, can be replayed"
+        );
+        let moments = recording.moments();
+        match part {
+            None => Ok(0..=moments.len() - 1),
+            Some(Which::Between(times)) => {
+                let [first, last] = find_both(times, moments, &TimeZone::system())?;
+                Ok(first..=last)
+            }
+            Some(Which::At(_)) => bail!("it is replayed from one time to another: use --between"),
+        }
+    };
+    let range = find().with_context(|| path.display().to_string())?;
+    Ok((recording, range))
 }
 
 fn between(recording: &mut Recording, first: usize, last: usize) -> Result<Snapshot> {

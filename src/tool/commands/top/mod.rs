@@ -10,29 +10,33 @@ mod keys;
 mod list;
 mod listing;
 mod phases;
+mod reader;
 pub mod screen;
 pub mod state;
 
-use super::{naming::Naming, seconds::delay};
-use crate::{
-    select::By,
-    snapshot::Snapshot,
-    source::{Choice, Kind, Need, Source},
-};
+use super::{naming::Naming, recorded::Times, seconds::delay};
+use crate::{select::By, snapshot::Snapshot, source::Choice};
 use anyhow::{Result, ensure};
 use clap::ValueHint;
 use console::{Console, Happened};
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};
+use reader::Reader;
 use screen::Settings;
 use state::{Order, State};
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 /// Arguments of `exitprof top`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
+    /// Replay a series: each reading is its next snapshot
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["source", "debugfs"])]
+    input: Option<PathBuf>,
+    #[command(flatten)]
+    times: Times,
     /// Seconds between two readings
     #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = delay, value_hint = ValueHint::Other)]
     delay: Duration,
@@ -88,40 +92,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.batch || io::stdout().is_terminal(),
         "top needs a terminal: use exitprof top -b, or exitprof stat, for a file or a pipe"
     );
-    let mut source = Source::find(&arguments.choice, Need::FromNow)?;
-    let mut state = State::new(source.read()?, arguments.sort, &arguments.vms)?;
+    let mut reader = Reader::find(arguments)?;
+    let mut state = State::new(reader.read()?, arguments.sort, &arguments.vms)?;
     state.delay = arguments.delay;
+    state.replays = reader.left().is_some();
     state.filter = arguments.filter.clone().unwrap_or_default();
     state.name(&arguments.naming.read()?);
     state.group(arguments.by)?;
     if arguments.phases {
         state.show_phases();
     }
-    let same = Choice {
-        source: Some(match source {
-            Source::Guest(_) => Kind::Guest,
-            Source::Bpf(_) => Kind::Bpf,
-            _ => Kind::Host,
-        }),
-        ..arguments.choice.clone()
-    };
-    // If reading fails, looks for the source again: debugfs may be mounted elsewhere when
-    // the module comes back.
-    let read = || {
-        source.read().or_else(|e| {
-            source = Source::find(&same, Need::FromNow).map_err(|_| e)?;
-            source.read()
-        })
-    };
     let settings = Settings {
         cycles: arguments.cycles,
     };
-    let times = arguments.iterations.unwrap_or(u32::MAX);
+    let mut times = arguments.iterations.unwrap_or(u32::MAX);
     if arguments.batch {
+        if let Some(left) = reader.left() {
+            times = times.min(left);
+            // Nobody needs to wait for what is recorded.
+            state.delay = Duration::from_millis(1);
+        }
+        let read = || reader.read();
         return batch::run(state, settings, times, read, &mut anstream::stdout());
     }
     let mut console = Console::open()?;
-    let ended = watch(&mut console, state, settings, times, read);
+    let ended = watch(&mut console, state, settings, times, || reader.read());
     let gone = console.is_gone();
     let closed = console.close();
     if gone { Ok(()) } else { ended.and(closed) }

@@ -221,7 +221,10 @@ fn status_line(state: &State) -> String {
         }
         None => parts.push("- exits/s".into()),
     }
-    parts.push(format!("every {} s", state.delay.as_secs_f64()));
+    parts.push(match state.replays {
+        true => "replay".into(),
+        false => format!("every {} s", state.delay.as_secs_f64()),
+    });
     let since = state.since().seconds().unwrap_or(0.0);
     parts.push(format!("baseline {} ago", units::duration(since)));
     if !state.filter.is_empty() && !state.typing {

@@ -130,6 +130,8 @@ pub struct State {
     pub reversed: bool,
     /// The time between two readings.
     pub delay: Duration,
+    /// Whether the readings are those of a series.
+    pub replays: bool,
     /// What the names of rows must contain, in any case.
     pub filter: String,
     /// Whether keys change the filter.
@@ -181,6 +183,7 @@ impl State {
             part: PartOrder::default(),
             reversed: false,
             delay: Duration::from_secs(1),
+            replays: false,
             filter: String::new(),
             typing: false,
             paused: false,

@@ -6,7 +6,10 @@ mod parts;
 mod times;
 mod writing;
 
-use crate::{growing::Growing, host::PROFILE};
+use crate::{
+    growing::Growing,
+    host::{PROFILE, exitprof, output},
+};
 use exitprof::{
     recording::{
         Recording,
@@ -164,4 +167,29 @@ fn a_snapshot_takes_little_room() {
         "{}",
         frame.len()
     );
+}
+
+#[test]
+fn top_replays_a_series() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("series");
+    std::fs::write(&file, series(at(&[0, 10, 20, 60]))).unwrap();
+    let replay = |arguments: &[&str]| {
+        let mut top = exitprof();
+        top.args(["top", "--batch", "--input"]).arg(&file);
+        output(top.args(arguments))
+    };
+    let all = replay(&[]);
+    assert_eq!(all.matches("Reason").count(), 3, "{all}");
+    insta::assert_snapshot!(replay(&["--between", "20s", "end"]));
+    for (arguments, says) in [
+        (["--at", "10s"], "use --between"),
+        (["--source", "host"], "cannot be used with"),
+    ] {
+        let mut top = exitprof();
+        let top = top.args(["top", "--batch", "--input"]).arg(&file);
+        let refused = top.args(arguments).assert().failure();
+        let text = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+        assert!(text.contains(says), "{text}");
+    }
 }
