@@ -31,7 +31,7 @@ const fn contract([version, size, sample, vcpu, clock]: [u8; 5]) -> [u8; 48] {
 
 /// The contract's version and size, and the sizes of a sample, of a vCPU's description
 /// and of its pause.
-const CONTRACT: [u8; 48] = contract([VERSION, 96, 56, 32, 16]);
+const CONTRACT: [u8; 48] = contract([VERSION, 88, 56, 32, 16]);
 const VERSION: u8 = 5;
 
 /// A contract with another number.
@@ -45,11 +45,11 @@ const fn changed(name: &'static str, to: &'static [u8]) -> Change {
 }
 
 pub const OTHER_CONTRACT: Change =
-    changed("other_contract", &contract([VERSION - 1, 96, 56, 32, 16]));
-pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([VERSION, 104, 56, 32, 16]));
-pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([VERSION, 96, 64, 32, 16]));
-pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([VERSION, 96, 56, 40, 16]));
-pub const OTHER_PAUSE: Change = changed("other_pause", &contract([VERSION, 96, 56, 32, 24]));
+    changed("other_contract", &contract([VERSION - 1, 88, 56, 32, 16]));
+pub const OTHER_LAYOUT: Change = changed("other_layout", &contract([VERSION, 96, 56, 32, 16]));
+pub const OTHER_SAMPLE: Change = changed("other_sample", &contract([VERSION, 88, 64, 32, 16]));
+pub const OTHER_VCPU: Change = changed("other_vcpu", &contract([VERSION, 88, 56, 40, 16]));
+pub const OTHER_PAUSE: Change = changed("other_pause", &contract([VERSION, 88, 56, 32, 24]));
 
 pub const SECOND_PROFILER: Change = Change {
     name: "second_profiler",

@@ -124,7 +124,9 @@ fn known(host: &mut Host) -> Result<String> {
         books += traced.len();
         let mut grown = details(&vm)?.keys(kind);
         for (key, exits) in before {
-            *grown.entry(key).or_default() -= exits;
+            // Pages may be too many, so one may have lost its entry.
+            let now = grown.entry(key).or_default();
+            *now = now.saturating_sub(exits);
         }
         grown.retain(|_, exits| *exits > 0);
         if kind == "io" {
