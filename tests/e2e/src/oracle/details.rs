@@ -70,6 +70,12 @@ impl Details {
         self.of_levels(kind, key).iter().sum()
     }
 
+    /// Whether a key has lost its entry to another.
+    pub fn has_lost(&self, kind: &str) -> bool {
+        let mut own = self.0.iter().filter(|((_, other, ..), _)| other == kind);
+        own.any(|(_, (.., error))| *error > 0)
+    }
+
     /// All keys of a kind with their exits. Guests have no guests.
     pub fn keys(&self, kind: &str) -> BTreeMap<u64, u64> {
         let own = self.0.iter().filter(|((_, other, ..), _)| other == kind);
