@@ -24,8 +24,10 @@ families=(model tool bench judge prometheus check live install scrape deb cost d
 # --- the plan
 
 plan=() total=0
+declare -A running=()
 # step MINUTES NAME KIND COMMAND...: plans a step. It takes about MINUTES on 2 cores. KIND
-# is a function below: whole or results.
+# is a function below: whole or results; beside results, if others may run meanwhile, until a
+# step "joined NAME".
 step() {
 	plan+=("$*")
 	total=$((total + $1))
@@ -67,6 +69,19 @@ run_plan() {
 }
 
 # --- kinds of steps
+
+# beside NAME KIND COMMAND...: begins a step, which leaves a core to others.
+beside() {
+	local name=$1
+	"$2" "$name" "${@:3}" >"$build/$name.ktap" &
+	running[$name]=$!
+}
+
+# joined NAME BESIDE: waits for the step that has begun, and has its results.
+joined() {
+	wait "${running[$2]}" || true
+	cat "$build/$2.ktap"
+}
 
 # whole NAME COMMAND...: the command is one test. Its stderr is shown. If a build fails,
 # the rest of the plan cannot run.
@@ -130,6 +145,21 @@ with() {
 
 # --- which steps
 
+# begin NAME COMMAND...: plans end-to-end tests beside other steps: Bochs emulates all CPUs on
+# one. QEMU does not, and needs the folder of its machine to itself.
+begin() {
+	if [ "$vmx" = tcg ]; then
+		step 5 "$1" results "${@:2}"
+	else
+		step 0 "$1" beside results "${@:2}"
+	fi
+}
+
+# end MINUTES NAME: plans to wait for these tests.
+end() {
+	[ "$vmx" = tcg ] || step "$1" "$2.joined" joined "$2"
+}
+
 vmx=${EMULATOR:-auto}
 # Tests that depend on the number of CPUs.
 many=(smp. unload. sleep. total. recording. fuzz. log.flood)
@@ -149,17 +179,18 @@ all() {
 	done
 	step 1 prometheus results scripts/prometheus.sh
 	machines
-	cost
-	step 2 kvm whole scripts/kvm.sh
 	# Debian's own kernel.
 	step 4 build.7.3 whole on 7.3 scripts/build/all.sh
 	step 1 check.7.3 results scripts/check.sh build/7.3
-	step 10 e2e.7.3.vmx results on 7.3 e2e "$vmx" 2
+	begin e2e.7.3.vmx on 7.3 e2e "$vmx" 2
+	cost
+	step 2 kvm whole scripts/kvm.sh
 	step 4 e2e.7.3.svm results on 7.3 e2e tcg 2
 	step 1 live.7.3.svm results on 7.3 with tcg scripts/live.sh
 	step 1 install results on 7.3 with tcg scripts/live.sh install
 	step 2 scrape results on 7.3 with tcg scripts/scrape.sh
 	step 8 deb results scripts/deb.sh
+	end 1 e2e.7.3.vmx
 	step 1 demo.7.3.svm whole on 7.3 with tcg scripts/demo.sh
 	# The other kernel that is built here takes as long as 6.1: KERNEL=6.12 tests it.
 	step 1 source.6.12 whole scripts/build/kernel.sh 6.12-source
@@ -169,16 +200,17 @@ all() {
 
 # What is tested of a kernel on both kinds of machines.
 machines() {
-	step 7 e2e.vmx results e2e "$vmx" 2
-	step 5 e2e.svm results e2e tcg 2
-	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
+	begin e2e.vmx e2e "$vmx" 2
+	step 7 e2e.svm results e2e tcg 2
 	[ "$kernel_name" = kernel ] || step 3 e2e.svm.nrips results scripts/nrips.sh
 	# QEMU does not survive tests that change code under load on many CPUs.
 	step 1 e2e.svm.4cpus results e2e tcg 4 smp. fuzz.frozen fuzz.counting
-	step 1 live.vmx results scripts/live.sh
 	step 1 live.svm results with tcg scripts/live.sh
-	step 1 demo whole scripts/demo.sh
 	step 1 demo.svm whole with tcg scripts/demo.sh
+	end 5 e2e.vmx
+	step 2 e2e.vmx.1cpu results e2e "$vmx" 1 "${many[@]}"
+	step 1 live.vmx results scripts/live.sh
+	step 1 demo whole scripts/demo.sh
 }
 
 # end_to_end EMULATOR FLAVOUR MODE MINUTES
