@@ -92,7 +92,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.batch || io::stdout().is_terminal(),
         "top needs a terminal: use exitprof top -b, or exitprof stat, for a file or a pipe"
     );
-    let mut reader = Reader::find(arguments)?;
+    let mut reader = Reader::find(
+        arguments.input.as_deref(),
+        &arguments.times,
+        &arguments.choice,
+    )?;
     let mut state = State::new(reader.read()?, arguments.sort, &arguments.vms)?;
     state.delay = arguments.delay;
     state.replays = reader.left().is_some();

@@ -3,15 +3,14 @@
 //! Where `exitprof top` reads: a source, again and again, or a series from one snapshot to the
 //! next.
 
-use super::Arguments;
 use crate::{
-    commands::recorded,
+    commands::recorded::{self, Times},
     recording::Recording,
     snapshot::Snapshot,
     source::{Choice, Kind, Need, Source},
 };
 use anyhow::{Context, Result, ensure};
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, path::Path};
 
 pub enum Reader {
     /// A source, and how to find it again.
@@ -21,14 +20,14 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Finds what the arguments ask for.
+    /// Finds a part of the series `input`, or else the source that `choice` asks for.
     ///
     /// # Errors
     ///
     /// If there is nothing to read.
-    pub fn find(arguments: &Arguments) -> Result<Reader> {
-        let part = arguments.times.part()?;
-        if let Some(path) = &arguments.input {
+    pub fn find(input: Option<&Path>, times: &Times, choice: &Choice) -> Result<Reader> {
+        let part = times.part()?;
+        if let Some(path) = input {
             let (recording, range) = recorded::replay(path, part)?;
             return Ok(Reader::Replay(recording, range));
         }
@@ -36,14 +35,14 @@ impl Reader {
             part.is_none(),
             "--at and --between choose from a series: name its file with -i"
         );
-        let source = Source::find(&arguments.choice, Need::FromNow)?;
+        let source = Source::find(choice, Need::FromNow)?;
         let same = Choice {
             source: Some(match source {
                 Source::Guest(_) => Kind::Guest,
                 Source::Bpf(_) => Kind::Bpf,
                 Source::Host(_) => Kind::Host,
             }),
-            ..arguments.choice.clone()
+            ..choice.clone()
         };
         Ok(Reader::Live(source, same))
     }
