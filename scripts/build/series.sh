@@ -22,7 +22,7 @@ key() {
 
 # One build of a kernel at a time.
 lock_kernels() {
-	exec 9>"$cache/kernel2.lock"
+	exec 9>"$cache/kernel.lock"
 	flock -n 9 || {
 		say "waiting for another build of a kernel"
 		flock 9
