@@ -8,7 +8,9 @@ set -euo pipefail
 
 [ $# -gt 0 ] || set -- exitprof
 say "building ${*/#/build/}"
-# In one run, in which cargo builds shared crates once.
+# Cargo builds what is where it runs: these sources, whoever calls. In one run, in which it
+# builds shared crates once.
+cd "$top"
 RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$build/cargo-static \
 	"$top/scripts/build/cargo.sh" build --quiet --release --locked \
 	--target x86_64-unknown-linux-gnu "${@/#/--package=}"
