@@ -178,7 +178,7 @@ impl Details {
             .wrapping_add(nested)
     }
 
-    /// Counts an exit.
+    /// Counts what the sample says of an exit. Without bits 63:32, that is nothing.
     #[inline(always)]
     pub(crate) fn count(&self, sample: &Sample, cycles: u64) {
         match (sample.exit >> 32) as u32 & ((NESTED | CODE) >> 32) as u32 {
@@ -196,7 +196,8 @@ impl Details {
         };
         let hash = hash(sample.detail, self.multiplier, SETS);
         let number = hash.wrapping_add(first_set(kind, level));
-        // SAFETY: There are so many sets for each of `KINDS` kinds and both levels.
+        // SAFETY: `new()` has made `kinds` of `LEVELS_KINDS * SETS` sets: `SETS` for each kind,
+        // which is less than `KINDS`, of levels 1 and 2. `hash()` is less than `SETS`.
         let set = unsafe { sets.get_unchecked(number) };
         set.count(sample.detail, cycles, &self.seq);
     }

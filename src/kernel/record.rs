@@ -39,7 +39,7 @@ const _: () = assert!(mem::size_of::<HistogramCell>() == 256);
 /// Preemption is disabled, and the memory for all of this is in use. `sample` is valid
 /// for reads. With `VCPU`, this runs in the task of a vCPU, and `profile` is the vCPU's
 /// profile, which was made with counters, or null if it has none; or `profile` has the
-/// layout of one, and nobody else writes it. Only its counters are used.
+/// layout of one, all bytes zero but the counters, and nobody else writes it.
 pub(crate) unsafe extern "C" fn record<const SVM: bool, const VCPU: bool, const HISTOGRAM: bool>(
     profile: *mut c_void,
     sample: *const Sample,
@@ -202,16 +202,13 @@ unsafe fn add_phases(slot: usize, profile: *mut c_void, sample: *const Sample, t
 ///
 /// # Safety
 ///
-/// As for [`record`]. `profile` is not null, and a vCPU's profile.
+/// As for [`record`] with `VCPU`. `profile` is not null.
 #[inline(always)]
 unsafe fn count_details(profile: *mut c_void, sample: *const Sample, cycles: u64) {
-    // SAFETY: The caller guarantees that both are valid.
-    unsafe {
-        (*profile.cast::<Vcpu>())
-            .head
-            .details
-            .count(&*sample, cycles)
-    };
+    // SAFETY: The caller guarantees that the sample is valid, and that this is a profile, or
+    // zeroed memory with the layout of one: zero is valid for details, if not for all of it.
+    let (details, sample) = unsafe { (&(*profile.cast::<Vcpu>()).head.details, &*sample) };
+    details.count(sample, cycles);
 }
 
 /// Records the end of a pause: KVM's `record_pause()`.

@@ -282,7 +282,7 @@ const _: () = assert!(Isa::MAX_SLOTS <= 0x100);
 /// The inverse of [`with_slot`].
 pub fn without_slot(key: u64) -> (u64, usize, u8) {
     let sign = (key as i64 >> 63) as u64 & 0x1ff << 52;
-    let (slot, level) = (key >> 52 & 0xff, (key >> 60 & 1) + 1);
+    let (slot, level) = (key >> 52 & 0xff, (key >> 60 & 1).wrapping_add(1));
     ((key & !(0x1ff << 52)) | sign, slot as usize, level as u8)
 }
 
