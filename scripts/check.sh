@@ -201,24 +201,4 @@ modinfo_complete() {
 	done
 }
 
-echo "1..${#checks[@]}"
-number=0 failed=0
-for check in "${checks[@]}"; do
-	number=$((number + 1))
-	# Not as a condition, in which the shell would go on after a failure.
-	set +e
-	(
-		set -e
-		"$check"
-	) >"$tmp/output" 2>&1
-	status=$?
-	set -e
-	if [ $status = 0 ]; then
-		echo "ok $number check.$check"
-	else
-		echo "not ok $number check.$check"
-		failed=1
-	fi
-	sed 's/^/# /' "$tmp/output"
-done
-exit $failed
+as_tests check "${checks[@]}"

@@ -40,6 +40,35 @@ logged() {
 	}
 }
 
+# as_tests FAMILY NAME...: calls these functions, each as the test FAMILY.NAME, and prints KTAP
+# with what they print, which is in the file output of the folder $tmp meanwhile. Fails if one
+# of them does.
+# shellcheck disable=SC2154 # the script has $tmp
+as_tests() {
+	local family=$1 name status number=0 failed=0
+	shift
+	echo "1..$#"
+	for name; do
+		number=$((number + 1))
+		# Not as a condition, in which the shell would go on after a failure.
+		set +e
+		(
+			set -e
+			"$name"
+		) >"$tmp/output" 2>&1
+		status=$?
+		set -e
+		if [ $status = 0 ]; then
+			echo "ok $number $family.$name"
+		else
+			echo "not ok $number $family.$name"
+			failed=1
+		fi
+		sed 's/^/# /' "$tmp/output"
+	done
+	return $failed
+}
+
 # symbol OBJECT FUNCTION: what the function is called in it, which is named as a
 # programmer would, such as vmx_handle_exit or record::<true, true, false>.
 symbol() {

@@ -49,6 +49,11 @@ fresh_root() {
 	cp -a "$base" "$root"
 }
 
+# kernel: the release of backports' kernel.
+kernel() {
+	cat "$root/kernel"
+}
+
 apt() {
 	in_root apt-get -qqy -o Dpkg::Use-Pty=0 "$@"
 }
@@ -78,8 +83,8 @@ status() {
 kvm_is() {
 	local module file
 	for module in kvm kvm-intel kvm-amd; do
-		file=$(in_root modinfo -k "$kernel" -n "$module")
-		[[ $file == /lib/modules/$kernel/$1/$module.ko* ]] || die "$module is $file"
+		file=$(in_root modinfo -k "$(kernel)" -n "$module")
+		[[ $file == /lib/modules/$(kernel)/$1/$module.ko* ]] || die "$module is $file"
 	done
 }
 
@@ -88,12 +93,12 @@ modules_are_ours() {
 	local module
 	kvm_is updates/dkms
 	for module in kvm kvm-intel kvm-amd kvm_exitprof; do
-		[[ "$(in_root modinfo -k "$kernel" -F vermagic "$module")" == "$kernel "* ]]
+		[[ "$(in_root modinfo -k "$(kernel)" -F vermagic "$module")" == "$(kernel) "* ]]
 	done
-	xz -dc "$root/lib/modules/$kernel/updates/dkms/kvm.ko.xz" >"$tmp/kvm.ko"
+	xz -dc "$root/lib/modules/$(kernel)/updates/dkms/kvm.ko.xz" >"$tmp/kvm.ko"
 	nm "$tmp/kvm.ko" | grep ' T kvm_register_exit_profiler$'
-	[ "$(in_root modinfo -k "$kernel" -F version kvm_exitprof)" = "$version" ]
-	in_root modprobe -S "$kernel" --show-depends kvm_exitprof | tee "$tmp/depends"
+	[ "$(in_root modinfo -k "$(kernel)" -F version kvm_exitprof)" = "$version" ]
+	in_root modprobe -S "$(kernel)" --show-depends kvm_exitprof | tee "$tmp/depends"
 	grep -q 'updates/dkms/kvm.ko' "$tmp/depends"
 }
 
@@ -129,33 +134,34 @@ tool_is_complete() {
 
 # That of backports gets ours when its headers are installed.
 builds_for_new_kernel() {
-	apt -t trixie-backports install linux-headers-amd64 "linux-modules-$kernel" ||
+	apt -t trixie-backports install linux-headers-amd64 "linux-modules-$(kernel)" ||
 		{ tail -n 40 "$root/var/lib/dkms/kvm-exitprof/0.0.1/build/make.log" && return 1; }
-	status "kvm-exitprof/0.0.1, $kernel, x86_64: installed (Original modules exist)"
+	status "kvm-exitprof/0.0.1, $(kernel), x86_64: installed (Original modules exist)"
 	modules_are_ours
 }
 
 builds_for_upgrade() {
 	install_from "$build/deb"
-	status "kvm-exitprof/$version, $kernel, x86_64: installed (Original modules exist)"
+	status "kvm-exitprof/$version, $(kernel), x86_64: installed (Original modules exist)"
 	modules_are_ours
 }
 
 # KVM's source is another upload's: what there is stays.
 explains_other_source() {
-	local header=$root/usr/src/linux-headers-$kernel/include/generated/utsversion.h
+	local header
+	header=$root/usr/src/linux-headers-$(kernel)/include/generated/utsversion.h
 	sed -i.ours 's/Debian 7/Debian 0.7/' "$header"
 	in_root sh -c 'dpkg-trigger --by-package=linux-source-7.3 /usr/src/linux-source-7.3.tar.xz; dpkg --configure -a'
 	mv "$header.ours" "$header"
-	says "nothing is built for Linux $kernel, which keeps its KVM: it is Debian's 0.7.3"
-	status "kvm-exitprof/$version, $kernel, x86_64: installed (Original modules exist)"
+	says "nothing is built for Linux $(kernel), which keeps its KVM: it is Debian's 0.7.3"
+	status "kvm-exitprof/$version, $(kernel), x86_64: installed (Original modules exist)"
 }
 
 removes_all() {
 	apt purge exitprof kvm-exitprof-dkms
 	status
 	kvm_is kernel/arch/x86/kvm
-	! in_root modprobe -S "$kernel" --show-depends kvm_exitprof || return
+	! in_root modprobe -S "$(kernel)" --show-depends kvm_exitprof || return
 	! find "$root"/{etc,usr,var/lib/dkms} "$root"/lib/modules -name '*exitprof*' | grep .
 }
 
@@ -166,25 +172,5 @@ removes_all() {
 "$top/scripts/build/deps.sh" deb
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$top/Cargo.toml")
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-echo "1..${#tests[@]}"
-number=0
-for test in "${tests[@]}"; do
-	number=$((number + 1))
-	kernel=$(cat "$root/kernel" 2>/dev/null || true)
-	# Not as a condition, in which the shell would go on after a failure.
-	set +e
-	(
-		set -e
-		"$test"
-	) >"$tmp/output" 2>&1
-	status=$?
-	set -e
-	if [ $status = 0 ]; then
-		echo "ok $number deb.$test"
-	else
-		echo "not ok $number deb.$test"
-	fi
-	sed 's/^/# /' "$tmp/output"
-done
-rm -rf "$root"
+trap 'rm -rf "$tmp" "$root"' EXIT
+as_tests deb "${tests[@]}"
