@@ -211,6 +211,7 @@ impl Books {
             reason: *reason,
             name: Arc::clone(name),
             key: Detail {
+                // kvm_exit does not tell.
                 level: 1,
                 kind,
                 key: Hex(kind.key(self.isa, entry.key)),
