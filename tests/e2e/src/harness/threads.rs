@@ -19,6 +19,19 @@ pub fn all() -> Vec<libc::pid_t> {
     entries.flatten().filter_map(name).collect()
 }
 
+/// Does `what` in a thread of its own, and waits until the kernel has no such thread any more.
+/// When a thread has been joined, the kernel still has to end it.
+pub fn to_its_end<T: Send>(what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| (id(), what()));
+        let (tid, done) = thread.join().ok().context("a thread panicked")?;
+        while all().contains(&tid) {
+            thread::yield_now();
+        }
+        done
+    })
+}
+
 /// Does `what` while a thread for each of `works` repeats it.
 pub fn beside<T, W>(
     works: impl IntoIterator<Item = W>,

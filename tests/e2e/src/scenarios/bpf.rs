@@ -2,6 +2,7 @@
 //! exitprof counts by BPF what the module counts, at the same time.
 
 use super::count;
+use super::nested::{entries, setup::without_shortcuts};
 use crate::harness::{Test, threads};
 use crate::host::counting::{self, Counting, Tally};
 use crate::host::debugfs::{Line, ProfileFile};
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Test<Host>> {
         Test::new("bpf.moving_vcpus", State::Profiled, moving_vcpus),
         Test::new("bpf.ended", State::Profiled, ended),
         Test::new("bpf.hidden_reason", State::Profiled, hidden_reason),
+        Test::new("bpf.failed_entries", State::Profiled, failed_entries),
         Test::new("bpf.details", State::Profiled, details),
         Test::new("bpf.times", State::Profiled, times),
     ]
@@ -193,9 +195,7 @@ fn ended(host: &mut Host) -> Result<String> {
     let before = of_module(&ProfileFile::read()?, Some((&vm, 0)))?;
     let counting = Counting::start(&BPF)?;
     for _ in 0..TIMES {
-        thread::scope(|scope| scope.spawn(|| vm.hypercalls(23)).join())
-            .ok()
-            .context("a vCPU's thread panicked")??;
+        threads::to_its_end(|| vm.hypercalls(23))?;
     }
     let recording = counting.finish()?;
     let module = of_module(&ProfileFile::read()?, Some((&vm, 0)))?;
@@ -246,6 +246,26 @@ fn hidden_reason(host: &mut Host) -> Result<String> {
         notes.push(text);
     }
     Ok(notes.join("; "))
+}
+
+/// Entries that fail as an instruction are no exits for it. It says that there were some.
+fn failed_entries(host: &mut Host) -> Result<String> {
+    const OTHER: &str = "other";
+    without_shortcuts(host)?;
+    let before = of_module(&ProfileFile::read()?, None)?;
+    let counting = Counting::start(&BPF)?;
+    let (_vms, untraced) = entries::fail()?;
+    let bpf = exits(&counting.finish_but(untraced)?.of("all")?);
+    let mut module = since(of_module(&ProfileFile::read()?, None)?, &before);
+    if let Some(exits) = module.get_mut(OTHER) {
+        *exits -= untraced;
+    }
+    module.retain(|_, exits| *exits > 0);
+    ensure!(
+        bpf == module,
+        "by BPF {bpf:?}, in the module {module:?} and {untraced} that failed"
+    );
+    Ok(format!("{untraced} fewer than in the module"))
 }
 
 /// The details that kvm_exit has are those that the module counts.

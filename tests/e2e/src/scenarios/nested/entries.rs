@@ -7,7 +7,7 @@ use crate::oracle::K;
 use crate::oracle::growth::{HIDDEN, check_growth};
 use crate::vmm::cpu::{linux, pick};
 use crate::vmm::nested::{self, svm, vmx};
-use crate::vmm::{Op, Program};
+use crate::vmm::{Op, Program, Vm};
 use anyhow::{Context, Result, ensure};
 
 /// An entry that fails.
@@ -90,6 +90,17 @@ const FAILURES_SVM: &[Failure] = &[
 /// it, there is one exit more, of a reason without handler.
 pub fn failed_entries(host: &mut Host) -> Result<String> {
     let mut oracle = without_shortcuts(host)?;
+    let (vms, untraced) = fail()?;
+    let total = oracle.check_but(&vms.iter().collect::<Vec<_>>(), untraced)?;
+    let times = vms.len();
+    Ok(format!(
+        "{times} times {K}, total {total} as KVM's; kvm_exit: {untraced} fewer"
+    ))
+}
+
+/// Makes entries fail, in a VM for each cause, and checks what the guests are told. Returns for how
+/// many exits the tracepoint does not fire, too.
+pub fn fail() -> Result<(Vec<Vm>, u64)> {
     let failures = pick(FAILURES_VMX, FAILURES_SVM);
     let enter = pick(Op::LaunchGuest, Op::RunGuest);
     let cost = pick(&[(20, K), (23, K), (25, K)][..], &[(svm::VMRUN, K)]);
@@ -119,9 +130,5 @@ pub fn failed_entries(host: &mut Host) -> Result<String> {
         }
         vms.push(vm);
     }
-    let total = oracle.check_but(&vms.iter().collect::<Vec<_>>(), untraced)?;
-    Ok(format!(
-        "{} times {K}, total {total} as KVM's; kvm_exit: {untraced} fewer",
-        failures.len()
-    ))
+    Ok((vms, untraced))
 }

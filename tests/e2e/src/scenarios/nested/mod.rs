@@ -2,10 +2,10 @@
 //! A guest hypervisor with a guest of its own: each exit of either is counted once, no
 //! matter who handles it.
 
-mod entries;
+pub mod entries;
 mod exits;
 mod instructions;
-mod setup;
+pub mod setup;
 
 use crate::harness::Test;
 use crate::host::{Host, State};
