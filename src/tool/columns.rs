@@ -89,7 +89,7 @@ columns! {
     EXITS: "exits" "Exits" "Samples" Count "number of exits"
     EXITS_PERCENT: "exits_percent" "Exits%" "Samples%" Percent "share of all exits, in percent"
     CYCLES: "cycles" "Cycles" "" Whole "TSC cycles spent handling the timed exits"
-    TIME_PERCENT: "time_percent" "Time%" "Time%" Percent "share of the time of all handlers, in percent"
+    TIME_PERCENT: "time_percent" "Time%" "Time%" Percent "share of the time of all exits, in percent"
     MIN: "min" "Min" "Min Time" Cycles "cycles of the fastest exit"
     MAX: "max" "Max" "Max Time" Cycles "cycles of the slowest exit"
     AVG: "avg" "Avg" "Avg time" Cycles "average cycles of an exit"

@@ -5,7 +5,7 @@
 use super::{
     clock::Clock,
     details,
-    record::wait,
+    record::now_or_for,
     recorded::{self, Times},
     seconds::seconds,
     show::Show,
@@ -25,7 +25,7 @@ use crate::{
     },
     select::Selection,
     snapshot::Snapshot,
-    source::{Choice, Need, Source},
+    source::{Choice, Source},
     view::{Row, View},
 };
 use anyhow::{Context, Result, ensure};
@@ -100,15 +100,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                 part.is_none(),
                 "--at and --between choose from a series: name its file with -i"
             );
-            let need = match time {
-                Some(_) => Need::FromNow,
-                None => Need::SoFar,
-            };
-            let mut source = Source::find(choice, need)?;
-            let mut snapshot = source.read()?;
-            if let Some(time) = time {
-                snapshot = wait(&mut source, &snapshot, *time)?;
-            }
+            let (source, snapshot) = now_or_for(choice, *time)?;
             (Some(source), snapshot)
         }
     };

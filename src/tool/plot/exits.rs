@@ -14,17 +14,15 @@ use super::{
 use crate::{
     comparison::{Comparison, Pair, Side, Times},
     render::units::{self, Unit},
+    snapshot::TimeOf,
     view::{Row, View, change, percent},
 };
 
 /// How many rows there are, unless people ask for another number.
 const FEW: usize = 20;
 
-/// The title.
-const TITLE: &str = "VM exits, and the time that KVM takes to handle them";
-
 /// The exits and the time of each row. Those for which there is no room are one.
-pub fn of_view(view: &View, unit: Unit) -> Picture {
+pub fn of_view(view: &View, unit: Unit, time_of: TimeOf) -> Picture {
     let shown = shown(view.rows.len(), view.top);
     let (rows, others) = view.rows.split_at(shown);
     let sum = |figure: fn(&Row) -> u128| others.iter().map(figure).sum::<u128>();
@@ -50,20 +48,17 @@ pub fn of_view(view: &View, unit: Unit) -> Picture {
             with_share(said, row.time_percent),
         )]
     });
-    let (quantity, heading) = match unit {
-        Unit::Cycles => (Quantity::Cycles, "Cycles in handlers"),
-        Unit::Time(_) => (Quantity::Time, "Time in handlers"),
-    };
+    let (quantity, heading) = names::of_time(unit, time_of);
     let chart = Bars {
         names: with_others(names::of_rows(rows), others.len()),
         has_others: !others.is_empty(),
         panels: vec![
             panel("Exits", Quantity::Exits, exits),
-            panel(heading, quantity, time),
+            panel(&heading, quantity, time),
         ],
         sides: Vec::new(),
     };
-    Picture::new(TITLE, Chart::Bars(chart))
+    Picture::new(title(time_of), Chart::Bars(chart))
 }
 
 /// The exits and the time of each row in the first and the last snapshot.
@@ -79,6 +74,7 @@ pub fn of_comparison(comparison: &Comparison, top: usize) -> Picture {
         Times::Ns => (Quantity::Time, "Time"),
         Times::Cycles => (Quantity::Cycles, "Cycles"),
     };
+    let measured = names::measured(comparison.time_of());
     let bars = |pair: &Pair, quantity: Quantity, figure: fn(&Side) -> Option<f64>| {
         let [a, b] = ends(pair).map(|side| figure(&side));
         let said = |number: Option<f64>| number.map_or("not timed".into(), |n| quantity.say(n));
@@ -103,14 +99,14 @@ pub fn of_comparison(comparison: &Comparison, top: usize) -> Picture {
                     .map(|pair| bars(pair, exits, |side| Some(side.rate()))),
             ),
             panel(
-                &format!("{what} in handlers{time}"),
+                &format!("{what} {measured}{time}"),
                 unit,
                 pairs.iter().map(|pair| bars(pair, unit, |side| side.time)),
             ),
         ],
         sides: ["A", "B"].map(String::from).to_vec(),
     };
-    let mut picture = Picture::new(TITLE, Chart::Bars(chart));
+    let mut picture = Picture::new(title(comparison.time_of()), Chart::Bars(chart));
     if let Some(more @ 1..) = comparison.rows.len().checked_sub(pairs.len()) {
         let words = units::counted(
             more as u64,
@@ -120,6 +116,13 @@ pub fn of_comparison(comparison: &Comparison, top: usize) -> Picture {
         picture.notes.push(format!("Not shown: {words}"));
     }
     picture
+}
+
+fn title(time_of: TimeOf) -> &'static str {
+    match time_of {
+        TimeOf::Handler => "VM exits, and the time that KVM takes to handle them",
+        TimeOf::ExitToEntry => "VM exits, and the time from each to the next entry",
+    }
 }
 
 /// How many of the rows there are to be.

@@ -9,10 +9,12 @@ use super::{
         Chart,
         distributions::{Bar, Distributions, Panel},
     },
+    names,
 };
 use crate::{
     comparison::letter,
     render::units::{self, Unit},
+    snapshot::TimeOf,
     view::{Row, View},
 };
 use anyhow::{Result, ensure};
@@ -22,7 +24,7 @@ use anyhow::{Result, ensure};
 /// # Errors
 ///
 /// If no row has one.
-pub fn of_view(view: &View, unit: Unit) -> Result<Picture> {
+pub fn of_view(view: &View, unit: Unit, time_of: TimeOf) -> Result<Picture> {
     let rows = view.shown().iter().filter(|row| !row.buckets.is_empty());
     let panels = rows.map(|row| {
         let figures = [
@@ -42,7 +44,7 @@ pub fn of_view(view: &View, unit: Unit) -> Result<Picture> {
             marks: marks.collect(),
         }
     });
-    picture(panels.collect(), Quantity::Exits, unit)
+    picture(panels.collect(), Quantity::Exits, unit, time_of)
 }
 
 /// The histograms of the same rows of two views, the second of which decides the axis if their
@@ -51,7 +53,7 @@ pub fn of_view(view: &View, unit: Unit) -> Result<Picture> {
 /// # Errors
 ///
 /// If no row has one in both.
-pub fn of_views(views: [&View; 2], units: [Unit; 2]) -> Result<Picture> {
+pub fn of_views(views: [&View; 2], units: [Unit; 2], time_of: TimeOf) -> Result<Picture> {
     let [before, after] = views;
     // Cycles of one clock are others of another.
     let (units, shift) = match units {
@@ -84,10 +86,10 @@ pub fn of_views(views: [&View; 2], units: [Unit; 2]) -> Result<Picture> {
             marks: Vec::new(),
         }
     });
-    picture(panels.collect(), Quantity::Percent, units[1])
+    picture(panels.collect(), Quantity::Percent, units[1], time_of)
 }
 
-fn picture(panels: Vec<Panel>, quantity: Quantity, unit: Unit) -> Result<Picture> {
+fn picture(panels: Vec<Panel>, quantity: Quantity, unit: Unit, time_of: TimeOf) -> Result<Picture> {
     let bars = || {
         (panels.iter()).flat_map(|panel| panel.bars.iter().chain(panel.outline.iter().flatten()))
     };
@@ -105,10 +107,7 @@ fn picture(panels: Vec<Panel>, quantity: Quantity, unit: Unit) -> Result<Picture
         quantity,
     };
     let mut picture = Picture::new("How long exits take", Chart::Distributions(chart));
-    let across = match unit {
-        Unit::Cycles => "cycles in KVM's handler",
-        Unit::Time(_) => "time in KVM's handler",
-    };
+    let across = names::of_time(unit, time_of).1.to_lowercase();
     let up = match quantity {
         Quantity::Percent => "share of the exits",
         _ => "number of exits",

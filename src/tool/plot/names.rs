@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What rows are called in pictures, which have more room for names than tables.
+//! What rows and figures are called in pictures, which have more room for names than tables.
 
-use crate::{select::Key, view::Row};
+use super::axis::Quantity;
+use crate::{render::units::Unit, select::Key, snapshot::TimeOf, view::Row};
 use std::collections::{BTreeSet, HashMap};
 
 /// The names of these rows, each with the name of its VM, if it has one. If vCPUs have the same
@@ -37,4 +38,21 @@ pub fn of_rows(rows: &[Row]) -> Vec<String> {
         keys.iter()
             .zip(rows.iter().map(|row| row.vm_name.as_deref())),
     )
+}
+
+/// Where the time of exits is measured.
+pub fn measured(time_of: TimeOf) -> &'static str {
+    match time_of {
+        TimeOf::Handler => "in handlers",
+        TimeOf::ExitToEntry => "from exit to entry",
+    }
+}
+
+/// The time of exits.
+pub fn of_time(unit: Unit, time_of: TimeOf) -> (Quantity, String) {
+    let (quantity, what) = match unit {
+        Unit::Cycles => (Quantity::Cycles, "Cycles"),
+        Unit::Time(_) => (Quantity::Time, "Time"),
+    };
+    (quantity, format!("{what} {}", measured(time_of)))
 }

@@ -19,7 +19,7 @@ use crate::{
     budget::{self, Breakdown},
     render::units::Unit,
     select::{By, Key, Selection, Sort},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, TimeOf},
     view::View,
 };
 use anyhow::{Result, ensure};
@@ -40,8 +40,9 @@ pub struct Timeline<'a> {
     vm_names: BTreeMap<String, String>,
     /// Where the time went in each interval.
     budgets: Vec<budget::Time>,
-    /// The unit of the last snapshot.
+    /// The unit of the last snapshot, and what its times are.
     unit: Unit,
+    time_of: TimeOf,
 }
 
 impl<'a> Timeline<'a> {
@@ -54,6 +55,7 @@ impl<'a> Timeline<'a> {
             vm_names: BTreeMap::new(),
             budgets: Vec::new(),
             unit: Unit::Cycles,
+            time_of: TimeOf::Handler,
         }
     }
 
@@ -81,7 +83,7 @@ impl<'a> Timeline<'a> {
         self.budgets
             .push(Breakdown::of_part(added, self.selection).time);
         self.vm_names.extend(added.vm_names.clone());
-        self.unit = unit;
+        (self.unit, self.time_of) = (unit, added.origin.time_of());
         Ok(())
     }
 
@@ -122,17 +124,13 @@ impl<'a> Timeline<'a> {
             lines.push((format!("{} others", others.len()), GREY, sum(others)));
         }
         let (quantity, heading) = self.figure();
-        let title = match self.selection.sort {
-            Sort::Time => "Time that KVM takes to handle VM exits",
-            _ => "Rates of VM exits",
-        };
         let chart = Lines {
-            heading: heading.into(),
+            heading,
             quantity,
             time: self.time(),
             lines,
         };
-        Ok(Picture::new(title, Chart::Lines(chart)))
+        Ok(Picture::new(self.title(), Chart::Lines(chart)))
     }
 
     /// The rates of all rows, as a heat map.
@@ -161,16 +159,13 @@ impl<'a> Timeline<'a> {
         let is_known = self.time().runs().len() == 1 && cells.iter().flatten().all(Option::is_some);
         let (quantity, heading) = self.figure();
         let chart = Grid {
-            heading: heading.into(),
+            heading,
             quantity,
             rows: self.names(&all),
             columns: Columns::Timed(self.time()),
             cells,
         };
-        let mut picture = Picture::new("Rates of VM exits", Chart::Grid(chart));
-        if self.selection.sort == Sort::Time {
-            picture.title = "Time that KVM takes to handle VM exits".into();
-        }
+        let mut picture = Picture::new(self.title(), Chart::Grid(chart));
         if !is_known {
             picture
                 .notes
@@ -216,15 +211,26 @@ impl<'a> Timeline<'a> {
         names::names(keys.iter().map(|key| (*key, vm_name(key))))
     }
 
+    fn title(&self) -> &'static str {
+        match (self.selection.sort, self.time_of) {
+            (Sort::Time, TimeOf::Handler) => "Time that KVM takes to handle VM exits",
+            (Sort::Time, TimeOf::ExitToEntry) => "Time from VM exits to the next entry",
+            _ => "Rates of VM exits",
+        }
+    }
+
     /// What the numbers are.
-    fn figure(&self) -> (Quantity, &'static str) {
+    fn figure(&self) -> (Quantity, String) {
+        let measured = names::measured(self.time_of);
         match (self.selection.sort, self.unit) {
-            (Sort::Time, Unit::Cycles) => (Quantity::CycleRate, "Cycles in handlers per second"),
+            (Sort::Time, Unit::Cycles) => {
+                (Quantity::CycleRate, format!("Cycles {measured} per second"))
+            }
             (Sort::Time, Unit::Time(_)) => (
                 Quantity::Percent,
-                "Time in handlers, in percent of one CPU's",
+                format!("Time {measured}, in percent of one CPU's"),
             ),
-            _ => (Quantity::Rate, "Exits per second"),
+            _ => (Quantity::Rate, "Exits per second".into()),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     render::units::Unit,
     select::{Key, Sort},
+    snapshot::TimeOf,
     view::{Row, View},
 };
 use anyhow::{Result, ensure};
@@ -28,7 +29,7 @@ const COLUMNS: usize = 8;
 /// # Errors
 ///
 /// If there are no rows.
-pub fn of_view(view: &View, sort: Sort, unit: Unit) -> Result<Picture> {
+pub fn of_view(view: &View, sort: Sort, unit: Unit, time_of: TimeOf) -> Result<Picture> {
     ensure!(!view.rows.is_empty(), "no vCPU has counters of its own");
     let figure = |row: &Row| match sort {
         Sort::Time => in_unit(row.cycles, unit),
@@ -74,13 +75,12 @@ pub fn of_view(view: &View, sort: Sort, unit: Unit) -> Result<Picture> {
         let row = view.rows.iter().find(|row| row.vm == key.vm);
         row.and_then(|row| row.vm_name.as_deref())
     };
-    let (quantity, heading) = match (sort, unit) {
-        (Sort::Time, Unit::Cycles) => (Quantity::Cycles, "Cycles in handlers"),
-        (Sort::Time, Unit::Time(_)) => (Quantity::Time, "Time in handlers"),
-        _ => (Quantity::Exits, "Exits"),
+    let (quantity, heading) = match sort {
+        Sort::Time => names::of_time(unit, time_of),
+        _ => (Quantity::Exits, "Exits".into()),
     };
     let chart = Grid {
-        heading: heading.into(),
+        heading,
         quantity,
         rows: names::names(owners.iter().map(|(key, _)| (key, vm_name(key)))),
         columns: Columns::Named(columns),

@@ -8,14 +8,18 @@ mod still;
 use super::{
     diff,
     naming::Naming,
-    record::output::{check, replace},
+    record::{
+        now_or_for,
+        output::{check, replace},
+    },
     recorded::{self, Times, Which},
+    seconds::seconds,
 };
 use crate::{
     render::units::Unit,
     select::{By, Level, Selection, Sort},
     snapshot::Snapshot,
-    source::{Choice, Need, Source},
+    source::Choice,
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ValueEnum, ValueHint};
@@ -23,6 +27,7 @@ use std::{
     ffi::OsStr,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Arguments of `exitprof plot`.
@@ -42,6 +47,9 @@ pub struct Arguments {
     input: Vec<PathBuf>,
     #[command(flatten)]
     times: Times,
+    /// Draw only what is counted in the next SECONDS, or until Ctrl-C
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, conflicts_with = "input")]
+    time: Option<Duration>,
     /// Only this reason, by name or number (repeatable)
     #[arg(long = "reason", value_name = "NAME|NUMBER", value_hint = ValueHint::Other)]
     reasons: Vec<String>,
@@ -96,7 +104,7 @@ enum What {
 enum Figure {
     /// Number of exits
     Exits,
-    /// Time in KVM's handlers
+    /// Time in KVM's handlers; by BPF, from exit to entry
     Time,
 }
 
@@ -129,7 +137,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 parts.is_empty(),
                 "--at and --between choose from a series: name its file with -i"
             );
-            let snapshot = Source::find(&arguments.choice, Need::SoFar)?.read()?;
+            let (_, snapshot) = now_or_for(&arguments.choice, arguments.time)?;
             arguments.of_snapshot(&snapshot, &selection)?
         }
         ([file], [] | [_]) => {

@@ -21,12 +21,12 @@ impl Arguments {
         snapshot: &Snapshot,
         selection: &Selection,
     ) -> Result<Picture> {
-        let unit = self.unit(snapshot);
+        let (unit, time_of) = (self.unit(snapshot), snapshot.origin.time_of());
         let mut picture = match self.what {
-            What::Exits => exits::of_view(&View::new(snapshot, selection)?, unit),
+            What::Exits => exits::of_view(&View::new(snapshot, selection)?, unit, time_of),
             What::Histogram => {
                 self.check_by(&[By::Reason], "--by reason")?;
-                latency::of_view(&View::new(snapshot, &few(selection))?, unit)?
+                latency::of_view(&View::new(snapshot, &few(selection))?, unit, time_of)?
             }
             What::Rate => {
                 bail!("rates over time need a series: exitprof record --interval 1 FILE makes one")
@@ -44,7 +44,12 @@ impl Arguments {
                     by,
                     ..selection.clone()
                 };
-                vcpus::of_view(&View::new(snapshot, &selection)?, selection.sort, unit)?
+                vcpus::of_view(
+                    &View::new(snapshot, &selection)?,
+                    selection.sort,
+                    unit,
+                    time_of,
+                )?
             }
         };
         picture.head = match self.what {
@@ -90,7 +95,7 @@ impl Arguments {
                 self.check_by(&[By::Reason], "--by reason")?;
                 let view = |snapshot| View::of_part(snapshot, &few(selection));
                 let views = [&view(&a.snapshot)?, &view(&b.snapshot)?];
-                latency::of_views(views, units)?
+                latency::of_views(views, units, comparison.time_of())?
             }
             What::Phases => {
                 self.check_by(&[By::Reason], "--by reason")?;

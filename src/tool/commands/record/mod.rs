@@ -120,12 +120,27 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is counted after `first` in so much time, or until Ctrl-C.
+/// Reads what was counted so far, or what is counted in `time` from now, or until Ctrl-C.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or it is not known what was counted.
-pub fn wait(source: &mut Source, first: &Snapshot, time: Duration) -> Result<Snapshot> {
+/// If there is nothing to read, or it is not known what was counted.
+pub fn now_or_for(choice: &Choice, time: Option<Duration>) -> Result<(Source, Snapshot)> {
+    let need = match time {
+        Some(_) => Need::FromNow,
+        None => Need::SoFar,
+    };
+    let mut source = Source::find(choice, need)?;
+    let first = source.read()?;
+    let snapshot = match time {
+        Some(time) => wait(&mut source, &first, time)?,
+        None => first,
+    };
+    Ok((source, snapshot))
+}
+
+/// What is counted after `first` in so much time, or until Ctrl-C.
+fn wait(source: &mut Source, first: &Snapshot, time: Duration) -> Result<Snapshot> {
     Clock::start()?.wait(Some(Instant::now() + time))?;
     period(source, first, None)
 }

@@ -78,6 +78,17 @@ fn programs_are_told_what_time_means() {
 }
 
 #[test]
+fn pictures_say_what_time_means() {
+    for what in ["exits", "histogram", "heatmap"] {
+        let mut plot = exitprof();
+        plot.args(["plot", what, "--sort", "time", "-i"]);
+        let picture = output(plot.arg(data("bpf.json")));
+        assert!(picture.contains("from exit to entry"), "{picture}");
+        assert!(!picture.contains("handle"), "{picture}");
+    }
+}
+
+#[test]
 fn details_are_shown_as_the_modules() {
     assert_snapshot!(report(&["--details"]));
     check(&report(&["--details", "--json"]), "DetailReport");
@@ -123,6 +134,7 @@ fn nothing_was_counted_before_exitprof_runs() {
         &["report"][..],
         &["report", "--rate", "10"],
         &["record", "-"],
+        &["plot", "exits", "-o", "x.svg"],
     ] {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--source", "bpf"]);
@@ -136,6 +148,11 @@ fn a_period_is_reported_from_any_source() {
     let host = Host::new(PROFILE);
     let text = output(host.exitprof("report").args(["--for", "0.01"]));
     assert!(text.contains("No exits."), "{text}");
+    let picture = output(host.exitprof("plot").args(["exits", "--for", "0.01"]));
+    assert!(
+        picture.contains("Exits of all guests of this host"),
+        "{picture}"
+    );
     let wrong = ["report", "--for", "1", "--rate", "1"];
     exitprof().args(wrong).assert().code(2);
 }
