@@ -3,9 +3,9 @@
 //! What keys do.
 
 use super::state::{Overlay, Place, State};
-use crate::select::{By, Selection};
+use crate::select::{By, Level, Selection};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
 /// No text has more lines on a screen.
 const LONGEST: usize = 500;
@@ -47,6 +47,7 @@ impl State {
             KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Char('v') => self.other_list(),
             KeyCode::Char('t') => self.switch_phases(),
+            KeyCode::Char('l') => self.other_level(),
             KeyCode::Char('h') => self.open_histogram(),
             KeyCode::Enter => self.enter(),
             _ => (),
@@ -66,7 +67,7 @@ impl State {
         } else if self.has_phases() {
             self.switch_phases();
         } else if self.selection().by != By::Reason {
-            self.places = vec![Place::new(Selection::everything())];
+            self.places = vec![Place::new(self.everything.clone())];
         } else {
             self.notice = Some("This is the first list: q quits.".into());
         }
@@ -137,6 +138,23 @@ impl State {
         place.cursor = None;
     }
 
+    /// Switches from all levels of nested guests to L1, to L2, to what was reflected, and back.
+    fn other_level(&mut self) {
+        let is_of_keys = self.selection().by.is_of_keys();
+        let next = match self.selection().level {
+            None => Some(Level::L1),
+            Some(Level::L1) => Some(Level::L2),
+            // Nobody knows the details of what was reflected.
+            Some(Level::L2) if !is_of_keys => Some(Level::Reflected),
+            Some(Level::L2 | Level::Reflected) => None,
+        };
+        if self.has_phases() {
+            self.notice = Some("Where time went is not known by level.".into());
+        } else if let Err(e) = self.choose_level(next) {
+            self.notice = Some(format!("{e}."));
+        }
+    }
+
     /// Shows the histogram of a reason.
     fn open_histogram(&mut self) {
         let key = self.keys().get(self.cursor()).cloned();
@@ -174,8 +192,7 @@ impl State {
                 vms: key.vm.iter().map(|vm| vm.to_string()).collect(),
                 vcpu: key.vcpu,
                 id: key.id,
-                names: Arc::clone(&self.selection().names),
-                ..Selection::everything()
+                ..self.everything.clone()
             };
             self.places.push(Place {
                 phases,

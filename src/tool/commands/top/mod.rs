@@ -15,7 +15,11 @@ pub mod screen;
 pub mod state;
 
 use super::{naming::Naming, recorded::Times, seconds::delay};
-use crate::{select::By, snapshot::Snapshot, source::Choice};
+use crate::{
+    select::{By, Level},
+    snapshot::Snapshot,
+    source::Choice,
+};
 use anyhow::{Result, ensure};
 use clap::ValueHint;
 use console::{Console, Happened};
@@ -70,6 +74,9 @@ pub struct Arguments {
     /// Start with bars that show where the time of vCPUs, or of VMs, went
     #[arg(long)]
     phases: bool,
+    /// Start with exits from this level of nested guests
+    #[arg(long, value_name = "LEVEL", conflicts_with = "phases")]
+    level: Option<Level>,
     /// Show only rows whose names contain TEXT
     #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
     filter: Option<String>,
@@ -102,6 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     state.replays = reader.left().is_some();
     state.filter = arguments.filter.clone().unwrap_or_default();
     state.name(&arguments.naming.read()?);
+    state.choose_level(arguments.level)?;
     state.group(arguments.by)?;
     if arguments.phases {
         state.show_phases();

@@ -26,7 +26,7 @@ use ratatui::{
 /// The most lines of a message.
 const MESSAGE: usize = 3;
 
-const KEYS: [(&str, &str); 16] = [
+const KEYS: [(&str, &str); 17] = [
     ("s >", "sort by the next column"),
     ("<", "sort by the previous column"),
     ("r", "reverse the order"),
@@ -42,6 +42,10 @@ const KEYS: [(&str, &str); 16] = [
     (
         "Enter",
         "on a VM or vCPU: show its reasons; on a reason: show its details, if they are recorded",
+    ),
+    (
+        "l",
+        "show exits of L1 only, of L2, those of L2 that KVM gave to the hypervisor in L1, or all",
     ),
     ("h", "on a reason: show the histogram of its times"),
     (

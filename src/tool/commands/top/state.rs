@@ -7,7 +7,7 @@ use crate::{
     columns,
     continuity::Break,
     names::Names,
-    select::{By, Key, Selection, Sort, What},
+    select::{By, Key, Level, Selection, Sort, What},
     snapshot::{Counter, Owner, Snapshot},
     view::{Row, Sum, View, percent},
 };
@@ -120,6 +120,8 @@ pub struct State {
     interval: Option<Snapshot>,
     /// What was counted since the baseline.
     since: Snapshot,
+    /// All exits that lists show: of a level, if one was chosen, by these names.
+    pub(super) everything: Selection,
     /// The way to the current list, which is the last; never empty.
     pub(super) places: Vec<Place>,
     /// What rows are sorted by.
@@ -178,6 +180,7 @@ impl State {
             baseline: first.clone(),
             now: first,
             interval: None,
+            everything: Selection::everything(),
             places,
             order,
             part: PartOrder::default(),
@@ -202,8 +205,27 @@ impl State {
 
     /// Takes names of what is behind exits.
     pub fn name(&mut self, names: &Arc<Names>) {
+        self.change(|selection| selection.names = Arc::clone(names));
+    }
+
+    /// Shows only exits of this level of nested guests, or all.
+    ///
+    /// # Errors
+    ///
+    /// If the source does not tell levels apart.
+    pub fn choose_level(&mut self, level: Option<Level>) -> Result<()> {
+        if let Some(level) = level {
+            self.now.at_level(level)?;
+        }
+        self.change(|selection| selection.level = level);
+        Ok(())
+    }
+
+    /// Changes what all lists select.
+    fn change(&mut self, change: impl Fn(&mut Selection)) {
+        change(&mut self.everything);
         for place in &mut self.places {
-            place.selection.names = Arc::clone(names);
+            change(&mut place.selection);
         }
         self.refresh();
     }
@@ -336,6 +358,9 @@ impl State {
         if self.selection().is_restricted() {
             return Err("Only all guests together have histograms, not a single VM.");
         }
+        if self.selection().level.is_some() {
+            return Err("Only all levels together have histograms.");
+        }
         let is_it = |counter: &&Counter| counter.reason == key.reason && *counter.name == *key.name;
         let counter = self.since.of(&Owner::All).find(is_it);
         let counter = counter.ok_or("No exits since the baseline.")?;
@@ -373,7 +398,7 @@ impl State {
     /// Recomputes the rows. Goes back if the VM or vCPU of the current list has ended.
     pub(super) fn refresh(&mut self) {
         while let Err(e) = self.compute() {
-            if self.leave_ended() {
+            if self.leave_ended() || self.leave_level() {
                 continue;
             }
             let Selection { vms, vcpu, .. } = self.selection();
@@ -385,9 +410,23 @@ impl State {
             self.overlay = None;
             self.places.pop();
             if self.places.is_empty() {
-                self.places.push(Place::new(Selection::everything()));
+                self.places.push(Place::new(self.everything.clone()));
             }
         }
+    }
+
+    /// Shows all levels, if the counters are other ones now that do not tell them apart.
+    fn leave_level(&mut self) -> bool {
+        let Some(level) = self.everything.level else {
+            return false;
+        };
+        let counted = self.interval.iter().chain([&self.since]);
+        let Some(Err(e)) = counted.map(|s| s.at_level(level)).find(Result::is_err) else {
+            return false;
+        };
+        self.notice = Some(in_one_line(&e));
+        self.change(|selection| selection.level = None);
+        true
     }
 
     /// Leaves those of several VMs that have ended, but not all. Says whether there were any.

@@ -2,7 +2,7 @@
 
 //! The screen of `exitprof top` after any readings and keys.
 
-use super::{SETTINGS, details::detailed, key, screen};
+use super::{SETTINGS, details::detailed, key, read, screen};
 use crate::growing::Growing;
 use anyhow::anyhow;
 use exitprof::commands::top::state::{Order, State};
@@ -14,12 +14,14 @@ use ratatui::crossterm::event::KeyCode;
 enum Step {
     Key(KeyCode),
     Read(u64, u32, bool),
+    /// The module has become one that records no details.
+    Plain(u32),
     Fail,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop_oneof![
-        proptest::sample::select("s<>pb v?jkx/+-tth".chars().map(key).collect::<Vec<_>>()),
+        proptest::sample::select("s<>pb v?jkx/+-ttlh".chars().map(key).collect::<Vec<_>>()),
         proptest::sample::select(vec![
             KeyCode::Enter,
             KeyCode::Esc,
@@ -32,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => key.prop_map(Step::Key),
         3 => (0..3_u64, 7..9_u32, any::<bool>()).prop_map(|(s, e, v)| Step::Read(s, e, v)),
+        1 => (7..9_u32).prop_map(Step::Plain),
         1 => Just(Step::Fail),
     ]
 }
@@ -54,6 +57,10 @@ proptest! {
                 Step::Read(seconds, epoch, ended) => {
                     counts = Growing { epoch, ended, ..counts.later(seconds) };
                     state.take(Ok(detailed(counts)));
+                }
+                Step::Plain(epoch) => {
+                    counts = Growing { epoch, ..counts.later(1) };
+                    state.take(Ok(read(counts)));
                 }
                 Step::Fail => state.take(Err(anyhow!("it is gone"))),
             }

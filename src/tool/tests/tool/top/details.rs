@@ -6,10 +6,10 @@ use super::{SETTINGS, key, names, press, read, screen};
 use crate::growing::Growing;
 use exitprof::{
     commands::top::state::{Order, Overlay, State},
-    select::By,
+    select::{By, Level},
     snapshot::{
         Snapshot,
-        detail::{Detail, Entry, Hex, Place},
+        detail::{Detail, Entry, Hex, Nested, Place},
     },
 };
 use profile::detail::{Code, Kind};
@@ -138,5 +138,82 @@ fn code_is_listed_if_it_is_recorded() {
     let mut state = super::watched(Growing::new());
     let error = state.group(By::Rip).unwrap_err().to_string();
     assert!(error.contains("parameters/code"), "{error}");
+    assert_eq!(names(&state), ["CPUID", "HLT"]);
+}
+
+/// A reading in which half of the exits of HLT are of L2, and an eighth was reflected.
+fn nested(counts: Growing) -> Snapshot {
+    let mut snapshot = detailed(counts);
+    for counter in &mut snapshot.counters {
+        let is_part = counter.owner != exitprof::snapshot::Owner::All;
+        if is_part && counter.reason == Some(12) {
+            counter.set_nested(Nested {
+                l2: counter.exits / 2,
+                l2_cycles: counter.cycles / 2,
+                reflected: counter.exits / 8,
+                reflected_cycles: counter.cycles / 8,
+            });
+        }
+    }
+    snapshot
+}
+
+#[test]
+fn a_key_shows_exits_by_level() {
+    let counts = Growing::new();
+    let mut state = State::new(nested(counts), Order::Rate, &[]).unwrap();
+    state.take(Ok(nested(counts.later(2))));
+    state.take(Ok(nested(counts.later(4))));
+    let rows = |state: &State| {
+        let rows = state.rows.iter();
+        let rows = rows.map(|row| (row.since.name.to_string(), row.since.exits, row.rate));
+        rows.collect::<Vec<_>>()
+    };
+    let row = |name: &str, exits, rate| (name.to_owned(), exits, Some(rate));
+    let (cpuid, hlt) = (row("CPUID", 4000, 1000.0), row("HLT", 800, 200.0));
+    let all = vec![cpuid.clone(), hlt];
+    assert_eq!(rows(&state), all);
+    for (title, want) in [
+        ("from L1 ", vec![cpuid, row("HLT", 400, 100.0)]),
+        ("from L2 ", vec![row("HLT", 400, 100.0)]),
+        ("from L2, given to L1, ", vec![row("HLT", 100, 25.0)]),
+        ("", all),
+    ] {
+        press(&mut state, &[key('l')]);
+        assert_eq!(rows(&state), want);
+        let screen = screen(&state, 80, 12, SETTINGS);
+        let title = format!("Exits {title}of all guests");
+        assert!(screen.contains(&title), "{screen}");
+    }
+    // The level stays in other lists; of details, it is not known what was reflected.
+    press(&mut state, &[key('l'), KeyCode::Enter]);
+    assert_eq!(state.selection().by, By::Detail);
+    assert_eq!(state.selection().level, Some(Level::L1));
+    press(&mut state, &[key('l'), key('l')]);
+    assert_eq!(state.selection().level, None);
+    assert_eq!(
+        names(&state),
+        ["0x1 features", "0x7.0x0 features", "others"]
+    );
+}
+
+#[test]
+fn levels_that_are_not_told_apart_are_not_chosen() {
+    let counts = Growing::new();
+    let mut state = super::watched(counts);
+    press(&mut state, &[key('l')]);
+    assert!(state.notice.as_deref().unwrap().contains("per_vcpu=1"));
+    assert_eq!(state.selection().level, None);
+    assert!(state.choose_level(Some(Level::L2)).is_err());
+
+    // Nor those of a module that is loaded later.
+    let mut state = watched();
+    press(&mut state, &[key('l')]);
+    assert_eq!(state.selection().level, Some(Level::L1));
+    let other = Growing { epoch: 8, ..counts };
+    state.take(Ok(read(other)));
+    state.take(Ok(read(other.later(2))));
+    assert_eq!(state.selection().level, None);
+    assert!(state.notice.as_deref().unwrap().contains("per_vcpu=1"));
     assert_eq!(names(&state), ["CPUID", "HLT"]);
 }
