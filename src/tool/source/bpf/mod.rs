@@ -8,19 +8,24 @@ mod details;
 mod fields;
 mod memory;
 mod refusal;
+mod tracepoint;
 
 use super::machine;
 use crate::snapshot::{Origin, Snapshot, VERSION};
 use anyhow::{Context, Result};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{ProgramError, RawTracePoint, TracePoint},
+    programs::{ProgramError, ProgramFd, RawTracePoint, TracePoint},
     util,
 };
 use books::{Books, Page};
 use memory::{Buckets, Mapped, SLOTS};
 use profile::isa::Isa;
-use std::{arch::x86_64::__cpuid, path::Path};
+use std::{
+    arch::x86_64::__cpuid,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 /// `exits.bpf.c`, as build.rs compiles it.
 static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exits.bpf.o"));
@@ -38,8 +43,9 @@ const KHZ: u32 = 1_000_000;
 /// What counts, and where.
 #[derive(Debug)]
 pub struct Bpf {
-    /// When it is dropped, the programs are detached.
+    /// When they are dropped, the programs are detached.
     _programs: Ebpf,
+    _exits: OwnedFd,
     vcpus: Mapped<memory::Vcpu>,
     histograms: Mapped<Buckets>,
     isa: Isa,
@@ -56,7 +62,8 @@ impl Bpf {
     /// If this process may not, or the kernel cannot: says what to do.
     pub fn attach() -> Result<Bpf> {
         let isa = isa();
-        let types = fields::types("kvm_exit", &refusal::format("kvm_exit")?, &FIELDS)?;
+        let format = refusal::format("kvm_exit")?;
+        let types = fields::types("kvm_exit", &format, &FIELDS)?;
         let cpus = util::nr_cpus().map_err(|(file, e)| anyhow::Error::new(e).context(file))?;
         let places = (cpus * PLACES_OF_CPU).max(PLACES).next_power_of_two() as u32;
         let histograms = (cpus * SLOTS) as u32;
@@ -79,8 +86,12 @@ impl Bpf {
         let map = |name| programs.map(name).context("the program lacks a map");
         let vcpus = Mapped::new(map("vcpus")?, places + 1)?;
         let histograms = Mapped::new(map("histograms")?, histograms)?;
-        attach(&mut programs).map_err(refusal::explained)?;
+        attach_others(&mut programs).map_err(refusal::explained)?;
+        // Last the one without which the others do nothing.
+        let exit = exit_program(&mut programs).map_err(refusal::explained)?;
+        let exits = tracepoint::attach(exit.as_fd(), tracepoint::number(&format)?);
         Ok(Bpf {
+            _exits: exits.map_err(refusal::explained)?,
             _programs: programs,
             vcpus,
             histograms,
@@ -133,8 +144,8 @@ impl Bpf {
     }
 }
 
-/// Attaches the programs: last the one without which the others do nothing.
-fn attach(programs: &mut Ebpf) -> Result<(), ProgramError> {
+/// Attaches the programs for entries and ends.
+fn attach_others(programs: &mut Ebpf) -> Result<(), ProgramError> {
     for (name, tracepoint) in [
         ("on_thread_end", "sched_process_exit"),
         ("on_entry", "kvm_entry"),
@@ -143,10 +154,14 @@ fn attach(programs: &mut Ebpf) -> Result<(), ProgramError> {
         program.load()?;
         program.attach(tracepoint)?;
     }
+    Ok(())
+}
+
+/// Loads the program for exits.
+fn exit_program(programs: &mut Ebpf) -> Result<&ProgramFd, ProgramError> {
     let exit: &mut TracePoint = named(programs, "on_exit")?;
     exit.load()?;
-    exit.attach("kvm", "kvm_exit")?;
-    Ok(())
+    exit.fd()
 }
 
 fn named<'a, P>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
