@@ -2,8 +2,12 @@
 
 //! Exits of nested guests.
 
-use super::{adds_up, json, lines, naive, number, run, told};
+use super::{DETAILS, adds_up, json, lines, naive, number, run, told};
 use crate::host::{data, exitprof, output};
+use exitprof::{
+    select::Level,
+    snapshot::{Counter, Owner, Snapshot},
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -91,4 +95,17 @@ fn details_of_each_level_are_told_apart() {
         code.lines().filter(|line| line.contains("(L2)")).count(),
         places.count()
     );
+}
+
+#[test]
+fn levels_are_known_while_no_vcpu_exits() {
+    let mut snapshot = Snapshot::from_text(DETAILS).unwrap();
+    let is_of_all = |counter: &Counter| counter.owner == Owner::All;
+    snapshot.counters.retain(is_of_all);
+    assert!(!snapshot.counters.is_empty());
+    let l2 = snapshot.at_level(Level::L2).unwrap();
+    assert!(l2.counters.is_empty());
+    // Nobody counts by vCPU.
+    snapshot.attached.clear();
+    assert!(snapshot.at_level(Level::L2).is_err());
 }

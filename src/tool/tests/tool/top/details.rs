@@ -195,6 +195,10 @@ fn a_key_shows_exits_by_level() {
         names(&state),
         ["0x1 features", "0x7.0x0 features", "others"]
     );
+    let into_a_vm = [KeyCode::Esc, key('l'), key('v'), KeyCode::Enter];
+    press(&mut state, &into_a_vm);
+    assert_eq!(state.selection().vms, ["412-11"]);
+    assert_eq!(state.selection().level, Some(Level::L1));
 }
 
 #[test]
