@@ -77,27 +77,34 @@ fn said(error: &Error) -> String {
 }
 
 fn refused(e: &io::Error) -> Error {
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    anyhow!(
-        "{e}: {}",
-        who_may(&lockdown, rustix::process::geteuid().is_root())
-    )
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let lockdown = read("/sys/kernel/security/lockdown");
+    let paranoid = read("/proc/sys/kernel/perf_event_paranoid");
+    let is_root = rustix::process::geteuid().is_root();
+    anyhow!("{e}: {}", who_may(&lockdown, paranoid.trim(), is_root))
 }
 
-/// Who may count with BPF, by what the kernel says of its lockdown.
-fn who_may(lockdown: &str, is_root: bool) -> &'static str {
+/// Who may count with BPF, by what the kernel says of its lockdown, and of perf.
+fn who_may(lockdown: &str, paranoid: &str, is_root: bool) -> String {
     if lockdown.contains("[confidentiality]") {
-        return "nobody may, because the kernel is locked down (lockdown=confidentiality)";
+        return "nobody may, because the kernel is locked down (lockdown=confidentiality)".into();
     }
+    // Debian's kernels know 3, with which CAP_PERFMON is not enough.
+    let capabilities = match paranoid.parse() {
+        Ok(3_i32..) => {
+            "CAP_BPF, CAP_PERFMON and, while kernel.perf_event_paranoid is above 2, CAP_SYS_ADMIN"
+        }
+        _ => "CAP_BPF and CAP_PERFMON",
+    };
     match is_root {
-        true => {
-            "this needs the capabilities CAP_BPF and CAP_PERFMON, which root does not have here \
-             (as in a container): run exitprof on the host"
-        }
-        false => {
-            "only root may (sudo exitprof …), or who has the capabilities CAP_BPF and CAP_PERFMON \
-             and may read tracefs, whatever kernel.unprivileged_bpf_disabled is"
-        }
+        true => format!(
+            "this needs the capabilities {capabilities}, which root does not have here (as in a \
+             container): run exitprof on the host"
+        ),
+        false => format!(
+            "only root may (sudo exitprof …), or who has the capabilities {capabilities}, and may \
+             read tracefs, whatever kernel.unprivileged_bpf_disabled is"
+        ),
     }
 }
 
@@ -108,10 +115,14 @@ mod tests {
     #[test]
     fn who_may_not_count_is_told_who_may() {
         let locked = "none integrity [confidentiality]\n";
-        assert!(who_may(locked, true).contains("locked down"));
+        assert!(who_may(locked, "2", true).contains("locked down"));
         let open = "none [integrity] confidentiality\n";
-        assert!(who_may(open, true).contains("container"));
-        assert!(who_may("", false).contains("sudo"));
+        assert!(who_may(open, "2", true).contains("container"));
+        assert!(who_may("", "", false).contains("sudo"));
+        for (paranoid, is_needed) in [("-1", false), ("2", false), ("3", true)] {
+            let said = who_may("", paranoid, false);
+            assert_eq!(said.contains("CAP_SYS_ADMIN"), is_needed, "{said}");
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 //! Runs a program at a tracepoint, with the tracepoint's fields.
 //!
-//! The loader does that by a perf event that counts on CPU 0. There, each exit then costs a third more.
-//! The kernel also runs the program of an event that does not count: see `perf_trace_##call` in
-//! include/trace/perf.h.
+//! The loader does that by a perf event that counts on CPU 0, where each exit then costs a third
+//! more. The kernel also runs the program of an event that does not count, and does so on all CPUs:
+//! see `perf_trace_##call` in include/trace/perf.h. The event must be a CPU's all the same, for one
+//! of a thread makes all switches of threads slower (`perf_sched_events` in kernel/events/core.c).
 
 use anyhow::{Context, Result};
 use std::{
@@ -51,8 +52,29 @@ pub fn number(format: &str) -> Result<u64> {
 ///
 /// If this process may not, or there is no such tracepoint.
 pub fn attach(program: BorrowedFd<'_>, number: u64) -> io::Result<OwnedFd> {
-    const THIS_THREAD: libc::pid_t = 0;
-    const ANY_CPU: libc::c_int = -1;
+    const TIMES: usize = 9;
+    // The CPU may go offline.
+    let is_offline = |e: &io::Error| e.raw_os_error() == Some(libc::ENODEV);
+    let mut opened = (0..TIMES).map(|_| open(number, rustix::thread::sched_getcpu()));
+    let event = opened.find(|event| !event.as_ref().is_err_and(is_offline));
+    let event = event.unwrap_or_else(|| Err(io::Error::from_raw_os_error(libc::ENODEV)))?;
+    // SAFETY: This request takes a number, and touches no memory of this process.
+    let done = unsafe {
+        libc::ioctl(
+            event.as_raw_fd(),
+            PERF_EVENT_IOC_SET_BPF as libc::Ioctl,
+            program.as_raw_fd(),
+        )
+    };
+    match done {
+        0 => Ok(event),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Opens an event of a CPU that does not count.
+fn open(number: u64, cpu: usize) -> io::Result<OwnedFd> {
+    const ANY_THREAD: libc::pid_t = -1;
     const NO_GROUP: libc::c_int = -1;
     let attributes = Attributes {
         r#type: PERF_TYPE_TRACEPOINT,
@@ -66,8 +88,8 @@ pub fn attach(program: BorrowedFd<'_>, number: u64) -> io::Result<OwnedFd> {
         libc::syscall(
             libc::SYS_perf_event_open,
             &raw const attributes,
-            THIS_THREAD,
-            ANY_CPU,
+            ANY_THREAD,
+            cpu as libc::c_int,
             NO_GROUP,
             PERF_FLAG_FD_CLOEXEC,
         )
@@ -76,19 +98,7 @@ pub fn attach(program: BorrowedFd<'_>, number: u64) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: The kernel has just opened it, and nobody else knows it.
-    let event = unsafe { OwnedFd::from_raw_fd(event as libc::c_int) };
-    // SAFETY: This request takes a number, and touches no memory of this process.
-    let done = unsafe {
-        libc::ioctl(
-            event.as_raw_fd(),
-            PERF_EVENT_IOC_SET_BPF as libc::Ioctl,
-            program.as_raw_fd(),
-        )
-    };
-    match done {
-        0 => Ok(event),
-        _ => Err(io::Error::last_os_error()),
-    }
+    Ok(unsafe { OwnedFd::from_raw_fd(event as libc::c_int) })
 }
 
 #[cfg(test)]
