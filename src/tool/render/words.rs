@@ -136,8 +136,8 @@ pub fn by_bpf(snapshot: &Snapshot) -> Vec<String> {
     }
     let mut notes = Vec::new();
     if let Some(missed) = snapshot.missed.filter(|&missed| missed > 0) {
-        let exits = counted(missed, "exit", "exits");
-        let words = format!("at least {exits}: guests were entered without one before");
+        let entries = counted(missed, "entry", "entries");
+        let words = format!("{entries} without an exit before: it was missed, or the entry failed");
         notes.push(label("Not counted", words));
     }
     let words = "times include userspace and halts; the module kvm_exitprof";

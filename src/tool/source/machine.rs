@@ -35,9 +35,19 @@ pub fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The VMs that KVM shows in `debugfs`, each called `<pid>-<fd>`, and the numbers of their vCPUs.
-/// None if debugfs cannot be read.
-pub fn vms(debugfs: &Path) -> Vec<(Arc<str>, Vec<u32>)> {
+/// A VM that KVM shows in debugfs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Vm {
+    /// `<pid>-<fd>`, where the first is that of the thread which made it.
+    pub name: Arc<str>,
+    /// The process of that thread, if it is still there; or else the thread.
+    pub process: u32,
+    /// The numbers of its vCPUs.
+    pub vcpus: Vec<u32>,
+}
+
+/// The VMs that KVM shows in `debugfs`. None if that cannot be read.
+pub fn vms(debugfs: &Path, procfs: &Path) -> Vec<Vm> {
     let names = |dir: &Path| {
         let entries = fs::read_dir(dir).into_iter().flatten();
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -45,13 +55,25 @@ pub fn vms(debugfs: &Path) -> Vec<(Arc<str>, Vec<u32>)> {
     let dir = debugfs.join("kvm");
     let vm = |name: String| {
         let (pid, fd) = name.split_once('-')?;
-        pid.parse::<u32>().ok().and(fd.parse::<u32>().ok())?;
+        let thread = pid.parse::<u32>().ok()?;
+        fd.parse::<u32>().ok()?;
         let vcpus =
             names(&dir.join(&name)).filter_map(|file| file.strip_prefix("vcpu")?.parse().ok());
-        let vcpus = vcpus.collect();
-        Some((name.into(), vcpus))
+        Some(Vm {
+            process: process(thread, procfs).unwrap_or(thread),
+            vcpus: vcpus.collect(),
+            name: name.into(),
+        })
     };
     names(&dir).filter_map(vm).collect()
+}
+
+/// The process of a thread.
+fn process(thread: u32, procfs: &Path) -> Option<u32> {
+    let status = fs::read_to_string(procfs.join(thread.to_string()).join("status")).ok()?;
+    let mut lines = status.lines();
+    let process = lines.find_map(|line| line.strip_prefix("Tgid:"))?;
+    process.trim().parse().ok()
 }
 
 /// The names of VMs, by what KVM's debugfs calls them. None is asked for twice.
@@ -126,11 +148,20 @@ mod tests {
     #[test]
     fn vms_are_those_in_debugfs() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(vms(dir.path()), []);
+        let procfs = dir.path().join("proc");
+        assert_eq!(vms(dir.path(), &procfs), []);
         for name in ["12-11/vcpu3", "12-11/vcpux", "12-x/vcpu0", "halt_poll"] {
             fs::create_dir_all(dir.path().join("kvm").join(name)).unwrap();
         }
-        assert_eq!(vms(dir.path()), [("12-11".into(), vec![3])]);
+        let vm = |process| Vm {
+            name: "12-11".into(),
+            process,
+            vcpus: vec![3],
+        };
+        assert_eq!(vms(dir.path(), &procfs), [vm(12)]);
+        fs::create_dir_all(procfs.join("12")).unwrap();
+        fs::write(procfs.join("12/status"), "Name:\tvmm\nTgid:\t9\n").unwrap();
+        assert_eq!(vms(dir.path(), &procfs), [vm(9)]);
     }
 
     #[test]

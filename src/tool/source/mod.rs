@@ -145,7 +145,7 @@ impl Source {
             }
             Source::Bpf(host) => {
                 let Counting { bpf, debugfs } = &mut host.reader;
-                let snapshot = bpf.read(debugfs);
+                let snapshot = bpf.read(debugfs, &host.procfs);
                 host.named(snapshot)
             }
             Source::Guest(guest) => guest.read()?,

@@ -6,10 +6,13 @@ use super::{
     details,
     memory::{self, Buckets, SLOTS},
 };
-use crate::snapshot::{
-    Counter, Owner, Vcpu,
-    detail::{Detail, Entry, Hex},
-    id::Id,
+use crate::{
+    snapshot::{
+        Counter, Owner, Vcpu,
+        detail::{Detail, Entry, Hex},
+        id::Id,
+    },
+    source::machine::Vm,
 };
 use profile::{counts::Tally, heavy, histogram::Histogram, isa::Isa};
 use std::{
@@ -31,8 +34,9 @@ pub struct Books {
     isa: Isa,
     /// By slot.
     reasons: Vec<(Option<u32>, Arc<str>)>,
-    /// Makes identities.
+    /// Makes identities, of how many vCPUs so far.
     random: RandomState,
+    identities: u64,
     /// The vCPUs that were there at the last reading, by thread and number.
     known: HashMap<(u64, u32), Vcpu>,
     /// What the others counted.
@@ -42,9 +46,6 @@ pub struct Books {
     /// The entries of the others without an exit before.
     missed: u64,
 }
-
-/// A VM's name in debugfs, and the numbers of its vCPUs.
-type Vm = (Arc<str>, Vec<u32>);
 
 /// A reading.
 #[derive(Debug, PartialEq)]
@@ -68,6 +69,7 @@ impl Books {
             isa,
             reasons: (0..isa.slots()).map(reason).collect(),
             random: RandomState::new(),
+            identities: 0,
             known: HashMap::new(),
             ended: [Tally::default(); SLOTS],
             ended_details: HashMap::new(),
@@ -80,9 +82,30 @@ impl Books {
         Id::new(self.random.hash_one(()))
     }
 
+    /// Takes what vCPUs that have ended counted, and frees their places. `is_gone` says whether
+    /// there is no such thread any more: the program does not see how a thread ends that executes
+    /// another program, nor, while another end on the same CPU is preempted, any.
+    pub fn collect(&mut self, places: &[memory::Vcpu], is_gone: impl Fn(u64) -> bool) {
+        let Some((_, places)) = places.split_last() else {
+            return;
+        };
+        for place in places.iter().filter(|place| place.thread() != 0) {
+            if !place.has_ended() {
+                if !is_gone(place.thread()) {
+                    continue;
+                }
+                place.end();
+            }
+            add(&mut self.ended, &tallies(place));
+            self.missed += place.missed();
+            self.end_details(place);
+            self.known.remove(&(place.thread(), place.id()));
+            place.free();
+        }
+    }
+
     /// Reads what `places` and `histograms`, by CPU and slot, have counted. The last place is that
-    /// of all vCPUs without their own. Frees the places of vCPUs that have ended. `vms` are the VMs
-    /// that there are, and the numbers of their vCPUs.
+    /// of all vCPUs without their own. `vms` are those that there are.
     pub fn read(&mut self, places: &[memory::Vcpu], histograms: &[Buckets], vms: &[Vm]) -> Page {
         let (mut of_vcpus, mut sums) = (Vec::new(), [Tally::default(); SLOTS]);
         let mut details = Vec::new();
@@ -97,13 +120,6 @@ impl Books {
             };
         };
         for place in places.iter().filter(|place| place.thread() != 0) {
-            if place.has_ended() {
-                add(&mut self.ended, &tallies(place));
-                self.missed += place.missed();
-                self.end_details(place);
-                place.free();
-                continue;
-            }
             let tallies = tallies(place);
             // Of a place that is being taken, the number may not be there yet.
             if tallies.iter().all(|tally| tally.exits == 0) {
@@ -111,10 +127,13 @@ impl Books {
             }
             missed += place.missed();
             let key = (place.thread(), place.id());
-            let vcpu = self.known.remove(&key).unwrap_or_else(|| Vcpu {
-                vm: name((key.0 >> 32) as u32, vms),
-                vcpu: key.1,
-                id: Id::new(self.random.hash_one(key)),
+            let vcpu = self.known.remove(&key).unwrap_or_else(|| {
+                self.identities += 1;
+                Vcpu {
+                    vm: name((key.0 >> 32) as u32, vms),
+                    vcpu: key.1,
+                    id: Id::new(self.random.hash_one(self.identities)),
+                }
             });
             let owner = Owner::Vcpu(vcpu.clone());
             of_vcpus.extend(self.counters(&owner, &tallies));
@@ -150,11 +169,11 @@ impl Books {
     /// The vCPUs that have exited, and those of `vms` that have not yet.
     fn attached(&self, vms: &[Vm]) -> Vec<Vcpu> {
         let mut attached: Vec<Vcpu> = self.known.values().cloned().collect();
-        for (vm, vcpus) in vms {
-            for &vcpu in vcpus {
-                let is_it = |known: &Vcpu| known.vm == *vm && known.vcpu == vcpu;
+        for vm in vms {
+            for &vcpu in &vm.vcpus {
+                let is_it = |known: &Vcpu| known.vm == vm.name && known.vcpu == vcpu;
                 if !self.known.values().any(is_it) {
-                    let (vm, id) = (Arc::clone(vm), None);
+                    let (vm, id) = (Arc::clone(&vm.name), None);
                     attached.push(Vcpu { vm, vcpu, id });
                 }
             }
@@ -235,13 +254,11 @@ impl Books {
 
 /// What KVM's debugfs calls the VM of a process, `<pid>-<fd>`. If there are several or none,
 /// `<pid>`.
-fn name(pid: u32, vms: &[Vm]) -> Arc<str> {
-    let process = pid.to_string();
-    let is_of = |vm: &&Vm| vm.0.split('-').next() == Some(&process);
-    let mut names = vms.iter().filter(is_of).map(|(name, _)| name);
-    match (names.next(), names.next()) {
-        (Some(only), None) => Arc::clone(only),
-        _ => process.into(),
+fn name(process: u32, vms: &[Vm]) -> Arc<str> {
+    let mut of_process = vms.iter().filter(|vm| vm.process == process);
+    match (of_process.next(), of_process.next()) {
+        (Some(only), None) => Arc::clone(&only.name),
+        _ => process.to_string().into(),
     }
 }
 
@@ -268,7 +285,15 @@ mod tests {
     const THREAD: u64 = 12 << 32 | 7;
 
     fn vms() -> Vec<Vm> {
-        vec![("12-11".into(), vec![0, 1]), ("123-4".into(), vec![])]
+        vec![vm("12-11", 12, &[0, 1]), vm("123-4", 123, &[])]
+    }
+
+    fn vm(name: &str, process: u32, vcpus: &[u32]) -> Vm {
+        Vm {
+            name: name.into(),
+            process,
+            vcpus: vcpus.to_vec(),
+        }
     }
 
     /// The exits, cycles and untimed exits of an owner and reason.
@@ -324,8 +349,11 @@ mod tests {
         let mut books = Books::new(Isa::Svm);
         places[0].count(THREAD, 0, 0x72, 600);
         places[0].miss();
-        places[0].end(0x72);
+        let id = |page: &Page| page.attached[0].id;
+        let first = id(&books.read(&places, &histograms, &[]));
+        places[0].end_after(0x72);
         for _ in 0..2 {
+            books.collect(&places, |_| false);
             let page = books.read(&places, &histograms, &[]);
             assert_eq!(tally(&page, |o| *o == Owner::Ended, 0x72), (1, 600, 1));
             assert_eq!(tally(&page, |o| *o == Owner::All, 0x72), (1, 600, 1));
@@ -335,7 +363,23 @@ mod tests {
         places[0].count(THREAD, 0, 0x72, 5);
         let page = books.read(&places, &histograms, &[]);
         assert_eq!(tally(&page, vcpu(0), 0x72), (1, 5, 0));
+        // It is another thread with the same number.
+        assert!(id(&page).is_some() && id(&page) != first);
         assert_eq!(tally(&page, |o| *o == Owner::All, 0x72), (2, 605, 1));
+    }
+
+    #[test]
+    fn threads_that_are_gone_have_ended() {
+        let (places, histograms) = (places(3), buckets(SLOTS));
+        let mut books = Books::new(Isa::Vmx);
+        places[0].count(THREAD, 0, 10, 600);
+        places[0].vanish(10);
+        places[1].count(THREAD + 1, 1, 10, 600);
+        books.collect(&places, |thread| thread == THREAD);
+        let page = books.read(&places, &histograms, &[]);
+        assert_eq!(tally(&page, |o| *o == Owner::Ended, 10), (1, 600, 1));
+        assert_eq!(tally(&page, vcpu(1), 10), (1, 600, 0));
+        assert_eq!(places[0].thread(), 0);
     }
 
     #[test]
@@ -357,8 +401,9 @@ mod tests {
         };
         assert_eq!((detail.key, detail.exits, detail.cycles), (want, 1, 600));
         assert!(matches!(detail.owner, Owner::Vcpu(_)));
-        places[0].end(30);
+        places[0].end_after(30);
         for _ in 0..2 {
+            books.collect(&places, |_| false);
             let details = books.read(&places, &histograms, &[]).details;
             assert_eq!((details.len(), &details[0].owner), (1, &Owner::Ended));
             assert_eq!((details[0].key, details[0].exits), (want, 1));
@@ -369,8 +414,10 @@ mod tests {
     fn vms_are_called_as_in_debugfs_if_it_is_clear() {
         assert_eq!(&*name(12, &vms()), "12-11");
         assert_eq!(&*name(1, &vms()), "1");
-        let two = [("12-11".into(), vec![]), ("12-13".into(), vec![])];
+        let two = [vm("12-11", 12, &[]), vm("12-13", 12, &[])];
         assert_eq!(&*name(12, &two), "12");
+        // Another thread of the process has made it.
+        assert_eq!(&*name(12, &[vm("15-11", 12, &[])]), "15-11");
     }
 
     #[test]

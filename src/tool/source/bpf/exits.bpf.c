@@ -116,6 +116,9 @@ always_inline struct vcpu *place(u32 index)
 	return bpf_map_lookup_elem(&vcpus, &index);
 }
 
+/* Keeps the compiler from moving writes. CPUs with KVM do not move them either. */
+#define barrier() asm volatile("" ::: "memory")
+
 /* Thread numbers follow each other, so their low bits spread threads well. */
 #define for_each_place(index, number, thread)                                     \
 	for (number = 0, index = (u32)thread & last_vcpu; number < PROBES;        \
@@ -124,7 +127,7 @@ always_inline struct vcpu *place(u32 index)
 /* The vCPU of the running thread: its own place, or a free one that becomes its own. */
 always_inline struct vcpu *find(u64 thread, u32 id)
 {
-	u32 index, number, free = last_vcpu + 1;
+	u32 index, number;
 	struct vcpu *vcpu;
 
 	for_each_place(index, number, thread) {
@@ -133,17 +136,18 @@ always_inline struct vcpu *find(u64 thread, u32 id)
 			return 0;
 		if (vcpu->thread == thread && vcpu->id == id && !vcpu->ended)
 			return vcpu;
-		if (!vcpu->thread && free > last_vcpu)
-			free = index;
 	}
-	vcpu = place(free);
-	if (!vcpu || free > last_vcpu)
-		return 0;
-	/* Another thread may be faster; then the next exit tries again. */
-	if (__sync_val_compare_and_swap(&vcpu->thread, 0, thread))
-		return 0;
-	vcpu->id = id;
-	return vcpu;
+	for_each_place(index, number, thread) {
+		vcpu = place(index);
+		if (!vcpu)
+			return 0;
+		/* Another thread may be faster. */
+		if (!vcpu->thread && !__sync_val_compare_and_swap(&vcpu->thread, 0, thread)) {
+			vcpu->id = id;
+			return vcpu;
+		}
+	}
+	return 0;
 }
 
 always_inline u32 slot_of(u32 reason)
@@ -175,7 +179,7 @@ always_inline u32 log2(u32 n)
 	return log;
 }
 
-/* Adds the time of an exit to its histogram. Preemption is off, so the CPU is the same. */
+/* Adds the time of an exit to its histogram. Interrupts are off where KVM enters a guest. */
 always_inline void distribute(u32 slot, u64 ns)
 {
 	u32 key = bpf_get_smp_processor_id() * SLOTS + slot;
@@ -228,11 +232,15 @@ always_inline u32 count_detail(struct vcpu *vcpu, u32 slot, u64 key)
 		}
 	}
 	detail = &vcpu->details[least & (DETAILS - 1)];
+	/* Who reads it meanwhile must not take it for the old one. */
+	detail->what = 0;
+	barrier();
 	detail->key = key;
-	detail->what = slot + 1;
 	detail->exits = 1;
 	detail->ns = 0;
 	detail->error = fewest;
+	barrier();
+	detail->what = slot + 1;
 	return least;
 }
 
@@ -329,6 +337,8 @@ int on_thread_end(void *context)
 		if (vcpu->thread != thread || vcpu->ended)
 			continue;
 		close(vcpu);
+		/* Last: then exitprof may free the place. */
+		barrier();
 		vcpu->ended = 1;
 	}
 	return 0;

@@ -27,6 +27,9 @@ const _: () = assert!(Isa::MAX_SLOTS <= SLOTS);
 const _: () = assert!(size_of::<Vcpu>() == 40 + 24 * SLOTS + 40 * DETAILS);
 const _: () = assert!(size_of::<Buckets>() == 256);
 
+/// No thread has this number.
+const NOBODY: u64 = u64::MAX;
+
 /// The number of details that a vCPU's counters have room for.
 pub const DETAILS: usize = 64;
 
@@ -122,7 +125,16 @@ impl Vcpu {
 
     /// Whether the thread has ended: nobody adds to the counters any more.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed) != 0
+        self.ended.load(Acquire) != 0
+    }
+
+    /// Ends it for a thread that is no more, if the program has not seen it end.
+    pub fn end(&self) {
+        let tally = self.tallies.get(self.slot.load(Relaxed) as usize);
+        if let Some(tally) = tally.filter(|_| self.since.load(Relaxed) != 0) {
+            tally.untimed.fetch_add(1, Relaxed);
+        }
+        self.ended.store(1, Release);
     }
 
     /// How often the thread entered the guest when no exit had been seen since the last entry.
@@ -142,6 +154,8 @@ impl Vcpu {
 
     /// Lets another vCPU have the place of one that has ended.
     pub fn free(&self) {
+        // A new thread with the same number must not take this for its place.
+        self.thread.store(NOBODY, Release);
         for tally in &self.tallies {
             tally.exits.store(0, Relaxed);
             tally.ns.store(0, Relaxed);
@@ -156,7 +170,7 @@ impl Vcpu {
         self.slot.store(0, Relaxed);
         self.missed.store(0, Relaxed);
         self.ended.store(0, Relaxed);
-        // Last: with it, the place can be taken.
+        // With it, the place can be taken.
         self.thread.store(0, Release);
     }
 }
@@ -180,6 +194,8 @@ pub struct Mapped<T> {
 
 // SAFETY: It owns the mapping, and what is there is shared with the kernel anyway.
 unsafe impl<T: Shared> Send for Mapped<T> {}
+// SAFETY: All fields of the values are atomic.
+unsafe impl<T: Shared> Sync for Mapped<T> {}
 
 impl<T: Shared> Mapped<T> {
     /// Maps an array of `length` values.
@@ -275,10 +291,16 @@ pub mod tests {
             self.missed.fetch_add(1, Relaxed);
         }
 
-        /// The thread ends before it enters the guest again.
-        pub fn end(&self, slot: usize) {
-            self.tallies[slot].untimed.fetch_add(1, Relaxed);
-            self.ended.store(1, Relaxed);
+        /// The thread is no more, and has not entered the guest again.
+        pub fn vanish(&self, slot: u32) {
+            self.slot.store(slot, Relaxed);
+            self.since.store(1, Relaxed);
+        }
+
+        /// The program sees that.
+        pub fn end_after(&self, slot: u32) {
+            self.vanish(slot);
+            self.end();
         }
     }
 

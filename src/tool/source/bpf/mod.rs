@@ -8,6 +8,7 @@ mod details;
 mod fields;
 mod memory;
 mod refusal;
+mod threads;
 mod tracepoint;
 
 use super::machine;
@@ -25,6 +26,9 @@ use std::{
     arch::x86_64::__cpuid,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 /// `exits.bpf.c`, as build.rs compiles it.
@@ -40,18 +44,27 @@ const PLACES: usize = 256;
 /// Times are in nanoseconds, as if they were cycles of a TSC of 1 GHz.
 const KHZ: u32 = 1_000_000;
 
+/// How often the places of vCPUs that have ended are freed.
+const COLLECT: Duration = Duration::from_millis(500);
+
 /// What counts, and where.
 #[derive(Debug)]
 pub struct Bpf {
-    /// When they are dropped, the programs are detached.
-    _programs: Ebpf,
+    /// When they are dropped, the programs are detached: first that for exits.
     _exits: OwnedFd,
-    vcpus: Mapped<memory::Vcpu>,
+    _programs: Ebpf,
     histograms: Mapped<Buckets>,
     isa: Isa,
-    books: Books,
+    vcpus: Arc<Vcpus>,
     /// When it began, in nanoseconds of CLOCK_MONOTONIC.
     since: u64,
+}
+
+/// The places of vCPUs, and what those counted that have ended.
+#[derive(Debug)]
+struct Vcpus {
+    places: Mapped<memory::Vcpu>,
+    books: Mutex<Books>,
 }
 
 impl Bpf {
@@ -84,37 +97,43 @@ impl Bpf {
             .load(PROGRAM)
             .map_err(refusal::explained)?;
         let map = |name| programs.map(name).context("the program lacks a map");
-        let vcpus = Mapped::new(map("vcpus")?, places + 1)?;
+        let vcpus = Arc::new(Vcpus {
+            places: Mapped::new(map("vcpus")?, places + 1)?,
+            books: Mutex::new(Books::new(isa)),
+        });
         let histograms = Mapped::new(map("histograms")?, histograms)?;
         attach_others(&mut programs).map_err(refusal::explained)?;
         // Last the one without which the others do nothing.
         let exit = exit_program(&mut programs).map_err(refusal::explained)?;
         let exits = tracepoint::attach(exit.as_fd(), tracepoint::number(&format)?);
+        let exits = exits.map_err(refusal::explained)?;
+        Vcpus::collect_often(&vcpus)?;
         Ok(Bpf {
-            _exits: exits.map_err(refusal::explained)?,
+            _exits: exits,
             _programs: programs,
             vcpus,
             histograms,
             isa,
-            books: Books::new(isa),
             since: machine::monotonic_ns(),
         })
     }
 
     /// Reads what was counted so far. VMs are called as in `debugfs`.
-    pub fn read(&mut self, debugfs: &Path) -> Snapshot {
-        let vms = machine::vms(debugfs);
+    pub fn read(&self, debugfs: &Path, procfs: &Path) -> Snapshot {
+        let vms = machine::vms(debugfs, procfs);
+        self.vcpus.collect();
+        let mut books = self.vcpus.books();
         let Page {
             attached,
             counters,
             details,
             missed,
-        } = (self.books).read(self.vcpus.values(), self.histograms.values(), &vms);
+        } = books.read(self.vcpus.places.values(), self.histograms.values(), &vms);
         let mut snapshot = Snapshot {
             version: VERSION,
             origin: Origin::Bpf,
             isa: self.isa,
-            identity: self.books.identity(),
+            identity: books.identity(),
             epoch: 1,
             tsc_khz: KHZ,
             time_ns: machine::monotonic_ns(),
@@ -141,6 +160,32 @@ impl Bpf {
         };
         snapshot.settle_details();
         snapshot
+    }
+}
+
+impl Vcpus {
+    /// Frees the places of vCPUs that have ended.
+    fn collect(&self) {
+        self.books().collect(self.places.values(), threads::is_gone);
+    }
+
+    /// Does so now and then: nobody may read for hours, and meanwhile other vCPUs need the places.
+    fn collect_often(vcpus: &Arc<Vcpus>) -> Result<()> {
+        let vcpus = Arc::downgrade(vcpus);
+        let often = move || {
+            while let Some(vcpus) = vcpus.upgrade() {
+                vcpus.collect();
+                drop(vcpus);
+                thread::sleep(COLLECT);
+            }
+        };
+        let thread = thread::Builder::new().name("collect".into());
+        thread.spawn(often).context("cannot start a thread")?;
+        Ok(())
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

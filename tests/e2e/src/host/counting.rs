@@ -15,7 +15,11 @@ use std::{fs, thread};
 const EXITPROF: &str = "/bin/exitprof";
 
 /// A run of exitprof, which has attached its BPF program.
-pub struct Counting(Child);
+pub struct Counting {
+    child: Child,
+    /// exitprof, which is the child, or the child's.
+    exitprof: u32,
+}
 
 /// What it has recorded.
 #[derive(Debug)]
@@ -47,14 +51,36 @@ pub fn refusal(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Result<
 impl Counting {
     /// Starts it with `source` among its arguments, and waits until it counts.
     pub fn start(source: &[&str]) -> Result<Self> {
+        Self::run(Command::new(EXITPROF), source, |child| Ok(Some(child)))
+    }
+
+    /// The same, where it sees no other processes. Skips the test if the kernel has no PID
+    /// namespaces.
+    pub fn start_in_namespace(source: &[&str]) -> Result<Self> {
+        if !Path::new("/proc/self/ns/pid").exists() {
+            return Err(Skip::because("the kernel has no PID namespaces"));
+        }
+        let mut command = Command::new("/bin/busybox");
+        command.args(["unshare", "-p", "-f", EXITPROF]);
+        Self::run(command, source, child_of)
+    }
+
+    fn run(
+        mut command: Command,
+        source: &[&str],
+        exitprof: impl Fn(u32) -> Result<Option<u32>>,
+    ) -> Result<Self> {
         need_bpf()?;
-        let mut command = Command::new(EXITPROF);
         command.args(["record", "--for", "3600", "-"]).args(source);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context(EXITPROF)?;
         // It waits for a signal when it has read the counters first.
-        let status = format!("/proc/{}/status", child.id());
-        while !handles_interrupts(&fs::read_to_string(&status)?)? {
+        loop {
+            if let Some(exitprof) = exitprof(child.id())?
+                && handles_interrupts(&fs::read_to_string(format!("/proc/{exitprof}/status"))?)?
+            {
+                return Ok(Self { child, exitprof });
+            }
             watchdog::check()?;
             if child.try_wait()?.is_some() {
                 let mut said = String::new();
@@ -67,7 +93,6 @@ impl Counting {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self(child))
     }
 
     /// Ends it, and returns what it has recorded. It must have seen all exits.
@@ -77,10 +102,10 @@ impl Counting {
 
     /// The same, but it must have missed so many.
     pub fn finish_but(self, missed: u64) -> Result<Recording> {
-        let pid = libc::pid_t::try_from(self.0.id())?;
+        let pid = libc::pid_t::try_from(self.exitprof)?;
         // SAFETY: a child keeps its number until it is waited for.
         unsafe { libc::kill(pid, libc::SIGINT) };
-        let output = self.0.wait_with_output()?;
+        let output = self.child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {said}", output.status);
         let recording = Recording(serde_json::from_slice(&output.stdout)?);
@@ -91,6 +116,21 @@ impl Counting {
         );
         Ok(recording)
     }
+}
+
+/// A child of the process.
+fn child_of(process: u32) -> Result<Option<u32>> {
+    let wanted = format!("PPid:\t{process}");
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        // Others end meanwhile.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        if status.lines().any(|line| line == wanted) {
+            let name = entry.file_name();
+            return Ok(name.to_str().and_then(|name| name.parse().ok()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the process has a handler for SIGINT.

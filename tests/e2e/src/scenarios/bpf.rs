@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 const BPF: [&str; 2] = ["--source", "bpf"];
 
@@ -28,6 +29,8 @@ pub fn tests() -> Vec<Test<Host>> {
         Test::new("bpf.every_reason", State::Profiled, every_reason),
         Test::new("bpf.moving_vcpus", State::Profiled, moving_vcpus),
         Test::new("bpf.ended", State::Profiled, ended),
+        Test::new("bpf.ended_elsewhere", State::Profiled, ended_elsewhere),
+        Test::new("bpf.many_threads", State::Profiled, many_threads),
         Test::new("bpf.hidden_reason", State::Profiled, hidden_reason),
         Test::new("bpf.failed_entries", State::Profiled, failed_entries),
         Test::new("bpf.details", State::Profiled, details),
@@ -189,14 +192,37 @@ fn moving_vcpus(host: &mut Host) -> Result<String> {
 
 /// What a vCPU has counted stays when its thread ends.
 fn ended(host: &mut Host) -> Result<String> {
-    const TIMES: u32 = 20;
+    end_threads(host, 1, 20, || Counting::start(&BPF))
+}
+
+/// The program sees that by itself, if exitprof cannot see these threads.
+fn ended_elsewhere(host: &mut Host) -> Result<String> {
+    end_threads(host, 1, 20, || Counting::start_in_namespace(&BPF))
+}
+
+/// More threads end than there are places, and nobody reads meanwhile.
+fn many_threads(host: &mut Host) -> Result<String> {
+    end_threads(host, 6, 100, || Counting::start(&BPF))
+}
+
+/// Lets a vCPU run in threads, one after the other, and waits a little after so many `times`.
+fn end_threads(
+    host: &mut Host,
+    rounds: u32,
+    times: u32,
+    start: impl FnOnce() -> Result<Counting>,
+) -> Result<String> {
     host.reload("log=N")?;
     let mut vm = Vm::plain()?;
     let before = of_module(&ProfileFile::read()?, Some((&vm, 0)))?;
-    let counting = Counting::start(&BPF)?;
-    for _ in 0..TIMES {
-        threads::to_its_end(|| vm.hypercalls(23))?;
+    let counting = start()?;
+    for _ in 0..rounds {
+        for _ in 0..times {
+            threads::to_its_end(|| vm.hypercalls(5))?;
+        }
+        thread::sleep(Duration::from_secs(2));
     }
+    let times = rounds * times;
     let recording = counting.finish()?;
     let module = of_module(&ProfileFile::read()?, Some((&vm, 0)))?;
     let module = since(module, &before);
@@ -208,10 +234,10 @@ fn ended(host: &mut Host) -> Result<String> {
     );
     // After the last exit of each thread there was no entry.
     let untimed: u64 = ended.values().map(|tally| tally.2).sum();
-    ensure!(untimed == u64::from(TIMES), "{untimed} untimed: {ended:?}");
+    ensure!(untimed == u64::from(times), "{untimed} untimed: {ended:?}");
     recording.check_histograms(0)?;
     let sum: u64 = module.values().sum();
-    Ok(format!("{sum} exits of {TIMES} threads in both"))
+    Ok(format!("{sum} exits of {times} threads in both"))
 }
 
 /// The exits that KVM makes up, to emulate, are not seen; those for which the CPU refuses the
