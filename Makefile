@@ -31,7 +31,7 @@ help:
 	@echo 'For a kernel of your own, Linux 6.1 or 6.12, in KDIR=:'
 	@echo '  make patch            apply patches/ to its source'
 	@echo '  make config           say what in its .config keeps Rust out; with FIX=1 fix it'
-	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel)'
+	@echo '  make modules          build kvm_exitprof.ko for it (default KDIR: build/kernel for 6.1)'
 	@echo '  make modules_install  install that'
 	@echo
 	@echo 'For a host that runs Debian'"'"'s 7.3:'
@@ -42,7 +42,7 @@ help:
 	@echo '  make deps             install the Debian packages that are missing'
 	@echo '  make kernel           get, patch, configure and build it: build/kernel, or build/KERNEL'
 	@echo '  make tool             build the tool, for hosts and guests: build/exitprof'
-	@echo '  make check            style and consistency: all that needs no emulator'
+	@echo '  make check            style and consistency of sources, series and module'
 	@echo '  make bench            what an exit costs, here and with others that count exits'
 	@echo '                        (with ACCEL=kvm in cycles, where the CPU has VMX or SVM)'
 	@echo '  make bench-build      how long make demo takes from a clone, and again'

@@ -28,7 +28,8 @@ const ONLY_WHILE_ATTACHED: &str = "BPF counts only while exitprof runs: use repo
 #[derive(Args, Clone, Debug)]
 pub struct Choice {
     /// Read debugfs on this host, ask the host of this guest, or count the exits of this host by
-    /// BPF [default: host if the module is loaded, guest if the host answers, else bpf]
+    /// BPF [default: host if the module is loaded, guest if the host answers, else bpf; for
+    /// exporter, never bpf]
     #[arg(long, value_name = "WHERE", help_heading = "Source")]
     pub source: Option<Kind>,
     /// Where debugfs is mounted [default: as in /proc/mounts]
