@@ -280,6 +280,7 @@ fn polling(host: &mut Host) -> Result<String> {
 fn preempted(host: &mut Host) -> Result<String> {
     host.reload("log=N phases=Y")?;
     let mut vm = Vm::plain()?;
+    let mut tries = Vec::new();
     for _ in 0..10 {
         let before = budget(&vm)?;
         // A run takes longer than it is left alone, or it may lose its CPU at its end each time.
@@ -295,8 +296,9 @@ fn preempted(host: &mut Host) -> Result<String> {
         if grown >= waited {
             return Ok(format!("kept off for {waited}, {grown} preempted"));
         }
+        tries.push((waited, grown, user));
     }
-    bail!("the vCPU was never preempted")
+    bail!("never preempted for as long as it was kept off, preempted, in userspace: {tries:?}")
 }
 
 /// A handler that sleeps.
