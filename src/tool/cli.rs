@@ -102,7 +102,7 @@ With --line, rates are in columns, of as many reasons as there is room for: of
 those that --reason selects, or of those with the most exits so far. CPU% is the
 share of all CPUs' time, spent in handlers. With --phases, the columns are the
 guest and the phases, in percent of the time of all vCPUs. Time% is the share of
-the time of all handlers, or with --phases of all vCPUs.
+the time of all exits, or with --phases of all vCPUs.
 
 At the end, also on Ctrl-C, SIGTERM or SIGHUP, stat sums up all intervals and
 says whether the rate was stable. The interval that a signal ends is in the sum,

@@ -134,7 +134,7 @@ columns! {
     STATUS: "status" "Status" "" Name "whether the CPU defines the reason, and KVM handles it"
     WHOLE_EXITS: "exits" "Exits" "" Whole "number of exits"
     RATE: "exits_per_second" "Exits/s" "" Mean "exits in a second, or with --phases in that of a vCPU"
-    DIFF_PERCENT: "time_percent" "Time%" "" Percent "share of the time of all handlers, or with --phases of all vCPUs"
+    DIFF_PERCENT: "time_percent" "Time%" "" Percent "share of the time of all exits, or with --phases of all vCPUs"
     DIFF_AVG: "avg" "Avg" "" Time "average time of an exit, or with --phases in the phase after it"
     DIFF_TIME: "time" "Time" "" Time "time of all exits; of a second, or with --phases of a vCPU's, if comparable"
     EXITS_MEAN: "exits_mean" "Mean" "" Mean "number of exits in a run, on average"

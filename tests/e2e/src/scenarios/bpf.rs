@@ -283,9 +283,8 @@ fn failed_entries(host: &mut Host) -> Result<String> {
     let (_vms, untraced) = entries::fail()?;
     let bpf = exits(&counting.finish_but(untraced)?.of("all")?);
     let mut module = since(of_module(&ProfileFile::read()?, None)?, &before);
-    if let Some(exits) = module.get_mut(OTHER) {
-        *exits -= untraced;
-    }
+    let other = module.entry(OTHER.into()).or_default();
+    *other = (other.checked_sub(untraced)).context("the module has not seen them either")?;
     module.retain(|_, exits| *exits > 0);
     ensure!(
         bpf == module,

@@ -283,7 +283,7 @@ fn preempted(host: &mut Host) -> Result<String> {
     let mut tries = Vec::new();
     for _ in 0..10 {
         let before = budget(&vm)?;
-        // A run takes longer than it is left alone, or it may lose its CPU at its end each time.
+        // A run takes longer than the vCPU is left alone, so that it is rarely between two.
         let waited = sleep::kept_off(Duration::from_millis(50), || vm.hypercalls(10_000))?;
         let after = budget(&vm)?;
         let grown = after.all("preempted") - before.all("preempted");
